@@ -1,0 +1,63 @@
+"""What this package raises on purpose, and nothing else.
+
+Monitoring itself never raises into the application; these are for what the user asked for: a block that was switched
+on, and a setting or rule that cannot be used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cylestio_monitor.model import Finding
+
+
+class CylestioError(Exception):
+    """The base of every error of this package."""
+
+
+class BlockedError(CylestioError, ValueError):
+    """A call was refused before anything left the process, because the user switched blocking on.
+
+    Attributes:
+        findings: What the refusal rests on, the most severe first. Never the matched text.
+    """
+
+    def __init__(self, message: str, findings: Sequence[Finding] = ()) -> None:
+        """Keeps the findings beside the message.
+
+        Args:
+            message: One sentence for the log: what was blocked, by which rule.
+            findings: The findings that led to the verdict.
+        """
+        super().__init__(message)
+        self.findings = tuple(findings)
+
+
+class ConfigError(CylestioError, ValueError):
+    """A setting, a keyword list or a rule file that cannot be used.
+
+    Attributes:
+        source: The file, or the environment variable.
+        line: The line in the file, from 1; ``None`` for an environment variable.
+        key: The dotted key, such as ``store.max_bytes``; empty for the file as a whole.
+        reason: What is wrong with it.
+    """
+
+    def __init__(self, reason: str, *, source: str, line: int | None = None, key: str = "") -> None:
+        """Builds the one line that names file, line and key.
+
+        Args:
+            reason: What is wrong, without the place.
+            source: The file's path or the variable's name.
+            line: The line from 1, where there is one.
+            key: The dotted key.
+        """
+        where = f"{source}:{line}" if line is not None else source
+        super().__init__(f"{where}: {key}: {reason}" if key else f"{where}: {reason}")
+        self.source = source
+        self.line = line
+        self.key = key
+        self.reason = reason

@@ -1,0 +1,129 @@
+"""Names of attributes, metrics and events, as constants.
+
+Ours, because the ones in `opentelemetry-semantic-conventions` are deprecated and warn on import. Values follow the
+GenAI and MCP semantic conventions v1.41.1 (https://opentelemetry.io/docs/specs/semconv/gen-ai/) and what
+`opentelemetry-util-genai` emits.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+SCOPE: Final = "cylestio_monitor"
+
+# --- general
+ERROR_TYPE: Final = "error.type"
+ENDUSER_ID: Final = "enduser.id"
+SERVER_ADDRESS: Final = "server.address"
+SERVER_PORT: Final = "server.port"
+HTTP_RESEND_COUNT: Final = "http.request.resend_count"
+HTTP_STATUS_CODE: Final = "http.response.status_code"
+NETWORK_TRANSPORT: Final = "network.transport"
+
+# --- gen_ai
+OPERATION_NAME: Final = "gen_ai.operation.name"
+PROVIDER_NAME: Final = "gen_ai.provider.name"
+CONVERSATION_ID: Final = "gen_ai.conversation.id"
+AGENT_NAME: Final = "gen_ai.agent.name"
+AGENT_ID: Final = "gen_ai.agent.id"
+REQUEST_MODEL: Final = "gen_ai.request.model"
+REQUEST_MAX_TOKENS: Final = "gen_ai.request.max_tokens"
+REQUEST_TEMPERATURE: Final = "gen_ai.request.temperature"
+REQUEST_TOP_P: Final = "gen_ai.request.top_p"
+REQUEST_TOP_K: Final = "gen_ai.request.top_k"
+REQUEST_STOP_SEQUENCES: Final = "gen_ai.request.stop_sequences"
+REQUEST_FREQUENCY_PENALTY: Final = "gen_ai.request.frequency_penalty"
+REQUEST_PRESENCE_PENALTY: Final = "gen_ai.request.presence_penalty"
+REQUEST_SEED: Final = "gen_ai.request.seed"
+REQUEST_CHOICE_COUNT: Final = "gen_ai.request.choice.count"
+REQUEST_STREAM: Final = "gen_ai.request.stream"
+REQUEST_ENCODING_FORMATS: Final = "gen_ai.request.encoding_formats"
+REQUEST_REASONING_LEVEL: Final = "gen_ai.request.reasoning.level"
+EMBEDDINGS_DIMENSION_COUNT: Final = "gen_ai.embeddings.dimension.count"
+OUTPUT_TYPE: Final = "gen_ai.output.type"
+RESPONSE_ID: Final = "gen_ai.response.id"
+RESPONSE_MODEL: Final = "gen_ai.response.model"
+RESPONSE_FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
+RESPONSE_TIME_TO_FIRST_CHUNK: Final = "gen_ai.response.time_to_first_chunk"
+USAGE_INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
+USAGE_OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
+USAGE_CACHE_READ: Final = "gen_ai.usage.cache_read.input_tokens"
+USAGE_CACHE_WRITE: Final = "gen_ai.usage.cache_write.input_tokens"
+USAGE_REASONING: Final = "gen_ai.usage.reasoning.output_tokens"
+INPUT_MESSAGES: Final = "gen_ai.input.messages"
+OUTPUT_MESSAGES: Final = "gen_ai.output.messages"
+SYSTEM_INSTRUCTIONS: Final = "gen_ai.system_instructions"
+TOOL_DEFINITIONS: Final = "gen_ai.tool.definitions"
+TOOL_NAME: Final = "gen_ai.tool.name"
+TOOL_TYPE: Final = "gen_ai.tool.type"
+TOOL_CALL_ID: Final = "gen_ai.tool.call.id"
+TOOL_CALL_ARGUMENTS: Final = "gen_ai.tool.call.arguments"
+TOOL_CALL_RESULT: Final = "gen_ai.tool.call.result"
+TOOL_DESCRIPTION: Final = "gen_ai.tool.description"
+PROMPT_NAME: Final = "gen_ai.prompt.name"
+TOKEN_TYPE: Final = "gen_ai.token.type"  # noqa: S105 -- an attribute's name, no secret
+
+# --- mcp
+MCP_METHOD: Final = "mcp.method.name"
+MCP_SESSION_ID: Final = "mcp.session.id"
+MCP_PROTOCOL_VERSION: Final = "mcp.protocol.version"
+MCP_RESOURCE_URI: Final = "mcp.resource.uri"
+JSONRPC_REQUEST_ID: Final = "jsonrpc.request.id"
+RPC_STATUS_CODE: Final = "rpc.response.status_code"
+
+# --- ours: what a model call offered, asked for and was answered with
+TOOLS_OFFERED: Final = "cylestio.tools.offered"
+TOOLS_REQUESTED: Final = "cylestio.tools.requested"
+TOOLS_ANSWERED: Final = "cylestio.tools.answered"
+CYLESTIO_AGENT_ID: Final = "cylestio.agent.id"
+CYLESTIO_SESSION_ID: Final = "cylestio.session.id"
+
+# --- ours: security
+SCANNED: Final = "cylestio.security.scanned"
+ALERT: Final = "cylestio.security.alert"
+SEVERITY: Final = "cylestio.security.severity"
+SEVERITY_NUMBER: Final = "cylestio.security.severity_number"
+FINDING_COUNT: Final = "cylestio.security.finding.count"
+CATEGORY: Final = "cylestio.security.category"
+CATEGORIES: Final = "cylestio.security.categories"
+RULES: Final = "cylestio.security.rules"
+VERDICT: Final = "cylestio.security.verdict"
+ACTION: Final = "cylestio.security.action"
+TARGET_TYPE: Final = "cylestio.security.target.type"
+TARGET_SUBTYPE: Final = "cylestio.security.target.subtype"
+OWASP_LLM: Final = "cylestio.security.owasp.llm"
+OWASP_ASI: Final = "cylestio.security.owasp.asi"
+ATLAS_TECHNIQUE: Final = "cylestio.security.atlas.technique"
+SECURITY_RULE_UUID: Final = "security_rule.uuid"
+SECURITY_RULE_NAME: Final = "security_rule.name"
+SECURITY_RULE_CATEGORY: Final = "security_rule.category"
+SECURITY_RULE_RULESET: Final = "security_rule.ruleset.name"
+SECURITY_RULE_VERSION: Final = "security_rule.version"
+
+# --- ours: the span event of one finding, and its attributes
+EVENT_FINDING: Final = "cylestio.security.finding"
+FINDING_RULE: Final = "cylestio.security.finding.rule"
+FINDING_CATEGORY: Final = "cylestio.security.finding.category"
+FINDING_SEVERITY: Final = "cylestio.security.finding.severity"
+FINDING_ALERT: Final = "cylestio.security.finding.alert"
+FINDING_TARGET: Final = "cylestio.security.finding.target"
+FINDING_SUBTYPE: Final = "cylestio.security.finding.subtype"
+FINDING_PATH: Final = "cylestio.security.finding.path"
+FINDING_START: Final = "cylestio.security.finding.start"
+FINDING_END: Final = "cylestio.security.finding.end"
+FINDING_OWASP: Final = "cylestio.security.finding.owasp"
+FINDING_ATLAS: Final = "cylestio.security.finding.atlas"
+FINDING_HASH: Final = "cylestio.security.finding.hash"
+
+# --- ours: log_event
+EVENT_LOGGED: Final = "cylestio.event"
+EVENT_CHANNEL: Final = "cylestio.event.channel"
+
+# --- metrics
+METRIC_FINDINGS: Final = "cylestio.security.findings"
+METRIC_SCAN_DURATION: Final = "cylestio.scan.duration"
+METRIC_CLIENT_DURATION: Final = "gen_ai.client.operation.duration"
+METRIC_CLIENT_TOKENS: Final = "gen_ai.client.token.usage"
+METRIC_TIME_TO_FIRST_CHUNK: Final = "gen_ai.client.operation.time_to_first_chunk"
+METRIC_MCP_CLIENT_DURATION: Final = "mcp.client.operation.duration"
+METRIC_MCP_SERVER_DURATION: Final = "mcp.server.operation.duration"
