@@ -1,0 +1,69 @@
+# Each target does its own set-up, in .venv from the hashed lock file, and needs only Python 3.10 or newer and make.
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTHON ?=
+LOCK := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
+	--no-annotate --python-version 3.10
+
+.PHONY: demo test unit lint format bench bench-scan bench-delivery bench-peers e2e collector docs lock setup clean
+
+setup:
+	@.ci/setup $(VENV) $(PYTHON)
+
+## An agent at work: its trace with the findings in place
+demo: setup
+	@$(BIN)/python docs/tutorial/demo/run.py
+
+## The whole test suite
+test: setup
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not e2e"
+
+## The fast part of it, as every supported Python runs it
+unit: setup
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not e2e" -p no:cacheprovider
+
+## Against a real collector, Jaeger and Prometheus
+e2e: setup collector
+	@$(BIN)/python -m pytest -m e2e
+
+## Style, types, layers, sizes
+lint: setup
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python .ci/check_tree.py
+
+format: setup
+	@$(BIN)/ruff format
+	@$(BIN)/ruff check --fix
+
+## What monitoring costs
+bench: setup
+	@$(BIN)/python tests/benchmarks/bench_capture.py
+	@$(BIN)/python tests/benchmarks/bench_scan.py
+
+bench-scan: setup
+	@$(BIN)/python tests/benchmarks/bench_scan.py
+
+bench-delivery: setup
+	@$(BIN)/python tests/benchmarks/bench_delivery.py
+
+bench-peers: setup
+	@$(BIN)/python tests/benchmarks/bench_peers.py
+
+## The collector that the shipped configuration is made for
+collector:
+	@collector-config/build
+
+## The generated pages of docs/reference
+docs: setup
+	@$(BIN)/python docs/generate.py
+
+## The lock files anew, from pyproject.toml and requirements/*.in
+lock: setup
+	@$(BIN)/$(LOCK) --upgrade requirements/bootstrap.in -o requirements/bootstrap.txt
+	@$(BIN)/$(LOCK) pyproject.toml requirements/dev.in -o requirements/dev.txt
+
+clean:
+	rm -rf .venv .venvs dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
