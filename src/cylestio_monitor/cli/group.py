@@ -1,0 +1,126 @@
+"""The command group: which commands there are, the options they share, and how they fail."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cylestio_monitor.cli.output import hint
+from cylestio_monitor.errors import CylestioError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from cylestio_monitor.config import Loaded
+
+COMMANDS = {
+    "config": "config:config",
+    "scan": "scan:scan",
+}
+"""Every command and where it is defined, below `cylestio_monitor.cli`; a module is imported when its command is used."""
+
+NEGATIVE = 1
+"""Exit code of an answer that calls for action: a finding, a problem, a trace that does not exist."""
+
+USAGE = 2
+"""Exit code of a command line that cannot be understood."""
+
+UNUSABLE = 3
+"""Exit code when a store, a file or a rule cannot be read."""
+
+
+@dataclass
+class Context:
+    """What the shared options say, for the commands.
+
+    Attributes:
+        config_file: `--config`, where it was given.
+        database_file: `--db`, where it was given.
+    """
+
+    config_file: Path | None = None
+    database_file: Path | None = None
+
+    @cached_property
+    def loaded(self) -> Loaded:
+        """The settings as a monitored program started here would see them."""
+        from cylestio_monitor import config  # noqa: PLC0415
+
+        overrides = {"store": {"path": str(self.database_file)}} if self.database_file else None
+        return config.load(path=self.config_file, overrides=overrides)
+
+    @property
+    def database(self) -> Path:
+        """The file of the local store."""
+        from cylestio_monitor.config import database_path  # noqa: PLC0415
+
+        return database_path(self.loaded.settings)
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are used, and whose failures are one clean line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- click's signature
+        """Every command's name, sorted."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 -- click's signature
+        """The command of that name, imported now."""
+        where = COMMANDS.get(cmd_name)
+        if where is None:
+            return None
+        module, _, attribute = where.partition(":")
+        command: click.Command = getattr(importlib.import_module(f"cylestio_monitor.cli.{module}"), attribute)
+        return command
+
+    def main(self, args: Sequence[str] | None = None, **extra: Any) -> Any:
+        """Runs the command line; what goes wrong is said in one line without control characters, and ends in an exit code."""
+        try:
+            code = super().main(args, **{**extra, "standalone_mode": False})
+        except click.UsageError as error:
+            if error.ctx is not None:
+                hint(f"usage: {error.ctx.command_path} --help")
+            hint(f"error: {error.format_message()}")
+            code = USAGE
+        except click.ClickException as error:
+            hint(f"error: {error.format_message()}")
+            code = UNUSABLE
+        except CylestioError as error:
+            hint(f"error: {error}")
+            code = UNUSABLE
+        except click.Abort:
+            code = 130  # as a shell reports an interrupt
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(dir_okay=False),
+    help="Settings file to use instead of the one looked for.",
+)
+@click.option(
+    "--db",
+    "database_file",
+    type=click.Path(dir_okay=False),
+    help="Store to read instead of the one the settings name.",
+)
+@click.version_option(package_name="cylestio-monitor", prog_name="cylestio")
+@click.pass_context
+def main(ctx: click.Context, config_file: str | None, database_file: str | None) -> None:
+    """Show what monitored agents did, and what was found in it.
+
+    \b
+    Exit codes: 0 done; 1 the answer calls for action (a finding, a problem, no such trace);
+    2 the command line is wrong; 3 a store, file or rule cannot be read.
+    """  # noqa: D301 -- \b is click's mark for lines that are not to be wrapped
+    from pathlib import Path  # noqa: PLC0415
+
+    ctx.obj = Context(Path(config_file) if config_file else None, Path(database_file) if database_file else None)

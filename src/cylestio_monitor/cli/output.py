@@ -1,0 +1,79 @@
+"""How a command says something: JSON for programs, tables and lines for people, nothing unescaped to either."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cylestio_monitor.cli.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+STYLES = {"critical": "bold red", "high": "red", "medium": "yellow", "low": "cyan", "dangerous": "red", "suspicious": "yellow"}
+"""Colours of severities and alert levels; where a terminal has no colour the word says it."""
+
+CELL = 400
+"""Longest text of one cell, in characters."""
+
+
+def as_json(value: Any, *, lines: bool = False) -> None:
+    """Prints one JSON document, or with `lines` one line of JSON lines: ASCII only, so nothing in it is a control character."""
+    text = json.dumps(value, ensure_ascii=True, indent=None if lines else 2, default=str)
+    click.echo(text.replace("\x7f", "\\u007f"))
+
+
+def say(text: str) -> None:
+    """Prints one line for people."""
+    click.echo(printable(text))
+
+
+def hint(text: str) -> None:
+    """Prints one line beside the answer, to standard error, so that what is piped on stays clean."""
+    click.echo(printable(text), err=True)
+
+
+def console() -> Console:
+    """A console that interprets nothing in what it is given: no markup, no emoji names, no guessed highlights."""
+    from rich.console import Console  # noqa: PLC0415 -- 40 ms that a JSON answer does not need
+
+    width = None if _is_terminal() else 160
+    return Console(highlight=False, markup=False, emoji=False, width=width)
+
+
+def cell(text: object, style: str = "", limit: int = CELL) -> Text:
+    """One piece of a table or tree: escaped, cut, never interpreted as markup."""
+    from rich.text import Text  # noqa: PLC0415
+
+    return Text(printable("" if text is None else text, limit), style)
+
+
+def level(name: str) -> Text:
+    """A severity or an alert level in its colour."""
+    return cell(name, STYLES.get(name, ""))
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> Table:
+    """A plain table; a column whose name ends in ``#`` holds numbers and is set to the right."""
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    made = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for name in columns:
+        made.add_column(name.rstrip("#"), justify="right" if name.endswith("#") else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(item if isinstance(item, Text) else cell(item) for item in row))
+    return made
+
+
+def _is_terminal() -> bool:
+    import os  # noqa: PLC0415
+    import sys  # noqa: PLC0415
+
+    return sys.stdout.isatty() or "COLUMNS" in os.environ
