@@ -39,8 +39,12 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Keywords(_Section):
     """The user's own words, obeyed as written at the level they stand under."""
 
-    suspicious: Annotated[tuple[str, ...], _doc("Words or phrases that raise `suspicious`.", env="CYLESTIO_SUSPICIOUS_KEYWORDS")] = ()
-    dangerous: Annotated[tuple[str, ...], _doc("Words or phrases that raise `dangerous`.", env="CYLESTIO_DANGEROUS_KEYWORDS")] = ()
+    suspicious: Annotated[
+        tuple[str, ...], _doc("Words or phrases that raise `suspicious`.", env="CYLESTIO_SUSPICIOUS_KEYWORDS")
+    ] = ()
+    dangerous: Annotated[
+        tuple[str, ...], _doc("Words or phrases that raise `dangerous`.", env="CYLESTIO_DANGEROUS_KEYWORDS")
+    ] = ()
     defaults: Annotated[bool, _doc("Whether the shipped keyword rules apply too.")] = True
 
 
@@ -64,7 +68,9 @@ class Override(_Section):
 class Rules(_Section):
     """Which rules apply."""
 
-    packs: Annotated[tuple[str, ...], _doc("Rule files of your own, relative to the settings file.", env="CYLESTIO_RULE_PACKS")] = ()
+    packs: Annotated[
+        tuple[str, ...], _doc("Rule files of your own, relative to the settings file.", env="CYLESTIO_RULE_PACKS")
+    ] = ()
     experimental: Annotated[bool, _doc("Whether rules of status `experimental` apply.")] = False
     silence: Annotated[tuple[Silence, ...], _doc("Findings that are known and accepted.")] = ()
     override: Annotated[tuple[Override, ...], _doc("Severities that differ from the pack's.")] = ()
@@ -81,7 +87,9 @@ class Scan(_Section):
     max_bytes: Annotated[
         int, _doc("Longest text scanned, in code points; of a longer one the two ends are scanned.", ge=1024)
     ] = 4_000_000
-    locales: Annotated[tuple[str, ...], _doc("Countries (ISO 3166) of which national ids are looked for; empty means all.")] = ()
+    locales: Annotated[
+        tuple[str, ...], _doc("Countries (ISO 3166) of which national ids are looked for; empty means all.")
+    ] = ()
 
 
 class Store(_Section):
@@ -89,7 +97,8 @@ class Store(_Section):
 
     enabled: Annotated[bool, _doc("Whether spans, findings and events are kept locally.")] = True
     path: Annotated[
-        str | None, _doc("The database file; without it, `cylestio.db` in the user's data folder.", env="CYLESTIO_DB_PATH")
+        str | None,
+        _doc("The database file; without it, `cylestio.db` in the user's data folder.", env="CYLESTIO_DB_PATH"),
     ] = None
     max_mb: Annotated[int, _doc("Disk budget in MiB; at the cap the oldest benign spans go first.", ge=8)] = 1024
     keep_days: Annotated[int, _doc("Days that spans without a finding are kept.", ge=1)] = 30
@@ -102,7 +111,9 @@ class Store(_Section):
 class Log(_Section):
     """The JSON-lines log of events."""
 
-    file: Annotated[str | None, _doc("Where events are also written, a JSON object a line.", env="CYLESTIO_LOG_FILE")] = None
+    file: Annotated[
+        str | None, _doc("Where events are also written, a JSON object a line.", env="CYLESTIO_LOG_FILE")
+    ] = None
     max_mb: Annotated[int, _doc("Size in MiB at which the file is rotated.", ge=1)] = 10
     backups: Annotated[int, _doc("Rotated files that are kept.", ge=0)] = 5
 
@@ -177,7 +188,10 @@ def options(section: type[_Section] = Settings, prefix: str = "") -> Iterator[Op
 
 
 def load(
-    environ: Mapping[str, str] | None = None, *, path: str | Path | None = None, overrides: Mapping[str, Any] | None = None
+    environ: Mapping[str, str] | None = None,
+    *,
+    path: str | Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
 ) -> Loaded:
     """Reads the settings from file, environment and arguments. Never raises for what they hold.
 
@@ -258,7 +272,11 @@ def _from_text(raw: str, annotation: Any) -> Any:
     """A variable's text as the setting's type; a list is separated by commas."""
     text = raw.strip()
     kind = get_args(annotation)[0]
-    value: Any = [item.strip() for item in text.split(",") if item.strip()] if getattr(kind, "__origin__", None) is tuple else text
+    value: Any = (
+        [item.strip() for item in text.split(",") if item.strip()]
+        if getattr(kind, "__origin__", None) is tuple
+        else text
+    )
     if kind is bool or annotation is bool:
         value = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(text.lower(), text.lower())
     elif isinstance(value, str) and "Literal" in str(kind):
@@ -279,7 +297,10 @@ def _convert(
             in_file = where.startswith(source)
             problems.append(
                 ConfigError(
-                    reason, source=source if in_file or not where else where, line=lines.get(key) if in_file else None, key=key
+                    reason,
+                    source=source if in_file or not where else where,
+                    line=lines.get(key) if in_file else None,
+                    key=key,
                 )
             )
             if not _drop(tree, key):

@@ -1,0 +1,1 @@
+"""One module per SDK or framework: what to wrap, how to read its call and its answer."""

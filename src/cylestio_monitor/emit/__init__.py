@@ -1,0 +1,1 @@
+"""What a call becomes: span attributes, span events, content and metrics."""

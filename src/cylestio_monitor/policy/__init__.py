@@ -1,0 +1,40 @@
+"""Findings to verdict: what the settings say shall happen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cylestio_monitor.model import SEVERITY_NUMBER, Finding, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from cylestio_monitor.config import Settings
+
+ALLOW = Verdict()
+
+
+def top(findings: Iterable[Finding]) -> Finding | None:
+    """The most severe finding; of equals, the first."""
+    return max(findings, key=lambda finding: SEVERITY_NUMBER[finding.severity], default=None)
+
+
+def decide(findings: Sequence[Finding], settings: Settings) -> Verdict:
+    """Judges the findings of one side of a call.
+
+    The decision says what the findings deserve: ``warn`` below the levels of the setting ``block``, ``deny`` at one of
+    them. The action says what is done: ``block`` only where ``mode`` is ``block``, else ``audit``. So a span of mode
+    ``monitor`` with ``deny`` and ``audit`` names a call that mode ``block`` would have refused.
+
+    Args:
+        findings: All findings of that side, in any order.
+        settings: The settings in force.
+    """
+    if not findings:
+        return ALLOW
+    denied = [finding for finding in findings if finding.alert in settings.block]
+    if not denied:
+        worst = top(findings)
+        return Verdict("warn", "audit", worst.rule_id if worst else "")
+    worst = top(denied)
+    return Verdict("deny", "block" if settings.mode == "block" else "audit", worst.rule_id if worst else "")

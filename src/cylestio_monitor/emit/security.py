@@ -1,0 +1,92 @@
+"""Findings and verdict as flat span attributes and span events. Never the matched text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cylestio_monitor import semconv
+from cylestio_monitor.model import ALERT_OF, SEVERITY_NUMBER, AttributeValue, Finding, Verdict
+from cylestio_monitor.policy import top
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cylestio_monitor.scan import Rule
+
+CLEAN: dict[str, AttributeValue] = {
+    semconv.SCANNED: True,
+    semconv.ALERT: "none",
+    semconv.SEVERITY: "none",
+    semconv.SEVERITY_NUMBER: 0,
+    semconv.FINDING_COUNT: 0,
+    semconv.VERDICT: "allow",
+    semconv.ACTION: "allow",
+}
+"""The attributes of a span that was scanned and has no finding."""
+
+MAX_EVENTS = 100
+"""Finding events on one span; the SDK's own limit is 128 events of all kinds."""
+
+
+def attributes(findings: Sequence[Finding], verdict: Verdict, rules: Mapping[str, Rule]) -> dict[str, AttributeValue]:
+    """The ``cylestio.security.*`` and ``security_rule.*`` attributes of a span.
+
+    Args:
+        findings: Everything found on the call, both sides.
+        verdict: The stricter of the verdicts.
+        rules: The loaded rules by id, for what the registry says of the top finding's rule.
+    """
+    worst = top(findings)
+    if worst is None:
+        return CLEAN
+    owasp = {tag for finding in findings for tag in finding.owasp}
+    out: dict[str, AttributeValue] = {
+        semconv.SCANNED: True,
+        semconv.ALERT: ALERT_OF[worst.severity],
+        semconv.SEVERITY: worst.severity,
+        semconv.SEVERITY_NUMBER: SEVERITY_NUMBER[worst.severity],
+        semconv.FINDING_COUNT: len(findings),
+        semconv.CATEGORY: worst.category,
+        semconv.CATEGORIES: sorted({finding.category for finding in findings}),
+        semconv.RULES: sorted({finding.rule_id for finding in findings}),
+        semconv.VERDICT: verdict.decision,
+        semconv.ACTION: verdict.action,
+        semconv.TARGET_TYPE: worst.target,
+        semconv.TARGET_SUBTYPE: worst.subtype,
+    }
+    if llm := sorted(tag for tag in owasp if tag.startswith("LLM")):
+        out[semconv.OWASP_LLM] = llm
+    if asi := sorted(tag for tag in owasp if tag.startswith("ASI")):
+        out[semconv.OWASP_ASI] = asi
+    if atlas := sorted({tag for finding in findings for tag in finding.atlas}):
+        out[semconv.ATLAS_TECHNIQUE] = atlas
+    rule = rules.get(worst.rule_id)
+    if rule is not None:
+        out[semconv.SECURITY_RULE_UUID] = rule.uuid
+        out[semconv.SECURITY_RULE_NAME] = rule.id
+        out[semconv.SECURITY_RULE_CATEGORY] = rule.category
+        out[semconv.SECURITY_RULE_RULESET] = rule.ruleset
+        out[semconv.SECURITY_RULE_VERSION] = str(rule.version)
+    return out
+
+
+def event(finding: Finding) -> dict[str, AttributeValue]:
+    """The attributes of the span event ``cylestio.security.finding`` of one finding."""
+    out: dict[str, AttributeValue] = {
+        semconv.FINDING_RULE: finding.rule_id,
+        semconv.FINDING_CATEGORY: finding.category,
+        semconv.FINDING_SEVERITY: finding.severity,
+        semconv.FINDING_ALERT: finding.alert,
+        semconv.FINDING_TARGET: finding.target,
+        semconv.FINDING_SUBTYPE: finding.subtype,
+        semconv.FINDING_PATH: finding.path,
+        semconv.FINDING_START: finding.start,
+        semconv.FINDING_END: finding.end,
+    }
+    if finding.owasp:
+        out[semconv.FINDING_OWASP] = list(finding.owasp)
+    if finding.atlas:
+        out[semconv.FINDING_ATLAS] = list(finding.atlas)
+    if finding.match_hash:
+        out[semconv.FINDING_HASH] = finding.match_hash
+    return out

@@ -1,0 +1,422 @@
+"""The one road of every call: begin, scan, decide, let go or refuse, answer, scan, end.
+
+Read this file first. A capture module turns what an SDK was asked into a `Call`, gives it to `Pipeline.begin`, makes
+the request, and gives the answer to `Invocation.end`. Everything between stands here: the span, the scan of both
+sides, the verdict, the attributes and events, the metrics, and the wait for the disk.
+
+Nothing here raises into the application but `BlockedError`, and that only where blocking was switched on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from opentelemetry import context as otel_context
+from opentelemetry import metrics as otel_metrics
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind, Status, StatusCode
+
+from cylestio_monitor import config, identity, sanitize, semconv
+from cylestio_monitor.emit import content, genai, security
+from cylestio_monitor.emit.metrics import Metrics
+from cylestio_monitor.errors import BlockedError
+from cylestio_monitor.model import SEVERITY_NUMBER, Call, Finding, Result, Subtype, Verdict
+from cylestio_monitor.policy import ALLOW, decide
+from cylestio_monitor.reaper import Reaper
+from cylestio_monitor.surfaces import Inspection, Seen, needs_mask
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from opentelemetry.context import Context
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import Span, TracerProvider
+
+    from cylestio_monitor.config import Settings
+    from cylestio_monitor.model import AttributeValue, Part
+    from cylestio_monitor.scan import Scanner, TextStream
+    from cylestio_monitor.store import Store, Ticket
+
+log = logging.getLogger(__name__)
+
+_KINDS = {"client": SpanKind.CLIENT, "server": SpanKind.SERVER, "internal": SpanKind.INTERNAL}
+_CANCELLED = (asyncio.CancelledError, KeyboardInterrupt, SystemExit)
+_FEED_CHARS = 512  # streamed text is scanned in steps of this size: a scan has a fixed cost, a chunk is a few letters
+_HIGH = SEVERITY_NUMBER["high"]
+_ERROR_TEXT_BYTES = 1024
+
+
+class Pipeline:
+    """The parts a call meets on its way, wired once at set-up."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        scanner: Scanner,
+        store: Store | None = None,
+        tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
+    ) -> None:
+        """Takes the parts; the global providers are used where none is given."""
+        from cylestio_monitor import __version__  # noqa: PLC0415 -- the package's front door imports this module late
+
+        self.settings = settings
+        self.scanner = scanner
+        self.store = store
+        self.content = config.content_mode(settings)
+        self.tracer = trace.get_tracer(semconv.SCOPE, __version__, tracer_provider)
+        self.metrics = Metrics(otel_metrics.get_meter(semconv.SCOPE, __version__, meter_provider), scanner.rules)
+        self.seen = Seen()
+        self.reaper = Reaper()
+        self.identity = identity.Identity(agent_id=settings.agent_id, session_id=settings.session_id)
+
+    def begin(self, call: Call, *, parent: Context | None = None) -> Invocation:
+        """Starts the span of a call, scans what goes in, and judges it.
+
+        Args:
+            call: What is about to happen.
+            parent: The context of the parent span; the current one where none is given.
+
+        Raises:
+            BlockedError: The call is refused; its span has ended and says so.
+        """
+        self.reaper.ensure()
+        try:
+            attributes = sanitize.attributes(genai.at_start(call, self._who()))
+            span = self.tracer.start_span(
+                sanitize.clean_text(call.name, 256), context=parent, kind=_KINDS[call.kind], attributes=attributes
+            )
+        except Exception:
+            log.debug("Could not start a span", exc_info=True)
+            span = trace.INVALID_SPAN
+        invocation = Invocation(self, call, span)
+        invocation.inspect_input()
+        return invocation
+
+    def flush(self) -> None:
+        """Ends the spans of streams that were dropped without being read."""
+        self.reaper.drain()
+
+    def _who(self) -> identity.Identity:
+        here = identity.current()
+        if here.agent_id and here.session_id:
+            return here
+        return identity.Identity(
+            here.agent_id or self.identity.agent_id,
+            here.session_id or self.identity.session_id,
+            here.user_id,
+            here.conversation_id,
+        )
+
+
+class Invocation:
+    """One call on its way. Made by `Pipeline.begin`; ended exactly once, by whoever comes first."""
+
+    __slots__ = (
+        "_fed",
+        "_first_chunk",
+        "_inspection",
+        "_once",
+        "_pending",
+        "_pipeline",
+        "_started",
+        "_streams",
+        "_verdict",
+        "call",
+        "span",
+    )
+
+    def __init__(self, pipeline: Pipeline, call: Call, span: Span) -> None:
+        """Holds the started span."""
+        self.call = call
+        self.span = span
+        self._pipeline = pipeline
+        self._started = time.perf_counter()
+        self._first_chunk: float | None = None
+        self._inspection = Inspection(pipeline.scanner, pipeline.seen)
+        self._once = threading.Lock()
+        self._pending: Ticket | None = None
+        self._streams: dict[str, TextStream] | None = None
+        self._fed: dict[str, _Fed] = {}
+        self._verdict = ALLOW
+
+    def inspect_input(self) -> None:
+        """Scans what goes in; ends the span and raises `BlockedError` where policy refuses it."""
+        if not self._pipeline.settings.scan.enabled:
+            return
+        started = time.perf_counter()
+        try:
+            self._inspection.call(self.call)
+        except Exception:
+            log.debug("Could not scan the input of a call", exc_info=True)
+        self._pipeline.metrics.scan(time.perf_counter() - started, "input")
+        if self._inspection.findings:
+            self._judge(0)
+            if self._verdict.action == "block":
+                self._refuse("call")
+
+    def attached(self) -> _Attached:
+        """Makes the span current while the request is made; never to be held across a yield to the caller."""
+        return _Attached(self.span)
+
+    def settle(self) -> None:
+        """Waits until a high or critical finding is on disk, at most `store.durable_wait_ms`."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.wait(self._pipeline.settings.store.durable_wait_ms / 1000)
+
+    async def settle_async(self) -> None:
+        """Does what `settle` does, without holding up the event loop."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            await pending.wait_async(self._pipeline.settings.store.durable_wait_ms / 1000)
+
+    def first_chunk(self) -> None:
+        """Notes the time of the first chunk of a streamed answer; later calls do nothing."""
+        if self._first_chunk is None:
+            self._first_chunk = time.perf_counter() - self._started
+
+    def feed(self, path: str, text: str, subtype: Subtype = "llm") -> None:
+        """Takes a piece of streamed output text; it is scanned together with its neighbours.
+
+        Args:
+            path: The part of the answer it belongs to, as `Part.path` will name it, such as ``content[0]``.
+            text: The piece.
+            subtype: The surface.
+        """
+        fed = self._fed.get(path)
+        if fed is None:
+            fed = self._fed[path] = _Fed(subtype)
+        fed.waiting.append(text)
+        fed.length += len(text)
+        if fed.length >= _FEED_CHARS:
+            self._scan_fed(path, fed)
+
+    def end(self, result: Result | None = None, error: BaseException | None = None, *, enforce: bool = False) -> None:
+        """Ends the call: scans what came back, sets every attribute, ends the span. Only the first call counts.
+
+        Args:
+            result: What came back, as far as it did.
+            error: What the call raised; `None` for a good end and for an early close by the caller.
+            enforce: Whether a refused tool call in the answer raises. Only where the caller can still be kept from it.
+
+        Raises:
+            BlockedError: `enforce` was given, blocking is on, and the model asked for a tool call that is refused.
+        """
+        if not self._once.acquire(blocking=False):
+            return
+        self._finish(result, error, None)
+        if enforce and self._verdict.action == "block":
+            raise self._blocked("answer")
+
+    def abandon(self, result: Result | None = None) -> None:
+        """Ends the call from a finaliser: another thread does the work.
+
+        The garbage collector may run inside any lock of this process, also of the telemetry itself, so nothing that
+        takes a lock may be done there.
+        """
+        if self._once.acquire(blocking=False):
+            ended = time.time_ns()
+            self._pipeline.reaper.put(lambda: self._finish(result, None, ended))
+
+    def _finish(self, result: Result | None, error: BaseException | None, end_time: int | None) -> None:
+        try:
+            before = len(self._inspection.findings)
+            if self._pipeline.settings.scan.enabled:
+                self._inspect_output(result)
+            if len(self._inspection.findings) > before and self._verdict.action != "block":
+                self._judge(before)
+            if error is None:
+                self._inspection.commit()
+            self._set_attributes(result)
+            kind = result.error_type if result is not None else None
+            if error is not None:
+                kind = kind or genai.error_type(error)
+                self._set_error(kind, error)
+            elif kind is not None:
+                self.span.set_attribute(semconv.ERROR_TYPE, sanitize.clean_text(kind, 256))
+                self.span.set_status(Status(StatusCode.ERROR))
+            seconds = time.perf_counter() - self._started
+            self._pipeline.metrics.end(self.call, result, seconds, self._first_chunk, kind)
+        except Exception:
+            log.debug("Could not complete a span", exc_info=True)
+        finally:
+            try:
+                self.span.end(end_time)
+            except Exception:
+                log.debug("Could not end a span", exc_info=True)
+
+    def _inspect_output(self, result: Result | None) -> None:
+        started = time.perf_counter()
+        for path, fed in self._fed.items():
+            self._scan_fed(path, fed, last=True)
+        if result is not None:
+            self._inspection.result(result, {path: fed.masked for path, fed in self._fed.items()})
+        self._pipeline.metrics.scan(time.perf_counter() - started, "output")
+
+    def _scan_fed(self, path: str, fed: _Fed, *, last: bool = False) -> None:
+        try:
+            if fed.stream is None:
+                fed.stream = self._pipeline.scanner.stream(target="output", subtype=fed.subtype, path=path)
+            found = fed.stream.feed("".join(fed.waiting)) if fed.waiting else []
+            if last:
+                found = [*found, *fed.stream.finish()]
+            fed.waiting, fed.length = [], 0
+            if found:
+                self._inspection.findings += found
+                fed.masked = fed.masked or needs_mask(found)
+        except Exception:
+            log.debug("Could not scan a streamed answer", exc_info=True)
+
+    def _judge(self, since: int) -> None:
+        """Judges the findings from number `since` on, reports them, and has the grave ones written at once."""
+        found = self._inspection.findings[since:]
+        pipeline, call = self._pipeline, self.call
+        verdict = decide(found, pipeline.settings)
+        if since and verdict.action == "block" and not any(finding.subtype == "tool_call" for finding in found):
+            # The answer is here already: what can still be kept from happening is the tool call it asks for.
+            verdict = Verdict(verdict.decision, "audit", verdict.reason)
+        if verdict.decision == "deny" or self._verdict.decision != "deny":
+            self._verdict = verdict
+        pipeline.metrics.findings(found, verdict, call.operation, call.tool_name)
+        if pipeline.store is not None and any(SEVERITY_NUMBER[finding.severity] >= _HIGH for finding in found):
+            who, place = pipeline._who(), self.span.get_span_context()  # noqa: SLF001 -- one class in two halves
+            self._pending = pipeline.store.add_findings(
+                place.trace_id,
+                place.span_id,
+                found,
+                agent_id=who.agent_id,
+                session_id=who.session_id,
+                service_name=None,
+                action=verdict.action,
+                operation=call.operation,
+                model=call.model,
+                tool=call.tool_name,
+            )
+
+    def _refuse(self, what: str) -> None:
+        error = self._blocked(what)
+        self._once.acquire(blocking=False)
+        self._set_attributes(None)
+        self._set_error(genai.error_type(error), error)
+        self._pipeline.metrics.end(self.call, None, time.perf_counter() - self._started, None, genai.error_type(error))
+        self.span.end()
+        raise error
+
+    def _blocked(self, what: str) -> BlockedError:
+        tool = f" of tool {sanitize.clean_text(self.call.tool_name, 64)}" if self.call.tool_name else ""
+        findings = sorted(self._inspection.findings, key=lambda finding: -SEVERITY_NUMBER[finding.severity])
+        place = next((finding.path for finding in findings if finding.rule_id == self._verdict.reason), "")
+        return BlockedError(f"Cylestio blocked this {what}{tool}: rule {self._verdict.reason} at {place}", findings)
+
+    def _set_attributes(self, result: Result | None) -> None:
+        pipeline, findings = self._pipeline, self._inspection.findings
+        attributes: dict[str, AttributeValue] = {}
+        if result is not None:
+            attributes.update(genai.at_end(result))
+        if self._first_chunk is not None:
+            attributes[semconv.RESPONSE_TIME_TO_FIRST_CHUNK] = self._first_chunk
+        if pipeline.settings.scan.enabled:
+            attributes.update(security.attributes(findings, self._verdict, pipeline.scanner.rules))
+        else:
+            attributes[semconv.SCANNED] = False
+        if pipeline.content != "none" and self.span.is_recording():
+            attributes.update(self._content(result))
+        self.span.set_attributes(sanitize.attributes(attributes))
+        for finding in findings[: security.MAX_EVENTS]:
+            self.span.add_event(semconv.EVENT_FINDING, sanitize.attributes(security.event(finding)))
+
+    def _content(self, result: Result | None) -> dict[str, AttributeValue]:
+        call, limit, inspection = self.call, self._pipeline.settings.content_max_bytes, self._inspection
+        out: dict[str, AttributeValue] = {}
+
+        def part_content(part: Part) -> object:
+            return part.content if self._pipeline.content == "full" else inspection.content(part)
+
+        def value_content(value: object, owner: object) -> object:
+            return value if self._pipeline.content == "full" else inspection.value(value, owner)
+
+        if call.system:
+            out[semconv.SYSTEM_INSTRUCTIONS] = content.system(call.system, part_content, limit)
+        if call.messages:
+            out[semconv.INPUT_MESSAGES] = content.messages(call.messages, part_content, limit)
+        if call.tools:
+            out[semconv.TOOL_DEFINITIONS] = content.tools(call.tools, value_content, limit)
+        if call.arguments is not None:
+            out[semconv.TOOL_CALL_ARGUMENTS] = sanitize.to_json(value_content(call.arguments, call), limit)
+        if result is not None:
+            if result.messages:
+                out[semconv.OUTPUT_MESSAGES] = content.messages(result.messages, part_content, limit)
+            if result.tools:
+                out[semconv.TOOL_DEFINITIONS] = content.tools(result.tools, value_content, limit)
+            if result.response is not None:
+                out[semconv.TOOL_CALL_RESULT] = sanitize.to_json(value_content(result.response, result), limit)
+        return out
+
+    def _set_error(self, kind: str, error: BaseException) -> None:
+        """Sets `error.type` and the status; the text of an error may quote what was sent, so it is masked."""
+        self.span.set_attribute(semconv.ERROR_TYPE, sanitize.clean_text(kind, 256))
+        if isinstance(error, _CANCELLED):
+            self.span.set_status(Status(StatusCode.ERROR, "cancelled"))
+            return
+        text = sanitize.clean_text(error, _ERROR_TEXT_BYTES)
+        self.span.set_status(Status(StatusCode.ERROR, self._pipeline.scanner.mask(text)))
+
+
+class _Fed:
+    """The streamed text of one part of an answer."""
+
+    __slots__ = ("length", "masked", "stream", "subtype", "waiting")
+
+    def __init__(self, subtype: Subtype) -> None:
+        self.subtype = subtype
+        self.waiting: list[str] = []
+        self.length = 0
+        self.stream: TextStream | None = None
+        self.masked = False
+
+
+class _Attached:
+    """The span as the current one; left silently also where the context changed hands meanwhile."""
+
+    __slots__ = ("_span", "_token")
+
+    def __init__(self, span: Span) -> None:
+        self._span = span
+
+    def __enter__(self) -> None:
+        self._token = otel_context.attach(trace.set_span_in_context(self._span))
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        try:
+            # `otel_context.detach` logs an error where a coroutine was finished in another context than it began in;
+            # nothing is left attached here in that case, so there is nothing to say.
+            self._token.var.reset(self._token)
+        except ValueError:
+            log.debug("The context of a call had changed hands")
+        except AttributeError:  # a context implementation of its own (OTEL_PYTHON_CONTEXT)
+            otel_context.detach(self._token)
+
+
+_installed: Pipeline | None = None
+
+
+def install(pipeline: Pipeline | None) -> None:
+    """Makes a pipeline the running one; `None` switches capture off."""
+    global _installed  # noqa: PLW0603 -- one pipeline a process: SDK classes are patched once
+    _installed = pipeline
+
+
+def current() -> Pipeline | None:
+    """The running pipeline; `None` while monitoring is off or suppressed in this context."""
+    if _installed is None or otel_context.get_value("suppress_instrumentation"):
+        return None
+    return _installed
+
+
+__all__ = ["Finding", "Invocation", "Pipeline", "current", "install"]

@@ -1,0 +1,202 @@
+"""What of a call is scanned, as which surface, and what was scanned before.
+
+An agent sends its whole history with every turn. What stands before the model's last words and was scanned in this
+process is not reported again; what came after them is always scanned, also when the same text was seen elsewhere.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cylestio_monitor.model import Call, Finding, Message, Part, Result, Subtype, Target, ToolDefinition
+    from cylestio_monitor.scan import Scanner
+
+MASKED_CATEGORIES = frozenset({"secret", "sensitive_data"})
+"""Categories whose matches are replaced in recorded content."""
+
+_TOOL_CALLS = frozenset({"tool_call", "server_tool_call"})
+_TOOL_RESULTS = frozenset({"tool_call_response", "server_tool_call_response"})
+_NO_TEXT = frozenset({"blob", "file"})
+_ASSISTANT = frozenset({"assistant", "model"})
+_SYSTEM = frozenset({"system", "developer"})
+_serial = itertools.count()
+
+
+class Seen:
+    """Which parts were scanned in this process, and whether they hold something to be masked.
+
+    Two generations of a bounded mapping: what was not met during a whole generation is forgotten.
+    """
+
+    def __init__(self, size: int = 8192) -> None:
+        """Keeps at most twice `size` parts, some 100 bytes each."""
+        self._size = size
+        self._young: dict[int, bool] = {}
+        self._old: dict[int, bool] = {}
+        self._lock = threading.Lock()
+
+    def get(self, mark: int) -> bool | None:
+        """Whether the part is to be masked; ``None`` where it was never scanned."""
+        found = self._young.get(mark)
+        if found is None:
+            found = self._old.get(mark)
+            if found is not None:
+                self.add(mark, masked=found)
+        return found
+
+    def add(self, mark: int, *, masked: bool) -> None:
+        """Remembers a scanned part."""
+        with self._lock:
+            if len(self._young) >= self._size:
+                self._old, self._young = self._young, {}
+            self._young[mark] = masked
+
+
+class Inspection:
+    """The scan of one call: findings of each side, and which parts must be masked where content is recorded."""
+
+    __slots__ = ("_marks", "_scanner", "_seen", "findings", "masked")
+
+    def __init__(self, scanner: Scanner, seen: Seen) -> None:
+        """Starts with nothing found."""
+        self._scanner = scanner
+        self._seen = seen
+        self._marks: list[tuple[int, bool]] = []
+        self.findings: list[Finding] = []
+        self.masked: set[int] = set()
+
+    def call(self, call: Call) -> None:
+        """Scans what goes in: system, messages, content blocks, tool definitions, arguments."""
+        history = _end_of_history(call.messages)
+        for part in call.system:
+            self._part(part, "input", "system", known=history > 0)
+        for number, message in enumerate(call.messages):
+            for part in message.parts:
+                target, subtype = surface(part, message.role)
+                self._part(part, target, subtype, known=number < history)
+        for tool in call.tools:
+            mark = hash((tool.name, tool.description, _encoded(tool.parameters)))
+            if history and self._seen.get(mark) is not None:
+                continue
+            found = self._tool(tool)
+            self._marks.append((mark, found))
+        if call.arguments is not None or call.tool_name:
+            self.findings += self._value(call.arguments, "output", "tool_call", "arguments", call.tool_name, id(call))
+
+    def result(self, result: Result, streamed: dict[str, bool]) -> None:
+        """Scans what came back; text that was scanned while it streamed is not scanned again.
+
+        Args:
+            result: The answer.
+            streamed: The paths of the parts that were scanned as they came, and whether each must be masked.
+        """
+        for message in result.messages:
+            for part in message.parts:
+                masked = streamed.get(part.path)
+                if masked is not None:
+                    if masked:
+                        self.masked.add(id(part))
+                    self._marks.append((_mark(part), masked))
+                    continue
+                target, subtype = surface(part, "assistant")
+                self._part(part, target, subtype, known=False)
+        for tool in result.tools:
+            self._tool(tool)
+        if result.response is not None:
+            self.findings += self._value(result.response, "input", "tool_result", "result", None, id(result))
+
+    def commit(self) -> None:
+        """Remembers what was scanned, once the call has gone through."""
+        for mark, masked in self._marks:
+            self._seen.add(mark, masked=masked)
+
+    def content(self, part: Part) -> object:
+        """The content of a part as it may be recorded: masked where something was found in it."""
+        if id(part) not in self.masked:
+            return part.content
+        if isinstance(part.content, str):
+            return self._scanner.mask(part.content)
+        return self._scanner.mask_value(part.content)
+
+    def value(self, value: object, owner: object) -> object:
+        """Arguments or a response as they may be recorded; `owner` is the call or the result they belong to."""
+        return self._scanner.mask_value(value) if id(owner) in self.masked else value
+
+    def _tool(self, tool: ToolDefinition) -> bool:
+        found = self._scanner.tool_definition(tool, target="input")
+        self.findings += found
+        if masked := needs_mask(found):
+            self.masked.add(id(tool))
+        return masked
+
+    def _part(self, part: Part, target: Target, subtype: Subtype, *, known: bool) -> None:
+        if (part.content is None and not part.name) or part.type in _NO_TEXT:
+            return
+        mark = _mark(part)
+        if known:
+            masked = self._seen.get(mark)
+            if masked is not None:
+                if masked:
+                    self.masked.add(id(part))
+                return
+        if isinstance(part.content, str) and subtype != "tool_call":
+            found = self._scanner.text(part.content, target=target, subtype=subtype, path=part.path)
+            self.findings += found
+            if found and needs_mask(found):
+                self.masked.add(id(part))
+        else:
+            tool = part.name if subtype == "tool_call" else None
+            self.findings += self._value(part.content, target, subtype, part.path, tool, id(part))
+        self._marks.append((mark, id(part) in self.masked))
+
+    def _value(
+        self, value: object, target: Target, subtype: Subtype, path: str, tool: str | None, owner: int
+    ) -> list[Finding]:
+        found = self._scanner.value(value, target=target, subtype=subtype, path=path, tool=tool)
+        if found and needs_mask(found):
+            self.masked.add(owner)
+        return found
+
+
+def surface(part: Part, role: str) -> tuple[Target, Subtype]:
+    """Where a part counts: which side of the model, and which kind of text."""
+    if part.type in _TOOL_CALLS:
+        return "output", "tool_call"
+    if part.type in _TOOL_RESULTS or role in {"tool", "function"}:
+        return "input", "tool_result"
+    if role in _SYSTEM:
+        return "input", "system"
+    return ("output", "llm") if role in _ASSISTANT else ("input", "llm")
+
+
+def _end_of_history(messages: list[Message]) -> int:
+    """How many messages stand up to and including the model's last words."""
+    for number in range(len(messages), 0, -1):
+        if messages[number - 1].role in _ASSISTANT:
+            return number
+    return 0
+
+
+def needs_mask(found: Iterable[Finding]) -> bool:
+    """Whether a text with these findings may be recorded only in part."""
+    return any(finding.category in MASKED_CATEGORIES for finding in found)
+
+
+def _mark(part: Part) -> int:
+    content = part.content
+    return hash((part.type, part.name, content if isinstance(content, str) else _encoded(content)))
+
+
+def _encoded(value: object) -> bytes | int:
+    """A value as bytes to be hashed; one that cannot be encoded is itself only."""
+    try:
+        return msgspec.json.encode(value)
+    except Exception:  # noqa: BLE001 -- whatever an SDK holds: a value that cannot be encoded is scanned each time
+        return next(_serial)
