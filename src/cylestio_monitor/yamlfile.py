@@ -15,6 +15,8 @@ Lines: TypeAlias = dict[str, int]
 
 MAX_BYTES = 4_000_000
 MAX_DEPTH = 40
+MAX_VALUES = 100_000
+"""Values in one file, aliases counted each time they are used: nested aliases grow without end."""
 
 
 def read_mapping(path: Path) -> tuple[dict[str, Any], Lines]:
@@ -73,6 +75,8 @@ def _build(loader: Any, node: Any, key: str, lines: Lines, source: str, depth: i
     line = node.start_mark.line + 1
     if key:
         lines.setdefault(key, line)
+    if len(lines) > MAX_VALUES:
+        raise ConfigError("holds too many values", source=source, line=line)
     if depth > MAX_DEPTH:
         raise ConfigError("nested too deep", source=source, line=line, key=key)
     if isinstance(node, yaml.MappingNode):

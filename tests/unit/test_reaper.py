@@ -1,0 +1,54 @@
+import gc
+import os
+import threading
+
+from cylestio_monitor.reaper import Reaper
+
+
+def test_work_is_done_on_another_thread_and_a_failure_does_not_stop_it():
+    reaper, done, names = Reaper(), threading.Event(), []
+    reaper.ensure()
+    reaper.put(lambda: 1 / 0)
+    reaper.put(lambda: (names.append(threading.current_thread().name), done.set()))
+    assert done.wait(5)
+    assert names == ["cylestio-reaper"]
+
+
+def test_a_finaliser_may_hand_work_over_while_its_own_thread_holds_a_lock():
+    reaper, lock, done = Reaper(), threading.Lock(), threading.Event()
+    reaper.ensure()
+
+    def work() -> None:
+        with lock:
+            done.set()
+
+    class Dropped:
+        def __del__(self) -> None:
+            reaper.put(work)
+
+    dropped = Dropped()
+    dropped.itself = dropped  # only the collector can free it
+    with lock:
+        del dropped
+        gc.collect()
+        assert not done.is_set()
+    assert done.wait(5)
+
+
+def test_drain_does_at_once_what_waits():
+    reaper, done = Reaper(), []
+    reaper.put(lambda: done.append(1))
+    reaper.drain()
+    assert done == [1]
+
+
+def test_a_forked_child_has_a_thread_of_its_own():
+    reaper = Reaper()
+    reaper.ensure()
+    pid = os.fork()
+    if pid == 0:  # pragma: no cover -- the child
+        done = threading.Event()
+        reaper.ensure()
+        reaper.put(done.set)
+        os._exit(0 if done.wait(5) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
