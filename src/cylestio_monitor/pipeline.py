@@ -9,7 +9,6 @@ Nothing here raises into the application but `BlockedError`, and that only where
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 import time
@@ -22,6 +21,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from cylestio_monitor import config, identity, sanitize, semconv
 from cylestio_monitor.emit import content, genai, security
+from cylestio_monitor.emit.attributes import safe
 from cylestio_monitor.emit.metrics import Metrics
 from cylestio_monitor.errors import BlockedError
 from cylestio_monitor.model import SEVERITY_NUMBER, Call, Finding, Result, Subtype, Verdict
@@ -30,7 +30,9 @@ from cylestio_monitor.reaper import Reaper
 from cylestio_monitor.surfaces import Inspection, Seen, needs_mask
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
+    from typing import TypeAlias
 
     from opentelemetry.context import Context
     from opentelemetry.metrics import MeterProvider
@@ -41,10 +43,11 @@ if TYPE_CHECKING:
     from cylestio_monitor.scan import Scanner, TextStream
     from cylestio_monitor.store import Store, Ticket
 
+    Adopt: TypeAlias = Callable[["Pipeline", Call, Context | None], "Invocation | None"]
+
 log = logging.getLogger(__name__)
 
 _KINDS = {"client": SpanKind.CLIENT, "server": SpanKind.SERVER, "internal": SpanKind.INTERNAL}
-_CANCELLED = (asyncio.CancelledError, KeyboardInterrupt, SystemExit)
 _FEED_CHARS = 512  # streamed text is scanned in steps of this size: a scan has a fixed cost, a chunk is a few letters
 _HIGH = SEVERITY_NUMBER["high"]
 _ERROR_TEXT_BYTES = 1024
@@ -73,6 +76,7 @@ class Pipeline:
         self.metrics = Metrics(otel_metrics.get_meter(semconv.SCOPE, __version__, meter_provider), scanner.rules)
         self.seen = Seen()
         self.reaper = Reaper()
+        self.adopt: Adopt | None = None  # finds the span that another instrumentation has started for the same call
         self.identity = identity.Identity(agent_id=settings.agent_id, session_id=settings.session_id)
 
     def begin(self, call: Call, *, parent: Context | None = None) -> Invocation:
@@ -86,15 +90,9 @@ class Pipeline:
             BlockedError: The call is refused; its span has ended and says so.
         """
         self.reaper.ensure()
-        try:
-            attributes = sanitize.attributes(genai.at_start(call, self._who()))
-            span = self.tracer.start_span(
-                sanitize.clean_text(call.name, 256), context=parent, kind=_KINDS[call.kind], attributes=attributes
-            )
-        except Exception:
-            log.debug("Could not start a span", exc_info=True)
-            span = trace.INVALID_SPAN
-        invocation = Invocation(self, call, span)
+        invocation = self.adopt(self, call, parent) if self.adopt is not None else None
+        if invocation is None:
+            invocation = Invocation(self, call, self._start_span(call, parent))
         invocation.inspect_input()
         return invocation
 
@@ -102,7 +100,18 @@ class Pipeline:
         """Ends the spans of streams that were dropped without being read."""
         self.reaper.drain()
 
-    def _who(self) -> identity.Identity:
+    def _start_span(self, call: Call, parent: Context | None) -> Span:
+        try:
+            attributes = safe(genai.at_start(call, self.who()))
+            return self.tracer.start_span(
+                sanitize.clean_text(call.name, 256), context=parent, kind=_KINDS[call.kind], attributes=attributes
+            )
+        except Exception:
+            log.debug("Could not start a span", exc_info=True)
+            return trace.INVALID_SPAN
+
+    def who(self) -> identity.Identity:
+        """Who acts here: what the context says, else what the settings say."""
         here = identity.current()
         if here.agent_id and here.session_id:
             return here
@@ -230,7 +239,7 @@ class Invocation:
             if self._pipeline.settings.scan.enabled:
                 self._inspect_output(result)
             if len(self._inspection.findings) > before and self._verdict.action != "block":
-                self._judge(before)
+                self._judge(before, answered=True)
             if error is None:
                 self._inspection.commit()
             self._set_attributes(result)
@@ -241,13 +250,12 @@ class Invocation:
             elif kind is not None:
                 self.span.set_attribute(semconv.ERROR_TYPE, sanitize.clean_text(kind, 256))
                 self.span.set_status(Status(StatusCode.ERROR))
-            seconds = time.perf_counter() - self._started
-            self._pipeline.metrics.end(self.call, result, seconds, self._first_chunk, kind)
+            self._measure(result, kind)
         except Exception:
             log.debug("Could not complete a span", exc_info=True)
         finally:
             try:
-                self.span.end(end_time)
+                self._close(end_time)
             except Exception:
                 log.debug("Could not end a span", exc_info=True)
 
@@ -273,19 +281,18 @@ class Invocation:
         except Exception:
             log.debug("Could not scan a streamed answer", exc_info=True)
 
-    def _judge(self, since: int) -> None:
+    def _judge(self, since: int, *, answered: bool = False) -> None:
         """Judges the findings from number `since` on, reports them, and has the grave ones written at once."""
         found = self._inspection.findings[since:]
         pipeline, call = self._pipeline, self.call
         verdict = decide(found, pipeline.settings)
-        if since and verdict.action == "block" and not any(finding.subtype == "tool_call" for finding in found):
-            # The answer is here already: what can still be kept from happening is the tool call it asks for.
+        if verdict.action == "block" and not self._can_refuse(found, answered=answered):
             verdict = Verdict(verdict.decision, "audit", verdict.reason)
         if verdict.decision == "deny" or self._verdict.decision != "deny":
             self._verdict = verdict
         pipeline.metrics.findings(found, verdict, call.operation, call.tool_name)
         if pipeline.store is not None and any(SEVERITY_NUMBER[finding.severity] >= _HIGH for finding in found):
-            who, place = pipeline._who(), self.span.get_span_context()  # noqa: SLF001 -- one class in two halves
+            who, place = pipeline.who(), self.span.get_span_context()
             self._pending = pipeline.store.add_findings(
                 place.trace_id,
                 place.span_id,
@@ -299,13 +306,17 @@ class Invocation:
                 tool=call.tool_name,
             )
 
+    def _can_refuse(self, found: list[Finding], *, answered: bool) -> bool:
+        """Whether these can still be kept from happening: of an answer that is here, the tool calls it asks for."""
+        return not answered or any(finding.subtype == "tool_call" for finding in found)
+
     def _refuse(self, what: str) -> None:
         error = self._blocked(what)
         self._once.acquire(blocking=False)
         self._set_attributes(None)
         self._set_error(genai.error_type(error), error)
-        self._pipeline.metrics.end(self.call, None, time.perf_counter() - self._started, None, genai.error_type(error))
-        self.span.end()
+        self._measure(None, genai.error_type(error))
+        self._close(None)
         raise error
 
     def _blocked(self, what: str) -> BlockedError:
@@ -327,9 +338,19 @@ class Invocation:
             attributes[semconv.SCANNED] = False
         if pipeline.content != "none" and self.span.is_recording():
             attributes.update(self._content(result))
-        self.span.set_attributes(sanitize.attributes(attributes))
+        self._write(safe(attributes))
         for finding in findings[: security.MAX_EVENTS]:
-            self.span.add_event(semconv.EVENT_FINDING, sanitize.attributes(security.event(finding)))
+            self.span.add_event(semconv.EVENT_FINDING, safe(security.event(finding)))
+
+    def _write(self, attributes: dict[str, AttributeValue]) -> None:
+        self.span.set_attributes(attributes)
+
+    def _measure(self, result: Result | None, error_type: str | None) -> None:
+        seconds = time.perf_counter() - self._started
+        self._pipeline.metrics.end(self.call, result, seconds, self._first_chunk, error_type)
+
+    def _close(self, end_time: int | None) -> None:
+        self.span.end(end_time)
 
     def _content(self, result: Result | None) -> dict[str, AttributeValue]:
         call, limit, inspection = self.call, self._pipeline.settings.content_max_bytes, self._inspection
@@ -361,7 +382,7 @@ class Invocation:
     def _set_error(self, kind: str, error: BaseException) -> None:
         """Sets `error.type` and the status; the text of an error may quote what was sent, so it is masked."""
         self.span.set_attribute(semconv.ERROR_TYPE, sanitize.clean_text(kind, 256))
-        if isinstance(error, _CANCELLED):
+        if not isinstance(error, Exception):  # a cancelled task, an interrupt, an exit: stopped, not failed
             self.span.set_status(Status(StatusCode.ERROR, "cancelled"))
             return
         text = sanitize.clean_text(error, _ERROR_TEXT_BYTES)
