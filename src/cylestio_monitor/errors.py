@@ -61,3 +61,7 @@ class ConfigError(CylestioError, ValueError):
         self.line = line
         self.key = key
         self.reason = reason
+
+
+class StoreError(CylestioError):
+    """The local store cannot be used: nothing can be written there, or a newer version of the package wrote it."""
