@@ -1,4 +1,4 @@
-"""The command `cylestio`: it shows what the store holds and what the settings say. Commands format, they never compute."""
+"""The command `cylestio`: what the store holds and what the settings say. Commands format, they never compute."""
 
 from __future__ import annotations
 

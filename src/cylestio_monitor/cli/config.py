@@ -59,11 +59,15 @@ def check(obj: Context, *, as_json: bool) -> int:
     loaded = obj.loaded
     problems = list(loaded.problems)
     if as_json:
-        output.as_json({"file": str(loaded.source) if loaded.source else None, "problems": [_problem(p) for p in problems]})
+        output.as_json(
+            {"file": str(loaded.source) if loaded.source else None, "problems": [_problem(p) for p in problems]}
+        )
     else:
         for problem in problems:
             output.say(str(problem))
-        output.say(f"{loaded.source or 'no settings file'}: {len(problems) or 'no'} problem{'s' * (len(problems) != 1)}")
+        output.say(
+            f"{loaded.source or 'no settings file'}: {len(problems) or 'no'} problem{'s' * (len(problems) != 1)}"
+        )
     return NEGATIVE if problems else 0
 
 

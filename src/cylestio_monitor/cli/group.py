@@ -23,7 +23,7 @@ COMMANDS = {
     "config": "config:config",
     "scan": "scan:scan",
 }
-"""Every command and where it is defined, below `cylestio_monitor.cli`; a module is imported when its command is used."""
+"""Every command and where it is defined below `cylestio_monitor.cli`; a module is imported when its command is used."""
 
 NEGATIVE = 1
 """Exit code of an answer that calls for action: a finding, a problem, a trace that does not exist."""
@@ -79,10 +79,17 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(importlib.import_module(f"cylestio_monitor.cli.{module}"), attribute)
         return command
 
-    def main(self, args: Sequence[str] | None = None, **extra: Any) -> Any:
-        """Runs the command line; what goes wrong is said in one line without control characters, and ends in an exit code."""
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,  # noqa: ARG002 -- click's signature; failures always end here
+        **extra: Any,
+    ) -> Any:
+        """Runs the command line; what goes wrong is one line without control characters, and an exit code."""
         try:
-            code = super().main(args, **{**extra, "standalone_mode": False})
+            code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         except click.UsageError as error:
             if error.ctx is not None:
                 hint(f"usage: {error.ctx.command_path} --help")

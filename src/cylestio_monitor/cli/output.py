@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-STYLES = {"critical": "bold red", "high": "red", "medium": "yellow", "low": "cyan", "dangerous": "red", "suspicious": "yellow"}
+STYLES = {
+    "critical": "bold red",
+    "high": "red",
+    "medium": "yellow",
+    "low": "cyan",
+    "dangerous": "red",
+    "suspicious": "yellow",
+}
 """Colours of severities and alert levels; where a terminal has no colour the word says it."""
 
 CELL = 400
@@ -24,7 +31,7 @@ CELL = 400
 
 
 def as_json(value: Any, *, lines: bool = False) -> None:
-    """Prints one JSON document, or with `lines` one line of JSON lines: ASCII only, so nothing in it is a control character."""
+    """Prints one JSON document, or with `lines` one line of many; ASCII only, so it holds no control character."""
     text = json.dumps(value, ensure_ascii=True, indent=None if lines else 2, default=str)
     click.echo(text.replace("\x7f", "\\u007f"))
 

@@ -22,8 +22,16 @@ SUBTYPES = ("llm", "tool_call", "tool_result", "tool_definition", "system", "mem
 
 @click.command()
 @click.argument("file", type=click.Path(allow_dash=True))
-@click.option("--target", type=click.Choice(["input", "output"]), default="input", show_default=True, help="Which way the text goes.")
-@click.option("--subtype", type=click.Choice(SUBTYPES), default="llm", show_default=True, help="The surface it stands on.")
+@click.option(
+    "--target",
+    type=click.Choice(["input", "output"]),
+    default="input",
+    show_default=True,
+    help="Which way the text goes.",
+)
+@click.option(
+    "--subtype", type=click.Choice(SUBTYPES), default="llm", show_default=True, help="The surface it stands on."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @click.pass_obj
 def scan(obj: Context, file: str, target: Target, subtype: Subtype, *, as_json: bool) -> int:
@@ -41,11 +49,14 @@ def scan(obj: Context, file: str, target: Target, subtype: Subtype, *, as_json: 
         output.hint(f"warning: {problem}")
     findings = scanner.text(text, target=target, subtype=subtype)
     if as_json:
-        output.as_json({"file": file, "characters": len(text), "findings": [_row(text, finding) for finding in findings]})
+        output.as_json(
+            {"file": file, "characters": len(text), "findings": [_row(text, finding) for finding in findings]}
+        )
     elif findings:
         rows = [_row(text, finding) for finding in findings]
         body = (
-            (f"{row['line']}:{row['column']}", output.level(row["severity"]), row["rule_id"], _tags(row)) for row in rows
+            (f"{row['line']}:{row['column']}", output.level(row["severity"]), row["rule_id"], _tags(row))
+            for row in rows
         )
         output.console().print(output.table(("line", "severity", "rule", "taxonomy"), body))
         worst = max((finding.severity for finding in findings), key=SEVERITY_NUMBER.__getitem__)

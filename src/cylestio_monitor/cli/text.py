@@ -1,7 +1,7 @@
 """The one place where stored text becomes text that a terminal may be given.
 
 What the store holds came from prompts, tool results and servers: it may hold escape sequences that move the cursor,
-rename the window, write the clipboard or hide a line, and bidi controls that make a command read differently from what it is.
+rename the window, write the clipboard or hide a line, and bidi controls that make a command read as another one.
 """
 
 from __future__ import annotations

@@ -1,0 +1,119 @@
+"""Writes the pages of `docs/reference` that say what the code says, so that they cannot say anything else.
+
+`make docs` runs it; a test compares every page with what it would write.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cylestio_monitor import config
+from cylestio_monitor.cli import main as command_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+REFERENCE = Path(__file__).resolve().parent / "reference"
+NOTE = "<!-- Written by docs/generate.py: change the code, then run `make docs`. -->\n"
+
+CLI = """
+Every command reads the store and the settings that a program started at the same place would use. It prints text for
+people, and with `--json` one JSON document or JSON lines for programs; the shapes are part of what a release keeps
+stable. Text that came from prompts, tools or servers is printed with every control, bidi and other invisible character
+escaped, so that it cannot act on a terminal.
+"""
+SETTINGS = """
+A value comes from, the later winning: its default, the YAML file, the environment, the arguments of
+`start_monitoring`. The file is the one that `CYLESTIO_CONFIG` names, else `cylestio.yaml` in the working directory,
+else `cylestio.yaml` in the user's configuration folder. A value that cannot be used is left at its default and
+reported with file, line and key; `cylestio config check` names them all. In a variable, a list is separated by commas;
+a key without a variable can be set in the file only.
+"""
+
+
+def main() -> None:
+    """Writes every page."""
+    for path, text in pages().items():
+        path.write_text(text, "utf-8")
+
+
+def pages() -> dict[Path, str]:
+    """Every generated page and its text."""
+    return {REFERENCE / "cli.md": cli(), REFERENCE / "settings.md": settings()}
+
+
+def cli() -> str:
+    """The page of the command `cylestio`, from the commands themselves."""
+    blocks = [f"# The command `cylestio`\n\n{NOTE}{CLI}"]
+    blocks += (one_command(path, command) for path, command in commands())
+    return "\n".join(blocks)
+
+
+def commands(
+    path: tuple[str, ...] = ("cylestio",), command: click.Command = command_line
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every command with the words that call it, groups before their members."""
+    yield path, command
+    if isinstance(command, click.Group):
+        context = click.Context(command, info_name=path[-1])
+        for name in command.list_commands(context):
+            member = command.get_command(context, name)
+            if member is not None and not member.hidden:
+                yield from commands((*path, name), member)
+
+
+def one_command(path: tuple[str, ...], command: click.Command) -> str:
+    """The section of one command: its usage line, what it does, its options."""
+    context = click.Context(command, info_name=" ".join(path))
+    usage = " ".join([*path, *command.collect_usage_pieces(context)])
+    text = inspect.cleandoc(command.help or "").replace("\b\n", "")
+    lines = [f"## `{' '.join(path)}`", "", "```text", usage, "```", "", text, ""]
+    options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
+    if options:
+        lines += ["| option | meaning | default |", "|---|---|---|"]
+        lines += [option_row(context, option) for option in options]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def option_row(context: click.Context, option: click.Option) -> str:
+    """One option as a row of a table."""
+    names = ", ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))
+    kind = "" if option.is_flag else f" {option.make_metavar(context)}"
+    default = option.get_default(context)
+    shown = "" if option.is_flag or default is None or "UNSET" in repr(default) else f"`{default}`"
+    return f"| {names}{kind.replace('|', ' / ')} | {option.help or ''} | {shown} |"
+
+
+def settings() -> str:
+    """The page of all settings, from the table of types in `config`."""
+    lines = [
+        f"# Settings\n\n{NOTE}{SETTINGS}",
+        "| key | variable | default | meaning |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| `{option.key}` | {variable(option)} | `{json.dumps(plain(option.default))}` | {option.doc} |"
+        for option in config.options()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def variable(option: config.Option) -> str:
+    """The setting's variable, where it has one."""
+    return f"`{option.env}`" if option.from_text else ""
+
+
+def plain(value: Any) -> Any:
+    """A default as JSON would hold it."""
+    return list(value) if isinstance(value, tuple) else value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

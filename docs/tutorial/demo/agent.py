@@ -1,0 +1,76 @@
+"""A release assistant: reads a repository through the git MCP server and keeps a small database of releases.
+
+It knows nothing of the monitoring around it. Its own span is the one that any traced program has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import sys
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import anthropic
+from mcp import Client, StdioServerParameters
+from opentelemetry import trace
+
+if TYPE_CHECKING:
+    from anthropic.types import MessageParam, ToolParam, ToolResultBlockParam
+
+MODEL = "claude-sonnet-4-5"
+SYSTEM = "You write release notes. Read the repository with the git tools. Releases are kept in the table `releases`."
+SQL: ToolParam = {
+    "name": "run_sql",
+    "description": "Run one SQL statement on the database of releases.",
+    "input_schema": {"type": "object", "properties": {"statement": {"type": "string"}}, "required": ["statement"]},
+}
+
+
+def run_sql(database: sqlite3.Connection, statement: str) -> str:
+    """Runs what the model asks for, as trusting as many an agent is."""
+    return str(database.execute(statement).fetchall())
+
+
+async def answer(question: str, repository: str, database: sqlite3.Connection) -> str:
+    """Lets the model use its tools until it has an answer."""
+    server = StdioServerParameters(command=sys.executable, args=["-m", "mcp_server_git", "--repository", repository])
+    async with anthropic.AsyncAnthropic() as model, Client(server) as git:
+        listed = await git.list_tools()
+        tools: list[ToolParam] = [SQL] + [
+            {"name": tool.name, "description": tool.description or "", "input_schema": tool.input_schema}
+            for tool in listed.tools
+        ]
+        messages: list[MessageParam] = [{"role": "user", "content": question}]
+        while True:
+            turn = await model.messages.create(
+                model=MODEL, max_tokens=1024, system=SYSTEM, tools=tools, messages=messages
+            )
+            messages.append({"role": "assistant", "content": turn.content})
+            results: list[ToolResultBlockParam] = []
+            for block in turn.content:
+                if block.type != "tool_use":
+                    continue
+                arguments: dict[str, Any] = block.input
+                if block.name == "run_sql":
+                    content = run_sql(database, **arguments)
+                else:
+                    result = await git.call_tool(block.name, {"repo_path": repository, **arguments})
+                    content = "\n".join(part.text for part in result.content if part.type == "text")
+                results.append({"type": "tool_result", "tool_use_id": block.id, "content": content})
+            if not results:
+                return "".join(block.text for block in turn.content if block.type == "text")
+            messages.append({"role": "user", "content": results})
+
+
+def main() -> None:
+    """Answers the question of the command line."""
+    repository, question = sys.argv[1:]
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.execute("CREATE TABLE releases (version TEXT)")
+        with trace.get_tracer("release-assistant").start_as_current_span("write release notes"):
+            print(asyncio.run(answer(question, repository, database)))
+
+
+if __name__ == "__main__":
+    main()
