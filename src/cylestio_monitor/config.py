@@ -156,6 +156,12 @@ class Option(NamedTuple):
     default: Any
     doc: str
 
+    @property
+    def from_text(self) -> bool:
+        """Whether a variable can hold it; a list of mappings stands in the file alone."""
+        items = get_args(get_args(self.annotation)[0])
+        return not any(isinstance(item, type) and issubclass(item, _Section) for item in items)
+
 
 class Loaded(NamedTuple):
     """What `load` found.

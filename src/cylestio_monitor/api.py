@@ -1,0 +1,154 @@
+"""The Python API: for programs that start monitoring themselves, and for scanning a text by hand.
+
+Nothing here raises into the application: what cannot be done is one line in the log of `cylestio_monitor`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+from cylestio_monitor.config import database_path, load
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from cylestio_monitor.config import Settings
+    from cylestio_monitor.model import Finding, Subtype, Target
+    from cylestio_monitor.scan import Scanner
+
+log = logging.getLogger("cylestio_monitor")
+
+
+def start_monitoring(agent_id: str | None = None, config: Mapping[str, Any] | str | Path | None = None) -> None:
+    """Hooks every supported SDK, now or when it is imported, and writes to the local store and to what is configured.
+
+    Clients that exist already are covered. Where monitoring runs already, also through the launcher, the settings
+    given here change and the others stay.
+
+    Args:
+        agent_id: Name of this agent on every span and event.
+        config: Settings as the YAML file holds them, nested, or the path of such a file.
+    """
+    given = config if isinstance(config, (str, os.PathLike)) else None
+    overrides = dict(config) if config is not None and not isinstance(config, (str, os.PathLike)) else {}
+    if agent_id is not None:
+        overrides["agent_id"] = agent_id
+    try:
+        from cylestio_monitor.otel import setup  # noqa: PLC0415 -- the SDK is imported when monitoring starts
+
+        setup.start(overrides, path=given)
+    except Exception:
+        log.warning("Monitoring could not start; the application runs on without it", exc_info=True)
+
+
+def stop_monitoring() -> None:
+    """Takes every hook off again and has everything written that was seen. The tracer provider stays usable."""
+    try:
+        from cylestio_monitor.otel import setup  # noqa: PLC0415 -- as above
+
+        setup.stop()
+    except Exception:
+        log.warning("Monitoring could not be stopped as it should", exc_info=True)
+
+
+def enable_monitoring(
+    agent_id: str,
+    llm_client: object = None,
+    *,
+    log_file: str | Path | None = None,
+    debug_level: str | None = None,
+    config: Mapping[str, Any] | None = None,
+) -> None:
+    """Starts monitoring, in the words of the first releases.
+
+    Args:
+        agent_id: Name of this agent on every span and event.
+        llm_client: A client of a supported SDK. Every client is covered; one of another SDK is reported.
+        log_file: Where events are also written, a JSON object a line.
+        debug_level: Level of this package's own log, such as ``DEBUG``.
+        config: Further settings, nested as in the YAML file.
+    """
+    overrides = dict(config or {})
+    if log_file is not None:
+        overrides["log"] = {**overrides.get("log", {}), "file": os.fspath(log_file)}
+    if debug_level is not None:
+        level = logging.getLevelName(debug_level.upper())
+        if isinstance(level, int):
+            log.setLevel(level)
+        else:
+            log.warning("debug_level: %r is no level of Python's logging", debug_level)
+    start_monitoring(agent_id, overrides)
+    if llm_client is not None:
+        _report_unsupported(llm_client)
+
+
+def disable_monitoring() -> None:
+    """Does what `stop_monitoring` does."""
+    stop_monitoring()
+
+
+def get_database_path() -> str:
+    """The file of the local store: of the running set-up, or the one that the settings name."""
+    return str(database_path(_settings()))
+
+
+def cleanup_old_events(days: int = 30) -> int:
+    """Deletes events that are older than `days`; returns how many."""
+    from cylestio_monitor.db import utils  # noqa: PLC0415 -- the queries are imported when they are used
+
+    return utils.cleanup_old_events(days)
+
+
+def scan_text(text: str, *, target: Target = "input", subtype: Subtype = "llm") -> list[Finding]:
+    """Scans a text with the rules of the settings; works without monitoring.
+
+    Args:
+        text: What to look at.
+        target: ``input`` for what goes to a model or tool, ``output`` for what comes back.
+        subtype: The surface: ``llm``, ``tool_call``, ``tool_result``, ``tool_definition``, ``system``, ``memory``.
+
+    Returns:
+        The findings in the order of their place; offsets are code points of `text`.
+    """
+    return _scanner().text(text, target=target, subtype=subtype)
+
+
+def _settings() -> Settings:
+    module = sys.modules.get("cylestio_monitor.otel.setup")
+    running = module.running() if module is not None else None
+    return running.loaded.settings if running is not None else load().settings
+
+
+_default: Scanner | None = None
+_lock = threading.Lock()
+
+
+def _scanner() -> Scanner:
+    """The running scanner, else one for the settings, made once; rules stay as they were when it was made."""
+    global _default  # noqa: PLW0603 -- compiling the rules again for every text would cost a hundred times the scan
+    from cylestio_monitor.otel import setup  # noqa: PLC0415 -- as above
+
+    running = setup.running()
+    if running is not None:
+        return running.scanner
+    with _lock:
+        if _default is None:
+            loaded = load()
+            for problem in loaded.problems:
+                log.warning("%s; the default is used", problem)
+            _default = setup.scanner(loaded, secrets.token_bytes(32))
+        return _default
+
+
+def _report_unsupported(client: object) -> None:
+    from cylestio_monitor.otel import instrumentors  # noqa: PLC0415 -- as above
+
+    sdk = type(client).__module__.partition(".")[0]
+    if all(entry.name != f"{instrumentors.PREFIX}{sdk}" for entry in instrumentors.found()):
+        log.warning("Clients of %s are not supported: their calls are not monitored", sdk)

@@ -1,0 +1,53 @@
+"""The instrumentors, as the entry points name them: the launcher and the API load the same ones."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+log = logging.getLogger("cylestio_monitor")
+
+GROUP = "opentelemetry_instrumentor"
+PREFIX = "cylestio_"
+DISABLED = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"
+
+
+def found() -> Iterator[importlib.metadata.EntryPoint]:
+    """The entry point of every instrumentor, by name."""
+    for entry in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda entry: entry.name):
+        if entry.name.startswith(PREFIX):
+            yield entry
+
+
+def instrument() -> None:
+    """Hooks every SDK that is not refused and not hooked yet; one that fails is reported and the others go on."""
+    refused = {name.strip() for name in os.environ.get(DISABLED, "").split(",")}
+    for entry in found():
+        if entry.name in refused or "*" in refused:
+            continue
+        try:
+            instrumentor = _instrumentor(entry)
+            if not instrumentor.is_instrumented_by_opentelemetry:
+                instrumentor.instrument(skip_dep_check=True)
+        except Exception:
+            log.warning("%s could not be hooked and is not monitored", entry.name, exc_info=True)
+
+
+def uninstrument() -> None:
+    """Restores every hooked SDK."""
+    for entry in found():
+        try:
+            instrumentor = _instrumentor(entry)
+            if instrumentor.is_instrumented_by_opentelemetry:
+                instrumentor.uninstrument()
+        except Exception:
+            log.warning("%s could not be restored", entry.name, exc_info=True)
+
+
+def _instrumentor(entry: importlib.metadata.EntryPoint) -> Any:
+    return entry.load()()

@@ -1,0 +1,41 @@
+"""The span processor: every span that ends is handed to the store, whoever made it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from opentelemetry.sdk.trace import SpanProcessor
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
+
+    from cylestio_monitor.store import Store
+
+SHUTDOWN_S = 2.0
+"""How long a provider's shutdown waits for the disk, in seconds."""
+
+
+class CylestioSpanProcessor(SpanProcessor):
+    """Hands ended, sampled spans to the store. Costs the ending thread one call that never blocks."""
+
+    def __init__(self, store: Store) -> None:
+        """Takes the store; it stays the set-up's to close."""
+        self.store = store
+        self._off = False
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Queues the span for the store's writer."""
+        context = span.get_span_context()
+        if self._off or context is None or not context.trace_flags.sampled:
+            return
+        self.store.add_span(span)
+
+    def shutdown(self) -> None:
+        """Takes no more spans, and has those it took written; waits at most `SHUTDOWN_S`."""
+        if not self._off:
+            self._off = True
+            self.store.flush(SHUTDOWN_S)
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Whether every span taken so far is on disk, after waiting at most `timeout_millis`."""
+        return self.store.flush(timeout_millis / 1000)

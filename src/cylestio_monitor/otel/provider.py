@@ -1,0 +1,153 @@
+"""The tracer provider of the process: the one that is there, or one made by the standard variables.
+
+A provider that we made gives way: the application that sets its own later gets what it would have got without us, and
+we follow it there. OpenTelemetry allows one provider a process and answers a second with a warning; that answer is for
+the application's own mistakes, not for ours.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from opentelemetry import _logs, metrics, trace
+from opentelemetry.util._once import Once
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+
+    from opentelemetry.trace import TracerProvider
+
+log = logging.getLogger("cylestio_monitor")
+
+SIGNALS = ("TRACES", "METRICS", "LOGS")
+CONFIG_FILE = "OTEL_CONFIG_FILE"
+
+
+def ensure(on_replaced: Callable[[TracerProvider], None]) -> TracerProvider:
+    """The global tracer provider, made if there is none yet.
+
+    Args:
+        on_replaced: Called with the provider that the application sets in place of one that was made here.
+    """
+    provider = trace.get_tracer_provider()
+    if not isinstance(provider, trace.ProxyTracerProvider):
+        return provider
+    if _is_configured():
+        _configure()
+    provider = trace.get_tracer_provider()
+    if isinstance(provider, trace.ProxyTracerProvider):
+        from opentelemetry.sdk.trace import TracerProvider as SDKTracerProvider  # noqa: PLC0415 -- costs most of a start
+
+        trace.set_tracer_provider(SDKTracerProvider())
+        provider = trace.get_tracer_provider()
+    _give_way(trace, "_TRACER_PROVIDER_SET_ONCE", lambda: on_replaced(trace.get_tracer_provider()))
+    _give_way(metrics._internal, "_METER_PROVIDER_SET_ONCE")  # noqa: SLF001 -- see _give_way
+    _give_way(_logs._internal, "_LOGGER_PROVIDER_SET_ONCE")  # noqa: SLF001 -- see _give_way
+    return provider
+
+
+def otlp_exporter(signal: str) -> str | None:
+    """The exporter that a signal's endpoint asks for, where an endpoint is set and no exporter named.
+
+    The specification's default exporter is `otlp`, which in Python means gRPC unless the protocol is set. An endpoint
+    with a path, or at 4318, the registered port of OTLP over HTTP, is an HTTP endpoint.
+
+    Args:
+        signal: ``TRACES``, ``METRICS`` or ``LOGS``.
+    """
+    endpoint = _variable(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT") or _variable("OTEL_EXPORTER_OTLP_ENDPOINT")
+    if not endpoint or _variable(f"OTEL_{signal}_EXPORTER"):
+        return None
+    protocol = _variable(f"OTEL_EXPORTER_OTLP_{signal}_PROTOCOL") or _variable("OTEL_EXPORTER_OTLP_PROTOCOL")
+    if not protocol:
+        url = urlsplit(endpoint if "//" in endpoint else f"//{endpoint}")
+        protocol = "http/protobuf" if url.path.strip("/") or url.netloc.endswith(":4318") else "grpc"
+    return "otlp_proto_grpc" if protocol == "grpc" else "otlp_proto_http"
+
+
+def _variable(name: str) -> str:
+    return os.environ.get(name, "").strip()
+
+
+def _is_configured() -> bool:
+    """Whether the environment asks for an exporter; without one a bare provider costs a tenth of the start."""
+    return bool(_variable(CONFIG_FILE)) or any(
+        _variable(f"OTEL_{signal}_EXPORTER") or otlp_exporter(signal) for signal in SIGNALS
+    )
+
+
+def _configure() -> None:
+    """Sets the SDK up as a distribution would, from the standard variables or the file they name."""
+    from opentelemetry.instrumentation.version import __version__  # noqa: PLC0415 -- only where the SDK is configured
+    from opentelemetry.sdk._configuration import _OTelSDKConfigurator  # noqa: PLC0415
+
+    # What every distribution derives its own from; it is a singleton, so ours has to be a class of its own.
+    class Configurator(_OTelSDKConfigurator):
+        pass
+
+    try:
+        if _variable(CONFIG_FILE):
+            Configurator().configure()  # type: ignore[no-untyped-call]
+        else:
+            Configurator().configure(  # type: ignore[no-untyped-call]
+                auto_instrumentation_version=__version__,
+                trace_exporter_names=_names("TRACES"),
+                metric_exporter_names=_names("METRICS"),
+                log_exporter_names=_names("LOGS"),
+            )
+    except Exception as error:  # noqa: BLE001 -- a wrong name or file must not end monitoring with it
+        log.warning("OpenTelemetry could not be set up as configured, only the local store is written: %s", error)
+
+
+def _names(signal: str) -> list[str]:
+    name = otlp_exporter(signal)
+    return [name] if name else []
+
+
+def _give_way(module: ModuleType, name: str, then: Callable[[], None] | None = None) -> None:
+    """Lets the application set a provider over ours, once, as if none had been set.
+
+    The API has no word for this; the guard that it keeps beside each global provider is all there is. An API that
+    keeps it elsewhere leaves things as any distribution leaves them: the second provider is refused with a warning.
+    """
+    guard = getattr(module, name, None)
+    if isinstance(guard, Once):
+        setattr(module, name, _OnceMore(then))
+
+
+class _OnceMore(Once):
+    """A guard that has not been passed yet, and tells when it is."""
+
+    def __init__(self, then: Callable[[], None] | None) -> None:
+        super().__init__()
+        self._then = then
+
+    def do_once(self, func: Callable[[], None]) -> bool:
+        done = super().do_once(func)
+        if done and self._then is not None:
+            self._then()
+        return bool(done)
+
+
+def span_processors(provider: TracerProvider) -> tuple[object, ...]:
+    """The span processors of an SDK provider, in order; none where it does not show them."""
+    return tuple(getattr(getattr(provider, "_active_span_processor", None), "_span_processors", ()))
+
+
+def remove(provider: TracerProvider, unwanted: tuple[object, ...]) -> bool:
+    """Takes span processors off a provider, without shutting them down; the API only adds. Whether it could be done."""
+    multi = getattr(provider, "_active_span_processor", None)
+    lock = getattr(multi, "_lock", None)
+    if multi is None or lock is None or not hasattr(multi, "_span_processors"):
+        return False
+    with lock:
+        multi._span_processors = tuple(  # noqa: SLF001
+            processor
+            for processor in multi._span_processors  # noqa: SLF001
+            if not any(processor is one for one in unwanted)
+        )
+    return True

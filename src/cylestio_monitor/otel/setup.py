@@ -1,0 +1,235 @@
+"""The wiring: settings, store, scanner, pipeline, span processors, hooks. Nowhere else do these parts meet.
+
+`start` puts them together once a process, `stop` takes them apart again and leaves the process as it was before, but
+for the tracer provider, which OpenTelemetry has no way to take back.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import secrets
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import platformdirs
+
+from cylestio_monitor import config, pipeline
+from cylestio_monitor.errors import CylestioError
+from cylestio_monitor.otel import instrumentors, provider
+from cylestio_monitor.otel.jsonlog import JsonLog
+from cylestio_monitor.otel.processor import CylestioSpanProcessor
+from cylestio_monitor.scan import Scanner
+from cylestio_monitor.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from opentelemetry.sdk.trace import SpanProcessor
+    from opentelemetry.trace import TracerProvider
+
+log = logging.getLogger("cylestio_monitor")
+
+CLOSE_S = 2.0
+"""How long the end of the process, or of monitoring, waits for the disk, in seconds."""
+
+
+@dataclass
+class Running:
+    """What `start` put together.
+
+    Attributes:
+        loaded: The settings, and where each came from.
+        overrides: What `start` was given.
+        path: The settings file that `start` was given.
+        store: The local store, where it is switched on and can be written.
+        json_log: The JSON log, where it is switched on and can be written.
+        scanner: The scanner.
+        pipeline: The road of every call.
+        attached: Every tracer provider with the span processors that were added to it.
+    """
+
+    loaded: config.Loaded
+    overrides: dict[str, Any]
+    path: str | Path | None
+    store: Store | None
+    json_log: JsonLog | None
+    scanner: Scanner
+    pipeline: pipeline.Pipeline
+    attached: list[tuple[TracerProvider, list[SpanProcessor]]] = field(default_factory=list)
+
+
+_running: Running | None = None
+_lock = threading.RLock()
+
+
+def running() -> Running | None:
+    """What runs now; `None` while monitoring is off."""
+    return _running
+
+
+def start(
+    overrides: Mapping[str, Any] | None = None, *, path: str | Path | None = None, instrument: bool = True
+) -> Running | None:
+    """Starts monitoring; where it runs already, only settings that are given here change anything.
+
+    Args:
+        overrides: Settings that win over file and environment, nested as in the file.
+        path: A settings file to read in place of the one looked for.
+        instrument: Whether the SDKs are hooked here; the launcher does that itself.
+
+    Returns:
+        What runs now, or `None` where the settings say `enabled: false`.
+    """
+    global _running  # noqa: PLW0603 -- one set-up a process: SDK classes are patched once
+    with _lock:
+        if _running is None or overrides or path:
+            merged = _merge(_running.overrides if _running else {}, overrides or {})
+            path = path or (_running.path if _running else None)
+            loaded = config.load(path=path, overrides=merged)
+            if _running is None or loaded.settings != _running.loaded.settings:
+                if _running is not None:
+                    _take_apart(_running)
+                    _running = None
+                for problem in loaded.problems:
+                    log.warning("%s; the default is used", problem)
+                if not loaded.settings.enabled:
+                    return None
+                _running = _put_together(loaded, merged, path)
+        if instrument:
+            instrumentors.instrument()
+        return _running
+
+
+def stop() -> None:
+    """Ends monitoring: hooks off, span processors off, everything written. Does nothing where nothing runs."""
+    global _running  # noqa: PLW0603
+    with _lock:
+        if _running is not None:
+            instrumentors.uninstrument()
+            _take_apart(_running)
+            _running = None
+
+
+def scanner(loaded: config.Loaded, key: bytes) -> Scanner:
+    """The scanner for these settings; rules that cannot be used are reported, one line each."""
+    made = Scanner(
+        loaded.settings,
+        key=key,
+        cache_dir=Path(platformdirs.user_cache_dir("cylestio-monitor", appauthor=False)),
+        base_dir=loaded.source.parent if loaded.source else None,
+    )
+    for problem in made.problems:
+        log.warning("%s; the other rules apply", problem)
+    return made
+
+
+def _merge(tree: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """Two nested mappings as one; `more` wins."""
+    merged = dict(tree)
+    for key, value in more.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _put_together(loaded: config.Loaded, overrides: dict[str, Any], path: str | Path | None) -> Running:
+    store = _open_store(loaded.settings)
+    parts = scanner(loaded, store.key if store is not None else secrets.token_bytes(32))
+    tracer_provider = provider.ensure(_follow)
+    road = pipeline.Pipeline(
+        settings=loaded.settings, scanner=parts, store=store, tracer_provider=tracer_provider, meter_provider=None
+    )
+    made = Running(loaded, overrides, path, store, _open_json_log(loaded.settings), parts, road)
+    _attach(made, tracer_provider)
+    pipeline.install(road)
+    atexit.register(_at_exit)
+    return made
+
+
+def _open_store(settings: config.Settings) -> Store | None:
+    if not settings.store.enabled:
+        return None
+    path = config.database_path(settings)
+    try:
+        return Store.open(path, settings.store)
+    except (CylestioError, OSError) as error:
+        log.warning("Nothing is stored locally: %s", error)
+        return None
+
+
+def _open_json_log(settings: config.Settings) -> JsonLog | None:
+    if not settings.log.file:
+        return None
+    try:
+        return JsonLog(settings.log)
+    except OSError as error:
+        log.warning("The JSON log is not written: %s", error)
+        return None
+
+
+def _attach(made: Running, tracer_provider: TracerProvider) -> None:
+    """Adds our span processors to a provider that takes any."""
+    add = getattr(tracer_provider, "add_span_processor", None)
+    if add is None:
+        log.warning("Nothing is stored of spans: %s takes no span processors", type(tracer_provider).__name__)
+        return
+    processors: list[SpanProcessor] = []
+    if made.store is not None:
+        processors.append(CylestioSpanProcessor(made.store))
+    for processor in processors:
+        add(processor)
+    made.attached.append((tracer_provider, processors))
+
+
+def _follow(tracer_provider: TracerProvider) -> None:
+    """Moves to the provider that the application set in place of ours."""
+    with _lock:
+        if _running is None:
+            return
+        _attach(_running, tracer_provider)
+        _running.pipeline = pipeline.Pipeline(
+            settings=_running.loaded.settings,
+            scanner=_running.scanner,
+            store=_running.store,
+            tracer_provider=tracer_provider,
+            meter_provider=None,
+        )
+        pipeline.install(_running.pipeline)
+
+
+def _take_apart(made: Running) -> None:
+    atexit.unregister(_at_exit)
+    pipeline.install(None)
+    made.pipeline.flush()
+    for tracer_provider, processors in made.attached:
+        provider.remove(tracer_provider, tuple(processors))
+        for processor in processors:
+            processor.shutdown()
+    if made.store is not None:
+        made.store.close(CLOSE_S)
+    if made.json_log is not None:
+        made.json_log.close()
+
+
+def _at_exit() -> None:
+    """Has everything written that was seen; registered after the provider's own handler, so it runs before it."""
+    made = _running
+    if made is None:
+        return
+    made.pipeline.flush()
+    if made.store is not None:
+        made.store.close(CLOSE_S)
+
+
+def _after_fork() -> None:
+    """A lock that another thread of the parent held would never be released in the child."""
+    global _lock  # noqa: PLW0603
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
