@@ -70,6 +70,7 @@ MCP_PROTOCOL_VERSION: Final = "mcp.protocol.version"
 MCP_RESOURCE_URI: Final = "mcp.resource.uri"
 JSONRPC_REQUEST_ID: Final = "jsonrpc.request.id"
 RPC_STATUS_CODE: Final = "rpc.response.status_code"
+MCP_CHANGED_TOOLS: Final = "cylestio.mcp.tool.definition.changed"
 
 # --- ours: what a model call offered, asked for and was answered with
 TOOLS_OFFERED: Final = "cylestio.tools.offered"
@@ -77,6 +78,9 @@ TOOLS_REQUESTED: Final = "cylestio.tools.requested"
 TOOLS_ANSWERED: Final = "cylestio.tools.answered"
 CYLESTIO_AGENT_ID: Final = "cylestio.agent.id"
 CYLESTIO_SESSION_ID: Final = "cylestio.session.id"
+
+# --- ours: a value of the span could not be kept as it was
+SANITIZED: Final = "cylestio.sanitized"
 
 # --- ours: security
 SCANNED: Final = "cylestio.security.scanned"

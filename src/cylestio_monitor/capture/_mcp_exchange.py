@@ -1,0 +1,206 @@
+"""One MCP request from begin to end, on the side that sends it or on the side that answers it."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from opentelemetry import propagate, trace
+
+from cylestio_monitor import pipeline as road
+from cylestio_monitor import semconv
+from cylestio_monitor.capture import _mcp_wire as wire
+from cylestio_monitor.capture._mcp_peers import Peer, Peers, describe_request
+from cylestio_monitor.model import Result
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from opentelemetry.context import Context
+
+    from cylestio_monitor.errors import BlockedError
+    from cylestio_monitor.model import Kind
+    from cylestio_monitor.pipeline import Invocation
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+BLOCKED: Final = -32050
+"""JSON-RPC error code of a request that policy refused: of the range left to implementations, used by no MCP SDK."""
+
+_INVALID_PARAMS: Final = -32602
+
+
+class Exchange:
+    """One request under way."""
+
+    __slots__ = ("_invocation", "_peer", "_peers", "claimed", "ended")
+
+    def __init__(self, invocation: Invocation, peers: Peers, peer: Peer) -> None:
+        """Holds the begun invocation and what is known of the session."""
+        self._invocation = invocation
+        self._peers = peers
+        self._peer = peer
+        self.claimed = False
+        self.ended = False
+
+    def note(self, attributes: Mapping[str, Any]) -> None:
+        """Sets further attributes on the span."""
+        self._invocation.span.set_attributes(attributes)
+
+    def meta(self, params: Mapping[str, Any] | None) -> dict[str, Any]:
+        """A copy of a request's ``_meta`` that carries the trace context of this span."""
+        carrier = dict(wire.meta_of(params))
+        propagate.inject(carrier, trace.set_span_in_context(self._invocation.span))
+        return carrier
+
+    async def run(self, request: Callable[[], Awaitable[T]], read: Callable[[T], Any]) -> T:
+        """Makes or answers the request inside the span.
+
+        Args:
+            request: What the SDK would have done.
+            read: The result member in what it returns.
+        """
+        try:
+            await self._invocation.settle_async()
+            with self._invocation.attached():
+                answer = await request()
+        except BaseException as error:
+            self.fail(error)
+            raise
+        self.succeed(answer, read)
+        await self._invocation.settle_async()
+        return answer
+
+    def succeed(self, answer: T, read: Callable[[T], Any]) -> None:
+        """Ends with the result member of the answer; does nothing where it has ended."""
+        if self.ended:
+            return
+        self.ended = True
+        result, call = Result(), self._invocation.call
+        method = str(call.attributes[semconv.MCP_METHOD])
+        try:
+            content = read(answer)
+            if isinstance(content, dict):
+                result = wire.read_result(method, content)
+                if call.kind == "client":
+                    self._peers.learn(self._peer, method, content, result)
+        except Exception:
+            log.debug("Could not read an MCP result", exc_info=True)
+        self._invocation.end(result)
+
+    def fail(self, error: BaseException | None, code: object = None) -> None:
+        """Ends with an exception or with the code of an error member; does nothing where it has ended."""
+        if self.ended:
+            return
+        self.ended = True
+        if code is None:
+            code = getattr(getattr(error, "error", None), "code", None)  # McpError of 1.x, MCPError of 2.x
+        if type(error).__name__ == "ValidationError":
+            # Pydantic quotes what it was given; over the wire goes the code alone.
+            answered = self._invocation.call.kind == "server"
+            self._invocation.end(wire.read_error(_INVALID_PARAMS) if answered else Result(error_type="ValidationError"))
+            return
+        self._invocation.end(wire.read_error(code) if isinstance(code, int) else None, error)
+
+    def cancel(self) -> None:
+        """Ends a request that the other side has cancelled; does nothing where it has ended."""
+        if not self.ended:
+            self.ended = True
+            self._invocation.end(Result(error_type="CancelledError"))
+
+    async def settle(self) -> None:
+        """Waits until what was found is on disk."""
+        await self._invocation.settle_async()
+
+
+class Exchanges:
+    """Begins the requests of this process; shared by everything that is wrapped."""
+
+    def __init__(self) -> None:
+        """Knows no session yet."""
+        self.peers = Peers()
+
+    def send(
+        self, session: object, stream: object, method: str, params: Mapping[str, Any] | None, request_id: object = None
+    ) -> Exchange | None:
+        """Begins a request that is sent; ``None`` where monitoring is off or the request cannot be read.
+
+        Args:
+            session: The SDK's session or dispatcher.
+            stream: What it writes to; ``None`` in memory.
+            method: The JSON-RPC method.
+            params: The JSON-RPC params.
+            request_id: The JSON-RPC id, where it is known before the request is made.
+
+        Raises:
+            BlockedError: Policy refuses what the request carries; nothing was sent.
+        """
+        return self._begin("client", session, stream, method, params, request_id)
+
+    def answer(
+        self,
+        session: object,
+        stream: object,
+        method: str,
+        params: Mapping[str, Any] | None,
+        request_id: object,
+        *,
+        request: object = None,
+        version: str | None = None,
+    ) -> Exchange | None:
+        """Begins a request that is answered; ``None`` where monitoring is off or the request cannot be read.
+
+        Args:
+            session: The SDK's session or dispatcher.
+            stream: What it writes to; ``None`` in memory.
+            method: The JSON-RPC method.
+            params: The JSON-RPC params.
+            request_id: The JSON-RPC id.
+            request: The Starlette request that brought it.
+            version: The MCP version of the session, where the SDK knows it.
+
+        Raises:
+            BlockedError: Policy refuses what the request carries.
+        """
+        return self._begin("server", session, stream, method, params, request_id, request, version)
+
+    def _begin(
+        self,
+        kind: Kind,
+        session: object,
+        stream: object,
+        method: str,
+        params: Mapping[str, Any] | None,
+        request_id: object,
+        request: object = None,
+        version: str | None = None,
+    ) -> Exchange | None:
+        pipeline = road.current()
+        if pipeline is None:
+            return None
+        try:
+            call = wire.read_call(kind, method, params, request_id)
+            if version:
+                call.attributes[semconv.MCP_PROTOCOL_VERSION] = version
+            peer = self.peers.of(session, stream)
+            peer.describe(call)
+            describe_request(call, request)
+            parent = _parent(wire.meta_of(params)) if kind == "server" else None
+        except Exception:
+            log.debug("Could not read an MCP request", exc_info=True)
+            return None
+        return Exchange(pipeline.begin(call, parent=parent), self.peers, peer)
+
+
+def refusal(error: BlockedError) -> dict[str, Any]:
+    """What a refused tool call is answered with: an error that the model may read."""
+    return {"content": [{"type": "text", "text": str(error)}], "isError": True}
+
+
+def _parent(meta: Mapping[str, Any]) -> Context | None:
+    """The context that a request carries; ``None`` where it carries none, or none that can be read."""
+    carrier = {key: value for key, value in meta.items() if isinstance(value, str)}
+    context = propagate.extract(carrier) if carrier else None
+    return context if trace.get_current_span(context).get_span_context().is_valid else None
