@@ -27,7 +27,7 @@ from cylestio_monitor.errors import BlockedError
 from cylestio_monitor.model import SEVERITY_NUMBER, Call, Finding, Result, Subtype, Verdict
 from cylestio_monitor.policy import ALLOW, decide
 from cylestio_monitor.reaper import Reaper
-from cylestio_monitor.surfaces import Inspection, Seen, needs_mask
+from cylestio_monitor.surfaces import Inspection, Reported, Seen, needs_mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,6 +75,7 @@ class Pipeline:
         self.tracer = trace.get_tracer(semconv.SCOPE, __version__, tracer_provider)
         self.metrics = Metrics(otel_metrics.get_meter(semconv.SCOPE, __version__, meter_provider), scanner.rules)
         self.seen = Seen()
+        self.reported = Reported()
         self.reaper = Reaper()
         self.adopt: Adopt | None = None  # finds the span that another instrumentation has started for the same call
         self.identity = identity.Identity(agent_id=settings.agent_id, session_id=settings.session_id)
@@ -290,9 +291,11 @@ class Invocation:
             verdict = Verdict(verdict.decision, "audit", verdict.reason)
         if verdict.decision == "deny" or self._verdict.decision != "deny":
             self._verdict = verdict
+        place = self.span.get_span_context()
+        pipeline.reported.add(place.trace_id, found)
         pipeline.metrics.findings(found, verdict, call.operation, call.tool_name)
         if pipeline.store is not None and any(SEVERITY_NUMBER[finding.severity] >= _HIGH for finding in found):
-            who, place = pipeline.who(), self.span.get_span_context()
+            who = pipeline.who()
             self._pending = pipeline.store.add_findings(
                 place.trace_id,
                 place.span_id,

@@ -59,6 +59,35 @@ class Seen:
             self._young[mark] = masked
 
 
+class Reported:
+    """Which findings were reported in each of the last traces.
+
+    The span of an agent or a chain repeats what the calls inside it said: reported once, it is not reported again.
+    """
+
+    def __init__(self, traces: int = 1024) -> None:
+        """Keeps the findings of at most so many traces."""
+        self._traces = traces
+        self._found: dict[int, set[tuple[str, str]]] = {}
+        self._lock = threading.Lock()
+
+    def add(self, trace_id: int, findings: Iterable[Finding]) -> None:
+        """Remembers findings of a trace."""
+        with self._lock:
+            known = self._found.get(trace_id)
+            if known is None:
+                if len(self._found) >= self._traces:
+                    del self._found[next(iter(self._found))]
+                known = self._found[trace_id] = set()
+            known.update((finding.rule_id, finding.match_hash) for finding in findings)
+
+    def new(self, trace_id: int, findings: Iterable[Finding]) -> list[Finding]:
+        """Those of the findings whose rule and match were not reported in the trace."""
+        with self._lock:
+            known = self._found.get(trace_id, set())
+            return [finding for finding in findings if (finding.rule_id, finding.match_hash) not in known]
+
+
 class Inspection:
     """The scan of one call: findings of each side, and which parts must be masked where content is recorded."""
 
