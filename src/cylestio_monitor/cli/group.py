@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "config": "config:config",
+    "doctor": "doctor:doctor",
     "scan": "scan:scan",
 }
 """Every command and where it is defined below `cylestio_monitor.cli`; a module is imported when its command is used."""

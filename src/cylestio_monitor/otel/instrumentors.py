@@ -24,11 +24,16 @@ def found() -> Iterator[importlib.metadata.EntryPoint]:
             yield entry
 
 
+def refused(name: str) -> bool:
+    """Whether the standard variable names this entry point, or all."""
+    names = {name.strip() for name in os.environ.get(DISABLED, "").split(",")}
+    return name in names or "*" in names
+
+
 def instrument() -> None:
     """Hooks every SDK that is not refused and not hooked yet; one that fails is reported and the others go on."""
-    refused = {name.strip() for name in os.environ.get(DISABLED, "").split(",")}
     for entry in found():
-        if entry.name in refused or "*" in refused:
+        if refused(entry.name):
             continue
         try:
             instrumentor = _instrumentor(entry)

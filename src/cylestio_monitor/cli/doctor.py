@@ -1,0 +1,72 @@
+"""`cylestio doctor`: what is hooked here, what is not, why, and what would change it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from cylestio_monitor.cli import output
+from cylestio_monitor.cli.group import NEGATIVE, Context
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+    from cylestio_monitor.otel.diagnosis import SDK
+
+STYLES = {"hooked": "green", "ready": "green", "absent": "dim"}
+"""States that are in order; the others are shown as what they are: to be looked at."""
+
+
+@click.command()
+@click.option("--no-probe", is_flag=True, help="Judge by what is installed and set; start no process to try it.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@click.pass_obj
+def doctor(obj: Context, *, no_probe: bool, as_json: bool) -> int:
+    """Tell for each SDK: version found, hooked or not, why, and what would have it hooked.
+
+    A process is started under the launcher, in this environment, and imports every installed SDK.
+    Exit code 1 if an installed SDK is not hooked or something else needs attention.
+    """
+    from cylestio_monitor.otel import diagnosis  # noqa: PLC0415 -- read when used
+
+    sdks = diagnosis.survey(obj.loaded)
+    if not no_probe:
+        sdks = diagnosis.probe(sdks)
+    checks = diagnosis.checks(obj.loaded)
+    if as_json:
+        output.as_json({"sdks": [asdict(sdk) for sdk in sdks], "checks": [asdict(check) for check in checks]})
+    else:
+        console = output.console()
+        console.print(sdk_table(sdks))
+        console.print()
+        for check in checks:
+            console.print(output.cell(f"{'ok' if check.ok else '!!'}  {check.subject}: {check.found}"))
+        for subject, remedy in (
+            *((sdk.distribution, sdk.remedy) for sdk in sdks),
+            *((check.subject, check.remedy) for check in checks),
+        ):
+            if remedy:
+                console.print(output.cell(f"→  {subject}: {remedy}", "bold"))
+    good = all(sdk.state in STYLES for sdk in sdks) and all(check.ok for check in checks)
+    return 0 if good else NEGATIVE
+
+
+def sdk_table(sdks: Sequence[SDK]) -> Table:
+    """The SDKs as a table."""
+    return output.table(
+        ("SDK", "version", "supported", "state", "why"),
+        (
+            (
+                sdk.distribution,
+                sdk.version or "-",
+                sdk.supported,
+                output.cell(sdk.state, STYLES.get(sdk.state, "bold red")),
+                sdk.reason,
+            )
+            for sdk in sdks
+        ),
+    )

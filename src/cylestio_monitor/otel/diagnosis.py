@@ -1,0 +1,229 @@
+"""What is hooked and what is not, why, and what would change it.
+
+`survey` reads the installed versions and the settings. `probe` finds out: it starts a process under the launcher, with
+the environment as it is, imports every SDK that is installed and asks its instrumentor.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from opentelemetry.instrumentation.dependencies import get_dependency_conflicts
+
+from cylestio_monitor.config import database_path
+from cylestio_monitor.otel import instrumentors, provider
+
+if TYPE_CHECKING:
+    from cylestio_monitor.config import Loaded
+
+State = Literal["hooked", "ready", "absent", "unsupported", "refused", "off", "failed"]
+
+PROBE_S = 60
+"""How long the probing process may take, in seconds: it imports every SDK that is installed."""
+
+_DISTRIBUTION = re.compile(r"\s*([\w.-]+)\s*(.*)")
+_LAUNCHER = "from opentelemetry.instrumentation.auto_instrumentation import run; run()"
+
+
+@dataclass(frozen=True)
+class SDK:
+    """One SDK and what monitoring makes of it here.
+
+    Attributes:
+        instrumentor: The entry point's name, such as ``cylestio_anthropic``.
+        distribution: The package, as pip names it.
+        version: The installed version; ``None`` where it is not installed.
+        supported: The versions that can be hooked.
+        state: ``hooked``: seen to be hooked; ``ready``: would be hooked when it is imported; ``absent``: not installed;
+            ``unsupported``: another version; ``refused`` or ``off``: switched off; ``failed``: could not be hooked.
+        reason: Why.
+        remedy: What would have it hooked; empty where nothing is to be done.
+    """
+
+    instrumentor: str
+    distribution: str
+    version: str | None
+    supported: str
+    state: State
+    reason: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """One other thing that decides what is seen.
+
+    Attributes:
+        subject: What was looked at.
+        ok: Whether it is in order.
+        found: What was found.
+        remedy: What would put it in order; empty where it is.
+    """
+
+    subject: str
+    ok: bool
+    found: str
+    remedy: str = ""
+
+
+def survey(loaded: Loaded) -> list[SDK]:
+    """Every SDK that can be hooked, judged by what is installed and what is set; nothing is imported of it."""
+    return [_judge(entry, loaded) for entry in instrumentors.found()]
+
+
+def probe(sdks: list[SDK]) -> list[SDK]:
+    """The same list after trying: what was `ready` is `hooked` or `failed`.
+
+    Args:
+        sdks: What `survey` says.
+    """
+    if not any(sdk.state == "ready" for sdk in sdks):
+        return sdks
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.json"
+        command = [sys.executable, "-c", _LAUNCHER, sys.executable, "-m", __name__, str(report)]
+        # The rest of the environment stays: what is asked is whether it works in just this one.
+        environment = {**os.environ, "CYLESTIO_STORE_ENABLED": "false", "OTEL_METRICS_EXPORTER": "none"}
+        try:
+            done = subprocess.run(  # noqa: S603 -- this interpreter and this module
+                command, env=environment, capture_output=True, text=True, timeout=PROBE_S, check=False
+            )
+            said = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
+        except subprocess.TimeoutExpired:
+            said = [f"no answer within {PROBE_S} s"]
+        found: dict[str, Any] = json.loads(report.read_text("utf-8")) if report.is_file() else {}
+    return [_tried(sdk, found.get(sdk.instrumentor), said[0]) if sdk.state == "ready" else sdk for sdk in sdks]
+
+
+def checks(loaded: Loaded) -> list[Check]:
+    """What else decides whether anything is seen, stored and sent."""
+    return [_settings(loaded), _telemetry(), _store(loaded), _engine(loaded)]
+
+
+def _settings(loaded: Loaded) -> Check:
+    where = str(loaded.source) if loaded.source else "no file"
+    count = len(loaded.problems)
+    if count:
+        return Check("settings", False, f"{where}, {count} values cannot be used", "cylestio config check")
+    return Check("settings", True, where)
+
+
+def _telemetry() -> Check:
+    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return Check("OpenTelemetry", False, "OTEL_SDK_DISABLED is true: no span is made", "unset OTEL_SDK_DISABLED")
+    known = {entry.name for entry in importlib.metadata.entry_points(group="opentelemetry_traces_exporter")}
+    names = [name.strip() for name in os.environ.get("OTEL_TRACES_EXPORTER", "").split(",") if name.strip()]
+    unknown = sorted({name for name in names if name not in {*known, "none"}})
+    if unknown:
+        # The SDK gives up its whole set-up for one name it does not know.
+        return Check(
+            "OpenTelemetry",
+            False,
+            f"OTEL_TRACES_EXPORTER names {', '.join(unknown)}, which is not installed",
+            f"take {', '.join(unknown)} out of OTEL_TRACES_EXPORTER, or install it",
+        )
+    return Check("OpenTelemetry", True, f"SDK {importlib.metadata.version('opentelemetry-sdk')}, {_destination(names)}")
+
+
+def _destination(names: list[str]) -> str:
+    if os.environ.get("OTEL_CONFIG_FILE"):
+        return "set up by OTEL_CONFIG_FILE"
+    endpoint = provider.otlp_exporter("TRACES")
+    others = [name for name in names if name != "none"]
+    if endpoint or others:
+        return f"local store and {', '.join(others) or endpoint}"
+    return "local store only"
+
+
+def _store(loaded: Loaded) -> Check:
+    if not loaded.settings.store.enabled:
+        return Check("store", True, f"switched off in {loaded.origin.get('store.enabled', 'the settings')}")
+    path = database_path(loaded.settings)
+    place = path if path.exists() else next(parent for parent in path.parents if parent.exists())
+    if not os.access(place, os.W_OK | (os.X_OK if place.is_dir() else 0)):
+        return Check("store", False, f"{path} cannot be written", "set CYLESTIO_DB_PATH to a place of your own")
+    return Check("store", True, f"{path}{'' if path.exists() else ', not written yet'}")
+
+
+def _engine(loaded: Loaded) -> Check:
+    if not loaded.settings.scan.enabled:
+        return Check("scanner", False, "scan.enabled is false: nothing is looked for", "set scan.enabled to true")
+    fast = importlib.util.find_spec("hyperscan") is not None
+    wanted = loaded.settings.scan.engine
+    if wanted == "hyperscan" and not fast:
+        return Check("scanner", False, "scan.engine is hyperscan, which is not installed", "pip install hyperscan")
+    return Check(
+        "scanner", True, "hyperscan" if fast and wanted != "python" else "python, with the same findings, slower"
+    )
+
+
+def _judge(entry: importlib.metadata.EntryPoint, loaded: Loaded) -> SDK:
+    try:
+        wanted = entry.load().dependencies[0]
+    except (ImportError, AttributeError, IndexError) as error:
+        return SDK(entry.name, entry.name.removeprefix(instrumentors.PREFIX), None, "", "failed", str(error), "")
+    match = _DISTRIBUTION.match(wanted)
+    name, supported = (match[1], match[2]) if match else (wanted, "")
+    try:
+        version = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return SDK(entry.name, name, None, supported, "absent", "not installed", "")
+    state: State = "ready"
+    reason, remedy = "hooked when the program imports it", ""
+    if get_dependency_conflicts([wanted]) is not None:
+        state, reason = "unsupported", f"version {version} is not {supported}"
+        remedy = f"pip install '{name}{supported.replace(' ', '')}'"
+    elif instrumentors.refused(entry.name):
+        state, reason = "refused", f"named in {instrumentors.DISABLED}"
+        remedy = f"take it out of {instrumentors.DISABLED}"
+    elif not loaded.settings.enabled:
+        state, reason = "off", f"enabled is false, set in {loaded.origin.get('enabled', 'the settings')}"
+        remedy = "set enabled to true"
+    return SDK(entry.name, name, version, supported, state, reason, remedy)
+
+
+def _tried(sdk: SDK, answer: dict[str, str] | None, said: str) -> SDK:
+    if answer is None:
+        return replace(
+            sdk, state="failed", reason=said, remedy="start a program under opentelemetry-instrument and read its log"
+        )
+    if answer["state"] == "hooked":
+        return replace(sdk, state="hooked", reason=answer["reason"])
+    return replace(
+        sdk,
+        state="failed",
+        reason=answer["reason"] or answer["state"],
+        remedy=f"pip install --upgrade {sdk.distribution}",
+    )
+
+
+def _report() -> dict[str, dict[str, str]]:
+    """In the probing process: imports what can be imported and asks every instrumentor."""
+    answers = {}
+    for entry in instrumentors.found():
+        instrumentor = entry.load()()
+        failure = ""
+        for module in instrumentor.modules:
+            try:
+                importlib.import_module(module)
+            except ModuleNotFoundError:
+                continue  # not of this version of the SDK
+            except Exception as error:  # noqa: BLE001 -- whatever an SDK's import raises is the answer
+                failure = f"import {module}: {error}"
+        answers[entry.name] = {"state": instrumentor.state, "reason": failure or instrumentor.reason}
+    return answers
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(json.dumps(_report()), "utf-8")
