@@ -21,17 +21,17 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from cylestio_monitor import config, identity, sanitize, semconv
 from cylestio_monitor.emit import content, genai, security
+from cylestio_monitor.emit.attach import Attached
 from cylestio_monitor.emit.attributes import safe
 from cylestio_monitor.emit.metrics import Metrics
 from cylestio_monitor.errors import BlockedError
 from cylestio_monitor.model import SEVERITY_NUMBER, Call, Finding, Result, Subtype, Verdict
 from cylestio_monitor.policy import ALLOW, decide
 from cylestio_monitor.reaper import Reaper
-from cylestio_monitor.surfaces import Inspection, Reported, Seen, needs_mask
+from cylestio_monitor.surfaces import Inspection, Reported, Seen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
     from typing import TypeAlias
 
     from opentelemetry.context import Context
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, TracerProvider
 
     from cylestio_monitor.config import Settings
-    from cylestio_monitor.model import AttributeValue, Part
-    from cylestio_monitor.scan import Scanner, TextStream
+    from cylestio_monitor.model import AttributeValue
+    from cylestio_monitor.scan import Scanner
     from cylestio_monitor.store import Store, Ticket
 
     Adopt: TypeAlias = Callable[["Pipeline", Call, Context | None], "Invocation | None"]
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _KINDS = {"client": SpanKind.CLIENT, "server": SpanKind.SERVER, "internal": SpanKind.INTERNAL}
-_FEED_CHARS = 512  # streamed text is scanned in steps of this size: a scan has a fixed cost, a chunk is a few letters
 _HIGH = SEVERITY_NUMBER["high"]
 _ERROR_TEXT_BYTES = 1024
 
@@ -128,14 +127,12 @@ class Invocation:
     """One call on its way. Made by `Pipeline.begin`; ended exactly once, by whoever comes first."""
 
     __slots__ = (
-        "_fed",
         "_first_chunk",
         "_inspection",
         "_once",
         "_pending",
         "_pipeline",
         "_started",
-        "_streams",
         "_verdict",
         "call",
         "span",
@@ -148,11 +145,9 @@ class Invocation:
         self._pipeline = pipeline
         self._started = time.perf_counter()
         self._first_chunk: float | None = None
-        self._inspection = Inspection(pipeline.scanner, pipeline.seen)
+        self._inspection = Inspection(pipeline.scanner, pipeline.seen, whole=pipeline.content == "full")
         self._once = threading.Lock()
         self._pending: Ticket | None = None
-        self._streams: dict[str, TextStream] | None = None
-        self._fed: dict[str, _Fed] = {}
         self._verdict = ALLOW
 
     def inspect_input(self) -> None:
@@ -170,9 +165,9 @@ class Invocation:
             if self._verdict.action == "block":
                 self._refuse("call")
 
-    def attached(self) -> _Attached:
+    def attached(self) -> Attached:
         """Makes the span current while the request is made; never to be held across a yield to the caller."""
-        return _Attached(self.span)
+        return Attached(self.span)
 
     def settle(self) -> None:
         """Waits until a high or critical finding is on disk, at most `store.durable_wait_ms`."""
@@ -199,13 +194,10 @@ class Invocation:
             text: The piece.
             subtype: The surface.
         """
-        fed = self._fed.get(path)
-        if fed is None:
-            fed = self._fed[path] = _Fed(subtype)
-        fed.waiting.append(text)
-        fed.length += len(text)
-        if fed.length >= _FEED_CHARS:
-            self._scan_fed(path, fed)
+        try:
+            self._inspection.feed(path, text, subtype)
+        except Exception:
+            log.debug("Could not scan a streamed answer", exc_info=True)
 
     def end(self, result: Result | None = None, error: BaseException | None = None, *, enforce: bool = False) -> None:
         """Ends the call: scans what came back, sets every attribute, ends the span. Only the first call counts.
@@ -262,25 +254,11 @@ class Invocation:
 
     def _inspect_output(self, result: Result | None) -> None:
         started = time.perf_counter()
-        for path, fed in self._fed.items():
-            self._scan_fed(path, fed, last=True)
-        if result is not None:
-            self._inspection.result(result, {path: fed.masked for path, fed in self._fed.items()})
-        self._pipeline.metrics.scan(time.perf_counter() - started, "output")
-
-    def _scan_fed(self, path: str, fed: _Fed, *, last: bool = False) -> None:
         try:
-            if fed.stream is None:
-                fed.stream = self._pipeline.scanner.stream(target="output", subtype=fed.subtype, path=path)
-            found = fed.stream.feed("".join(fed.waiting)) if fed.waiting else []
-            if last:
-                found = [*found, *fed.stream.finish()]
-            fed.waiting, fed.length = [], 0
-            if found:
-                self._inspection.findings += found
-                fed.masked = fed.masked or needs_mask(found)
+            self._inspection.result(result)
         except Exception:
-            log.debug("Could not scan a streamed answer", exc_info=True)
+            log.debug("Could not scan an answer", exc_info=True)
+        self._pipeline.metrics.scan(time.perf_counter() - started, "output")
 
     def _judge(self, since: int, *, answered: bool = False) -> None:
         """Judges the findings from number `since` on, reports them, and has the grave ones written at once."""
@@ -340,7 +318,8 @@ class Invocation:
         else:
             attributes[semconv.SCANNED] = False
         if pipeline.content != "none" and self.span.is_recording():
-            attributes.update(self._content(result))
+            limit = pipeline.settings.content_max_bytes
+            attributes.update(content.attributes(self.call, result, self._inspection.recorded, limit))
         self._write(safe(attributes))
         for finding in findings[: security.MAX_EVENTS]:
             self.span.add_event(semconv.EVENT_FINDING, safe(security.event(finding)))
@@ -355,33 +334,6 @@ class Invocation:
     def _close(self, end_time: int | None) -> None:
         self.span.end(end_time)
 
-    def _content(self, result: Result | None) -> dict[str, AttributeValue]:
-        call, limit, inspection = self.call, self._pipeline.settings.content_max_bytes, self._inspection
-        out: dict[str, AttributeValue] = {}
-
-        def part_content(part: Part) -> object:
-            return part.content if self._pipeline.content == "full" else inspection.content(part)
-
-        def value_content(value: object, owner: object) -> object:
-            return value if self._pipeline.content == "full" else inspection.value(value, owner)
-
-        if call.system:
-            out[semconv.SYSTEM_INSTRUCTIONS] = content.system(call.system, part_content, limit)
-        if call.messages:
-            out[semconv.INPUT_MESSAGES] = content.messages(call.messages, part_content, limit)
-        if call.tools:
-            out[semconv.TOOL_DEFINITIONS] = content.tools(call.tools, value_content, limit)
-        if call.arguments is not None:
-            out[semconv.TOOL_CALL_ARGUMENTS] = sanitize.to_json(value_content(call.arguments, call), limit)
-        if result is not None:
-            if result.messages:
-                out[semconv.OUTPUT_MESSAGES] = content.messages(result.messages, part_content, limit)
-            if result.tools:
-                out[semconv.TOOL_DEFINITIONS] = content.tools(result.tools, value_content, limit)
-            if result.response is not None:
-                out[semconv.TOOL_CALL_RESULT] = sanitize.to_json(value_content(result.response, result), limit)
-        return out
-
     def _set_error(self, kind: str, error: BaseException) -> None:
         """Sets `error.type` and the status; the text of an error may quote what was sent, so it is masked."""
         self.span.set_attribute(semconv.ERROR_TYPE, sanitize.clean_text(kind, 256))
@@ -390,41 +342,6 @@ class Invocation:
             return
         text = sanitize.clean_text(error, _ERROR_TEXT_BYTES)
         self.span.set_status(Status(StatusCode.ERROR, self._pipeline.scanner.mask(text)))
-
-
-class _Fed:
-    """The streamed text of one part of an answer."""
-
-    __slots__ = ("length", "masked", "stream", "subtype", "waiting")
-
-    def __init__(self, subtype: Subtype) -> None:
-        self.subtype = subtype
-        self.waiting: list[str] = []
-        self.length = 0
-        self.stream: TextStream | None = None
-        self.masked = False
-
-
-class _Attached:
-    """The span as the current one; left silently also where the context changed hands meanwhile."""
-
-    __slots__ = ("_span", "_token")
-
-    def __init__(self, span: Span) -> None:
-        self._span = span
-
-    def __enter__(self) -> None:
-        self._token = otel_context.attach(trace.set_span_in_context(self._span))
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        try:
-            # `otel_context.detach` logs an error where a coroutine was finished in another context than it began in;
-            # nothing is left attached here in that case, so there is nothing to say.
-            self._token.var.reset(self._token)
-        except ValueError:
-            log.debug("The context of a call had changed hands")
-        except AttributeError:  # a context implementation of its own (OTEL_PYTHON_CONTEXT)
-            otel_context.detach(self._token)
 
 
 _installed: Pipeline | None = None

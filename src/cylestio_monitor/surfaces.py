@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from cylestio_monitor.model import Call, Finding, Message, Part, Result, Subtype, Target, ToolDefinition
-    from cylestio_monitor.scan import Scanner
+    from cylestio_monitor.scan import Scanner, TextStream
 
 MASKED_CATEGORIES = frozenset({"secret", "sensitive_data"})
 """Categories whose matches are replaced in recorded content."""
 
+_FEED_CHARS = 512  # streamed text is scanned in steps: a scan has a fixed cost, a chunk is a few letters
 _TOOL_CALLS = frozenset({"tool_call", "server_tool_call"})
 _TOOL_RESULTS = frozenset({"tool_call_response", "server_tool_call_response"})
 _NO_TEXT = frozenset({"blob", "file"})
@@ -91,13 +92,15 @@ class Reported:
 class Inspection:
     """The scan of one call: findings of each side, and which parts must be masked where content is recorded."""
 
-    __slots__ = ("_marks", "_scanner", "_seen", "findings", "masked")
+    __slots__ = ("_fed", "_marks", "_scanner", "_seen", "_whole", "findings", "masked")
 
-    def __init__(self, scanner: Scanner, seen: Seen) -> None:
-        """Starts with nothing found."""
+    def __init__(self, scanner: Scanner, seen: Seen, *, whole: bool = False) -> None:
+        """Starts with nothing found; `whole` has content recorded as it is."""
         self._scanner = scanner
         self._seen = seen
         self._marks: list[tuple[int, bool]] = []
+        self._fed: dict[str, _Fed] = {}
+        self._whole = whole
         self.findings: list[Finding] = []
         self.masked: set[int] = set()
 
@@ -119,20 +122,30 @@ class Inspection:
         if call.arguments is not None or call.tool_name:
             self.findings += self._value(call.arguments, "output", "tool_call", "arguments", call.tool_name, id(call))
 
-    def result(self, result: Result, streamed: dict[str, bool]) -> None:
-        """Scans what came back; text that was scanned while it streamed is not scanned again.
+    def feed(self, path: str, text: str, subtype: Subtype) -> None:
+        """Takes a piece of streamed output; pieces are scanned together, across their borders."""
+        fed = self._fed.get(path)
+        if fed is None:
+            fed = self._fed[path] = _Fed(self._scanner.stream(target="output", subtype=subtype, path=path))
+        fed.waiting.append(text)
+        fed.length += len(text)
+        if fed.length >= _FEED_CHARS:
+            self._found(fed, fed.stream.feed(fed.take()))
 
-        Args:
-            result: The answer.
-            streamed: The paths of the parts that were scanned as they came, and whether each must be masked.
-        """
+    def result(self, result: Result | None) -> None:
+        """Scans what came back; text that was scanned while it streamed is not scanned again."""
+        for fed in self._fed.values():
+            self._found(fed, fed.stream.feed(fed.take()))
+            self._found(fed, fed.stream.finish())
+        if result is None:
+            return
         for message in result.messages:
             for part in message.parts:
-                masked = streamed.get(part.path)
-                if masked is not None:
-                    if masked:
+                fed = self._fed.get(part.path)
+                if fed is not None:
+                    if fed.masked:
                         self.masked.add(id(part))
-                    self._marks.append((_mark(part), masked))
+                    self._marks.append((_mark(part), fed.masked))
                     continue
                 target, subtype = surface(part, "assistant")
                 self._part(part, target, subtype, known=False)
@@ -146,17 +159,16 @@ class Inspection:
         for mark, masked in self._marks:
             self._seen.add(mark, masked=masked)
 
-    def content(self, part: Part) -> object:
-        """The content of a part as it may be recorded: masked where something was found in it."""
-        if id(part) not in self.masked:
-            return part.content
-        if isinstance(part.content, str):
-            return self._scanner.mask(part.content)
-        return self._scanner.mask_value(part.content)
+    def recorded(self, content: object, owner: object) -> object:
+        """A content as it may be recorded; `owner` is the part, tool, call or result that it belongs to."""
+        if self._whole or id(owner) not in self.masked:
+            return content
+        return self._scanner.mask(content) if isinstance(content, str) else self._scanner.mask_value(content)
 
-    def value(self, value: object, owner: object) -> object:
-        """Arguments or a response as they may be recorded; `owner` is the call or the result they belong to."""
-        return self._scanner.mask_value(value) if id(owner) in self.masked else value
+    def _found(self, fed: _Fed, found: list[Finding]) -> None:
+        if found:
+            self.findings += found
+            fed.masked = fed.masked or needs_mask(found)
 
     def _tool(self, tool: ToolDefinition) -> bool:
         found = self._scanner.tool_definition(tool, target="input")
@@ -192,6 +204,24 @@ class Inspection:
         if found and needs_mask(found):
             self.masked.add(owner)
         return found
+
+
+class _Fed:
+    """The streamed text of one part of an answer: what was scanned of it, and the pieces that wait."""
+
+    __slots__ = ("length", "masked", "stream", "waiting")
+
+    def __init__(self, stream: TextStream) -> None:
+        self.stream = stream
+        self.waiting: list[str] = []
+        self.length = 0
+        self.masked = False
+
+    def take(self) -> str:
+        """The pieces that wait, as one text."""
+        text = "".join(self.waiting)
+        self.waiting, self.length = [], 0
+        return text
 
 
 def surface(part: Part, role: str) -> tuple[Target, Subtype]:

@@ -6,14 +6,18 @@ that goes in is already masked; here it is only given its form, and cut to the b
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from cylestio_monitor import sanitize
+from cylestio_monitor import sanitize, semconv
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
-    from cylestio_monitor.model import Message, Part, ToolDefinition
+    from cylestio_monitor.model import AttributeValue, Call, Message, Part, Result, ToolDefinition
+
+Clean: TypeAlias = Callable[[object, object], object]
+"""Gives a content as it may be kept; its second argument is the part, tool, call or result that it belongs to."""
 
 _PLACE_OF_CONTENT = {
     "tool_call": "arguments",
@@ -25,43 +29,52 @@ _PLACE_OF_CONTENT = {
 }
 
 
-def messages(items: Iterable[Message], clean: Callable[[Part], object], max_bytes: int) -> str:
-    """Input or output messages as JSON.
+def attributes(call: Call, result: Result | None, clean: Clean, max_bytes: int) -> dict[str, AttributeValue]:
+    """The content attributes of a call and its answer.
 
     Args:
-        items: The messages, in order.
-        clean: Gives the content of a part as it may be kept.
-        max_bytes: Longest JSON, in bytes; longer texts are cut, and the JSON stays valid.
+        call: What was asked.
+        result: What came back, as far as it did.
+        clean: Masks what may not be kept.
+        max_bytes: Longest JSON of one attribute, in bytes; longer texts are cut, and the JSON stays valid.
     """
-    out: list[dict[str, Any]] = []
+    out: dict[str, object] = {}
+    if call.system:
+        out[semconv.SYSTEM_INSTRUCTIONS] = [_part(part, clean) for part in call.system]
+    if call.messages:
+        out[semconv.INPUT_MESSAGES] = _messages(call.messages, clean)
+    if tools := [*call.tools, *(result.tools if result is not None else ())]:
+        out[semconv.TOOL_DEFINITIONS] = [_tool(tool, clean) for tool in tools]
+    if call.arguments is not None:
+        out[semconv.TOOL_CALL_ARGUMENTS] = clean(call.arguments, call)
+    if result is not None:
+        if result.messages:
+            out[semconv.OUTPUT_MESSAGES] = _messages(result.messages, clean)
+        if result.response is not None:
+            out[semconv.TOOL_CALL_RESULT] = clean(result.response, result)
+    return {name: sanitize.to_json(value, max_bytes) for name, value in out.items()}
+
+
+def _messages(items: Iterable[Message], clean: Clean) -> list[dict[str, Any]]:
+    out = []
     for message in items:
         entry: dict[str, Any] = {"role": message.role, "parts": [_part(part, clean) for part in message.parts]}
         if message.finish_reason is not None:
             entry["finish_reason"] = message.finish_reason
         out.append(entry)
-    return sanitize.to_json(out, max_bytes)
+    return out
 
 
-def system(parts: Iterable[Part], clean: Callable[[Part], object], max_bytes: int) -> str:
-    """System instructions as JSON: a list of parts."""
-    return sanitize.to_json([_part(part, clean) for part in parts], max_bytes)
+def _tool(tool: ToolDefinition, clean: Clean) -> dict[str, Any]:
+    return {
+        "type": tool.type,
+        "name": tool.name,
+        "description": clean(tool.description, tool),
+        "parameters": clean(tool.parameters, tool),
+    }
 
 
-def tools(items: Iterable[ToolDefinition], clean: Callable[[object, object], object], max_bytes: int) -> str:
-    """Tool definitions as JSON; `clean` is given the text of a definition and the definition itself."""
-    out = [
-        {
-            "type": tool.type,
-            "name": tool.name,
-            "description": clean(tool.description, tool),
-            "parameters": clean(tool.parameters, tool),
-        }
-        for tool in items
-    ]
-    return sanitize.to_json(out, max_bytes)
-
-
-def _part(part: Part, clean: Callable[[Part], object]) -> dict[str, Any]:
+def _part(part: Part, clean: Clean) -> dict[str, Any]:
     entry: dict[str, Any] = {"type": part.type}
     if part.id is not None:
         entry["id"] = part.id
@@ -70,5 +83,5 @@ def _part(part: Part, clean: Callable[[Part], object]) -> dict[str, Any]:
     if part.mime_type is not None:
         entry["mime_type"] = part.mime_type
     if part.type != "blob" and part.content is not None:
-        entry[_PLACE_OF_CONTENT.get(part.type, "content")] = clean(part)
+        entry[_PLACE_OF_CONTENT.get(part.type, "content")] = clean(part.content, part)
     return entry
