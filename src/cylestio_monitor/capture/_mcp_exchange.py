@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from opentelemetry import propagate, trace
@@ -10,7 +11,7 @@ from opentelemetry import propagate, trace
 from cylestio_monitor import pipeline as road
 from cylestio_monitor import semconv
 from cylestio_monitor.capture import _mcp_wire as wire
-from cylestio_monitor.capture._mcp_peers import Peer, Peers, describe_request
+from cylestio_monitor.capture._mcp_peers import Peer, Peers, of_request
 from cylestio_monitor.model import Result
 
 if TYPE_CHECKING:
@@ -88,6 +89,8 @@ class Exchange:
                     self._peers.learn(self._peer, method, content, result)
         except Exception:
             log.debug("Could not read an MCP result", exc_info=True)
+        if semconv.NETWORK_TRANSPORT not in call.attributes or semconv.MCP_SESSION_ID not in call.attributes:
+            result.attributes.update(self._peer.connection())
         self._invocation.end(result)
 
     def fail(self, error: BaseException | None, code: object = None) -> None:
@@ -149,6 +152,7 @@ class Exchanges:
         *,
         request: object = None,
         version: str | None = None,
+        session_id: str | None = None,
     ) -> Exchange | None:
         """Begins a request that is answered; ``None`` where monitoring is off or the request cannot be read.
 
@@ -160,11 +164,13 @@ class Exchanges:
             request_id: The JSON-RPC id.
             request: The Starlette request that brought it.
             version: The MCP version of the session, where the SDK knows it.
+            session_id: The id of the session, where the SDK knows it.
 
         Raises:
             BlockedError: Policy refuses what the request carries.
         """
-        return self._begin("server", session, stream, method, params, request_id, request, version)
+        known = {semconv.MCP_PROTOCOL_VERSION: version, semconv.MCP_SESSION_ID: session_id}
+        return self._begin("server", session, stream, method, params, request_id, request, known)
 
     def _begin(
         self,
@@ -175,18 +181,18 @@ class Exchanges:
         params: Mapping[str, Any] | None,
         request_id: object,
         request: object = None,
-        version: str | None = None,
+        known: Mapping[str, str | None] = MappingProxyType({}),
     ) -> Exchange | None:
         pipeline = road.current()
         if pipeline is None:
             return None
         try:
             call = wire.read_call(kind, method, params, request_id)
-            if version:
-                call.attributes[semconv.MCP_PROTOCOL_VERSION] = version
+            call.attributes.update({name: value for name, value in known.items() if value})
             peer = self.peers.of(session, stream)
+            peer.version = known.get(semconv.MCP_PROTOCOL_VERSION) or peer.version
             peer.describe(call)
-            describe_request(call, request)
+            call.attributes.update(of_request(request))
             parent = _parent(wire.meta_of(params)) if kind == "server" else None
         except Exception:
             log.debug("Could not read an MCP request", exc_info=True)

@@ -15,7 +15,7 @@ from cylestio_monitor import semconv
 from cylestio_monitor.capture._mcp_wire import DISCOVER, INITIALIZE, LIST_TOOLS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from cylestio_monitor.model import AttributeValue, Call, Result
 
@@ -58,27 +58,32 @@ class Peer:
 
     def __init__(self) -> None:
         """Knows nothing yet."""
-        self.transport: str | None = None
         self.http: Any = None  # the SDK's StreamableHTTPTransport: its session id is known after the first answer
         self.version: str | None = None
         self.definitions = Definitions()
+        self._stream: Callable[[], object] = _nothing
+        self._transport: str | None = None
+
+    def writes_to(self, stream: object) -> None:
+        """Takes the memory stream that leads to the transport."""
+        self._stream = weakref.ref(stream)
 
     def describe(self, call: Call) -> None:
-        """Adds to a request what is known of the connection."""
-        attributes = call.attributes
-        if self.transport:
-            attributes[semconv.NETWORK_TRANSPORT] = self.transport
+        """Adds to a request what is known of the connection before it is made."""
+        call.attributes.update(self.connection())
         if self.version:
-            attributes.setdefault(semconv.MCP_PROTOCOL_VERSION, self.version)
-        attributes.update(self.session())
+            call.attributes.setdefault(semconv.MCP_PROTOCOL_VERSION, self.version)
         if self.http is not None and call.kind == "client":
             url = urlsplit(self.http.url)
             call.server_address, call.server_port = url.hostname, url.port or {"https": 443}.get(url.scheme, 80)
 
-    def session(self) -> dict[str, AttributeValue]:
-        """The session's id as an attribute, once there is one."""
+    def connection(self) -> dict[str, AttributeValue]:
+        """Transport and session id as attributes, as far as they are known by now."""
+        if self._transport is None:
+            self._transport = "tcp" if self.http is not None else _transport(self._stream())
         session_id = getattr(self.http, "session_id", None)
-        return {semconv.MCP_SESSION_ID: session_id} if isinstance(session_id, str) else {}
+        known = {semconv.NETWORK_TRANSPORT: self._transport, semconv.MCP_SESSION_ID: session_id}
+        return {name: value for name, value in known.items() if isinstance(value, str)}
 
 
 class Peers:
@@ -99,11 +104,13 @@ class Peers:
             write_stream: What it writes to; ``None`` where there is no such thing.
         """
         with self._lock:
-            peer = self._peers.setdefault(session, Peer())
+            peer = self._peers.get(session)
+            if peer is None:
+                peer = self._peers[session] = Peer()
+                if write_stream is not None:
+                    peer.writes_to(_raw(write_stream))
             if peer.http is None and write_stream is not None:
                 peer.http = self._http.get(_raw(write_stream))
-        if peer.transport is None and write_stream is not None:
-            peer.transport = "tcp" if peer.http is not None else _transport(_raw(write_stream))
         return peer
 
     def connected(self, write_stream: object, transport: object) -> None:
@@ -112,8 +119,7 @@ class Peers:
             self._http[_raw(write_stream)] = transport
 
     def learn(self, peer: Peer, method: str, answer: Mapping[str, Any], result: Result) -> None:
-        """Takes from an answer to a client what will be true of the session from now on."""
-        result.attributes.update(peer.session())
+        """Takes from an answer what will be true of the session from now on."""
         if method == INITIALIZE and isinstance(version := answer.get("protocolVersion"), str):
             peer.version = version
         if method in {INITIALIZE, DISCOVER} and peer.http is not None:
@@ -135,19 +141,19 @@ class Peers:
         return known
 
 
-def describe_request(call: Call, request: Any) -> None:
-    """Adds to an answered request what its HTTP request says; nothing where it came by another way.
-
-    Args:
-        call: The request.
-        request: The Starlette request that brought it, or ``None``.
-    """
+def of_request(request: Any) -> dict[str, AttributeValue]:
+    """What the Starlette request that brought a message says of the connection; nothing where there is none."""
     if request is None:
-        return
-    call.attributes[semconv.NETWORK_TRANSPORT] = "tcp"
+        return {}
+    out: dict[str, AttributeValue] = {semconv.NETWORK_TRANSPORT: "tcp"}
     session_id = request.headers.get(_SESSION_HEADER) or request.query_params.get("session_id")
     if session_id:
-        call.attributes[semconv.MCP_SESSION_ID] = session_id
+        out[semconv.MCP_SESSION_ID] = session_id
+    return out
+
+
+def _nothing() -> None:
+    """A stream that is not there."""
 
 
 def _raw(stream: Any) -> Any:

@@ -56,6 +56,7 @@ class Version2:
                     ctx.request_id,
                     request=ctx.request,
                     version=ctx.protocol_version,
+                    session_id=getattr(runner.connection, "session_id", None),
                 )
             except BlockedError as error:
                 if ctx.method != wire.CALL_TOOL:
