@@ -63,7 +63,8 @@ docs: setup
 ## The lock files anew, from pyproject.toml and requirements/*.in
 lock: setup
 	@$(BIN)/$(LOCK) --upgrade requirements/bootstrap.in -o requirements/bootstrap.txt
-	@$(BIN)/$(LOCK) pyproject.toml requirements/dev.in -o requirements/dev.txt
+	@$(BIN)/$(LOCK) --upgrade pyproject.toml requirements/dev.in -o requirements/dev.txt
+	@$(BIN)/$(LOCK) --constraint requirements/dev.txt pyproject.toml requirements/launcher.in -o requirements/launcher.txt
 
 clean:
 	rm -rf .venv .venvs dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -11,6 +11,7 @@ import logging
 import os
 import secrets
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ import platformdirs
 
 from cylestio_monitor import config, pipeline
 from cylestio_monitor.errors import CylestioError
-from cylestio_monitor.otel import instrumentors, provider
+from cylestio_monitor.otel import exits, instrumentors, provider
 from cylestio_monitor.otel.jsonlog import JsonLog
 from cylestio_monitor.otel.processor import CylestioSpanProcessor
 from cylestio_monitor.scan import Scanner
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("cylestio_monitor")
 
-CLOSE_S = 2.0
-"""How long the end of the process, or of monitoring, waits for the disk, in seconds."""
+EXIT_S = 2.0
+"""How long the end of the process, or of monitoring, waits for disk and network together, in seconds."""
 
 
 @dataclass
@@ -210,7 +211,7 @@ def _take_apart(made: Running) -> None:
         for processor in processors:
             processor.shutdown()
     if made.store is not None:
-        made.store.close(CLOSE_S)
+        made.store.close(EXIT_S)
     if made.json_log is not None:
         made.json_log.close()
 
@@ -221,8 +222,10 @@ def _at_exit() -> None:
     if made is None:
         return
     made.pipeline.flush()
+    started = time.monotonic()
     if made.store is not None:
-        made.store.close(CLOSE_S)
+        made.store.close(EXIT_S)
+    exits.shut_down([one for one, _ in made.attached], EXIT_S - (time.monotonic() - started))
 
 
 def _after_fork() -> None:

@@ -1,0 +1,68 @@
+"""The end of the process does not wait for a collector that is not there.
+
+The SDK's OTLP processors try for up to 30 s each before they let a process end, also where nobody asked for a
+collector: `opentelemetry-distro` names one at localhost by default. Monitoring puts metrics and spans where there may
+have been none, so it sees to it that ending costs no more than a moment. What is not delivered then is in the store.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import _logs, metrics
+
+from cylestio_monitor.otel import provider
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from opentelemetry.trace import TracerProvider
+
+log = logging.getLogger("cylestio_monitor")
+
+OTLP = "opentelemetry.exporter.otlp."
+
+
+def shut_down(tracer_providers: Iterable[TracerProvider], timeout_s: float) -> None:
+    """Shuts down what sends spans, metrics and logs over OTLP, all of it within `timeout_s` seconds.
+
+    Log records are the application's own for the most part: where it named an endpoint for them, their processors are
+    left to their own time.
+    """
+    deadline = time.monotonic() + timeout_s
+    processors = [processor for one in tracer_providers for processor in provider.span_processors(one)]
+    if not _has_endpoint("LOGS"):
+        multi = getattr(_logs.get_logger_provider(), "_multi_log_record_processor", None)
+        processors += getattr(multi, "_log_record_processors", ())
+    for processor in processors:
+        batch = otlp_batch(processor)
+        if batch is not None:
+            _bounded(batch.shutdown, deadline)
+    meter_provider: Any = metrics.get_meter_provider()
+    shutdown = getattr(meter_provider, "shutdown", None)
+    if shutdown is not None:
+        atexit.unregister(shutdown)
+        _bounded(shutdown, deadline)
+
+
+def otlp_batch(processor: object) -> Any:
+    """The batching part of a processor that exports over OTLP; `None` for every other processor."""
+    batch = getattr(processor, "_batch_processor", None)
+    exporter = getattr(batch, "_exporter", None)
+    return batch if type(exporter).__module__.startswith(OTLP) else None
+
+
+def _has_endpoint(signal: str) -> bool:
+    names = ("OTEL_CONFIG_FILE", "OTEL_EXPORTER_OTLP_ENDPOINT", f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")
+    return any(os.environ.get(name) for name in names)
+
+
+def _bounded(shutdown: Any, deadline: float) -> None:
+    try:
+        shutdown(timeout_millis=max(1, int((deadline - time.monotonic()) * 1000)))
+    except Exception:  # the SDK raises where the time did not suffice
+        log.debug("Not everything was delivered before the process ended", exc_info=True)
