@@ -1,0 +1,109 @@
+"""Which provider a client of the Anthropic or OpenAI SDK talks to, from its class and its base URL."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+# The client classes that each SDK has for a cloud, by the words in their names.
+_BY_CLASS = {
+    "Bedrock": "aws.bedrock",
+    "Vertex": "gcp.vertex_ai",
+    "GoogleCloud": "gcp.vertex_ai",
+    "Azure": "azure.ai.openai",
+}
+# Names from the GenAI conventions where they have one; else the provider's own, in the same form.
+_BY_HOST = {
+    "api.anthropic.com": "anthropic",
+    "api.openai.com": "openai",
+    "openai.azure.com": "azure.ai.openai",
+    "cognitiveservices.azure.com": "azure.ai.openai",
+    "services.ai.azure.com": "azure.ai.inference",
+    "models.ai.azure.com": "azure.ai.inference",
+    "inference.ai.azure.com": "azure.ai.inference",
+    "amazonaws.com": "aws.bedrock",
+    "api.aws": "aws.bedrock",
+    "generativelanguage.googleapis.com": "gcp.gemini",
+    "googleapis.com": "gcp.vertex_ai",
+    "api.groq.com": "groq",
+    "api.deepseek.com": "deepseek",
+    "api.x.ai": "x_ai",
+    "api.mistral.ai": "mistral_ai",
+    "api.perplexity.ai": "perplexity",
+    "cohere.ai": "cohere",
+    "cohere.com": "cohere",
+    "ml.cloud.ibm.com": "ibm.watsonx.ai",
+    "moonshot.ai": "moonshot_ai",
+    "moonshot.cn": "moonshot_ai",
+    "openrouter.ai": "openrouter",
+    "together.xyz": "together_ai",
+    "together.ai": "together_ai",
+    "fireworks.ai": "fireworks_ai",
+    "cerebras.ai": "cerebras",
+    "sambanova.ai": "sambanova",
+    "hyperbolic.xyz": "hyperbolic",
+    "novita.ai": "novita",
+    "huggingface.co": "hugging_face",
+    "huggingface.cloud": "hugging_face",
+    "integrate.api.nvidia.com": "nvidia",
+    "dashscope.aliyuncs.com": "alibaba_cloud",
+    "dashscope-intl.aliyuncs.com": "alibaba_cloud",
+    "bigmodel.cn": "zhipu_ai",
+    "z.ai": "zhipu_ai",
+    "minimax.io": "minimax",
+    "ollama.com": "ollama",
+}
+_BY_NAME = ("ollama", "vllm", "litellm", "lmstudio", "localai", "llamafile")
+"""Servers that are run by oneself, under a host that is often named after them."""
+_OLLAMA_PORT = 11434
+
+
+class Server(NamedTuple):
+    """The other side of a client.
+
+    Attributes:
+        provider: ``gen_ai.provider.name``.
+        address: Host.
+        port: Port, also where the URL leaves it to the scheme.
+    """
+
+    provider: str
+    address: str | None
+    port: int | None
+
+
+def server(client: Any, default: str) -> Server:
+    """Who answers a client's requests.
+
+    Args:
+        client: A client of either SDK.
+        default: The provider whose format the SDK speaks, for a host that is not known.
+    """
+    url = client.base_url
+    host = url.host
+    cloud = _cloud(client.__class__)
+    return Server(cloud or provider_of(host, url.port) or default, host or None, url.port or _default_port(url.scheme))
+
+
+def _default_port(scheme: str) -> int:
+    return 80 if scheme == "http" else 443
+
+
+@functools.lru_cache(maxsize=256)
+def _cloud(client: Any) -> str | None:
+    names = [kind.__name__ for kind in client.__mro__]
+    return next((provider for word, provider in _BY_CLASS.items() if any(word in name for name in names)), None)
+
+
+@functools.lru_cache(maxsize=256)
+def provider_of(host: str, port: int | None) -> str | None:
+    """The provider behind a host, by its domain; ``None`` where nothing is known of it."""
+    host = host.lower()
+    labels = host.split(".")
+    for start in range(len(labels)):
+        provider = _BY_HOST.get(".".join(labels[start:]))
+        if provider is not None:
+            return provider
+    if port == _OLLAMA_PORT:
+        return "ollama"
+    return next((name for name in _BY_NAME if any(label.startswith(name) for label in labels)), None)
