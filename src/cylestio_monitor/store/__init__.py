@@ -1,0 +1,10 @@
+"""SQLite as the write-ahead log of the telemetry: writer, outbox, audit trail, queries, retention."""
+
+from __future__ import annotations
+
+from cylestio_monitor.errors import StoreError
+from cylestio_monitor.store.queue import Ticket
+from cylestio_monitor.store.records import Event
+from cylestio_monitor.store.store import Store
+
+__all__ = ["Event", "Store", "StoreError", "Ticket"]

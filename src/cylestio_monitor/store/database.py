@@ -1,0 +1,90 @@
+"""Opens the file: private, in WAL mode, within its budget, of this version."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING, Final
+
+from cylestio_monitor.errors import StoreError
+from cylestio_monitor.store import files, schema
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cylestio_monitor import config
+
+PAGE_BYTES: Final = 8192
+BUSY_SECONDS: Final = 1.0
+"""Longest wait for another process's write, after which the caller tries again later."""
+_MIB = 1 << 20
+
+
+def connect(path: Path, settings: config.Store) -> sqlite3.Connection:
+    """A connection that may write, in autocommit mode; the file is made or migrated where it has to be.
+
+    Raises:
+        StoreError: Nothing can be written there, or the file is not ours.
+        sqlite3.DatabaseError: The file is damaged.
+    """
+    files.prepare(path)
+    try:
+        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    except sqlite3.OperationalError as error:
+        raise StoreError(f"{path}: {error}") from error
+    try:
+        connection.executescript(
+            f"PRAGMA page_size = {PAGE_BYTES};"
+            "PRAGMA auto_vacuum = INCREMENTAL;"
+            "PRAGMA journal_mode = WAL;"
+            "PRAGMA synchronous = NORMAL;"
+            # A larger log than usual: under load the pages of the identity index are written once, not every time.
+            f"PRAGMA wal_autocheckpoint = {16 * _MIB // PAGE_BYTES};"
+            f"PRAGMA journal_size_limit = {32 * _MIB};"
+            "PRAGMA cache_size = -8000;"
+            "PRAGMA temp_store = MEMORY;"
+            "PRAGMA cell_size_check = ON;"
+        )
+        page_bytes = connection.execute("PRAGMA page_size").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {settings.max_mb * _MIB // page_bytes}")
+        schema.install(connection)
+    except StoreError as error:
+        connection.close()
+        raise StoreError(f"{path}: {error}") from error
+    except sqlite3.OperationalError as error:
+        connection.close()
+        if is_damage(error):
+            raise
+        raise StoreError(f"{path}: {error}") from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def connect_read_only(path: Path) -> sqlite3.Connection:
+    """A connection that only reads, for queries; rows are `sqlite3.Row`.
+
+    Raises:
+        StoreError: There is no such file, or it cannot be read.
+    """
+    if not path.exists():
+        raise StoreError(f"{path}: there is no store yet")
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)
+        connection.execute("PRAGMA query_only = ON")
+        connection.execute("SELECT 1 FROM meta LIMIT 1")
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: {error}") from error
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether the error says that the file's content is broken, not that it is busy, full or not to be reached."""
+    text = str(error)
+    return "malformed" in text or "not a database" in text or "file is encrypted" in text
+
+
+def is_full(error: sqlite3.Error) -> bool:
+    """Whether the page budget or the disk is used up."""
+    return "is full" in str(error)

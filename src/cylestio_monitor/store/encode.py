@@ -1,0 +1,362 @@
+"""A span, a finding or an event as the values of its row: once, on the writer's thread, whatever it holds.
+
+The fast road takes the span as it is and lets the JSON encoder judge it. What does not encode, or would not survive
+the OTLP exporters (half a surrogate pair, NaN, nesting, integers beyond 64 bits, megabytes of text), goes the careful
+road: it is sanitised within caps, marked with `cylestio.sanitized`, and stored all the same.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from cylestio_monitor import semconv
+from cylestio_monitor.sanitize import clean_text, clean_value
+from cylestio_monitor.store import content
+from cylestio_monitor.store.records import MAX_NAME, Labels, encode_json, finding_of_event
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from opentelemetry.sdk.trace import ReadableSpan
+
+    from cylestio_monitor.store.keys import Cipher
+
+MAX_SPAN_BYTES: Final = 4_000_000
+"""Text on one span, in code points, from which it goes the careful road."""
+
+_MAX_ATTRIBUTES: Final = 512
+_MAX_EVENTS: Final = 256
+_MAX_LINKS: Final = 128
+_MAX_VALUE: Final = 1_000_000
+_MAX_EVENT_BYTES: Final = 256_000
+_INT64: Final = 1 << 63
+
+HOT: Final = {
+    semconv.CYLESTIO_SESSION_ID: str,
+    semconv.USAGE_INPUT_TOKENS: int,
+    semconv.USAGE_OUTPUT_TOKENS: int,
+}
+"""Attributes that stand only in their column, and the type they must have to do so."""
+
+COMMON: Final = frozenset(
+    {
+        semconv.OPERATION_NAME,
+        semconv.PROVIDER_NAME,
+        semconv.REQUEST_MODEL,
+        semconv.RESPONSE_MODEL,
+        semconv.REQUEST_MAX_TOKENS,
+        semconv.REQUEST_TEMPERATURE,
+        semconv.REQUEST_TOP_P,
+        semconv.REQUEST_TOP_K,
+        semconv.REQUEST_STREAM,
+        semconv.REQUEST_FREQUENCY_PENALTY,
+        semconv.REQUEST_PRESENCE_PENALTY,
+        semconv.REQUEST_STOP_SEQUENCES,
+        semconv.REQUEST_CHOICE_COUNT,
+        semconv.REQUEST_REASONING_LEVEL,
+        semconv.RESPONSE_FINISH_REASONS,
+        semconv.OUTPUT_TYPE,
+        semconv.AGENT_NAME,
+        semconv.AGENT_ID,
+        semconv.SERVER_ADDRESS,
+        semconv.SERVER_PORT,
+        semconv.NETWORK_TRANSPORT,
+        semconv.HTTP_STATUS_CODE,
+        semconv.TOOL_NAME,
+        semconv.TOOL_TYPE,
+        semconv.MCP_METHOD,
+        semconv.MCP_PROTOCOL_VERSION,
+        semconv.CYLESTIO_AGENT_ID,
+        semconv.TOOLS_OFFERED,
+        semconv.SCANNED,
+        semconv.ALERT,
+        semconv.SEVERITY,
+        semconv.SEVERITY_NUMBER,
+        semconv.FINDING_COUNT,
+        semconv.CATEGORY,
+        semconv.VERDICT,
+        semconv.ACTION,
+        semconv.TARGET_TYPE,
+        semconv.TARGET_SUBTYPE,
+        semconv.OWASP_LLM,
+        semconv.OWASP_ASI,
+        semconv.ATLAS_TECHNIQUE,
+        semconv.SECURITY_RULE_UUID,
+        semconv.SECURITY_RULE_NAME,
+        semconv.SECURITY_RULE_CATEGORY,
+        semconv.SECURITY_RULE_RULESET,
+        semconv.SECURITY_RULE_VERSION,
+        "http.request.method",
+        "http.route",
+        "url.scheme",
+        "network.protocol.version",
+        "db.system.name",
+    }
+)
+"""Attributes that repeat from span to span: each set of them stands once in `shared`."""
+
+_EVENT_TYPE: Final = {
+    "execute_tool": ("tool_call", "TOOL"),
+    "embeddings": ("embeddings", "LLM"),
+    "invoke_agent": ("agent", "AGENT"),
+    "create_agent": ("agent", "AGENT"),
+    "invoke_workflow": ("agent", "AGENT"),
+}
+
+
+class SpanRow(NamedTuple):
+    """A span ready to be written.
+
+    Attributes:
+        source: JSON of resource and scope, for `shared`.
+        common: JSON of the attributes that repeat, for `shared`.
+        values: The columns of `span` before `source`: identity, name, times, status.
+        rest: The columns of `span` after `common`, without the checksum.
+        findings: Rows of `findings`, without the checksum.
+        event_type: What the span is in the events view; `None` for a span that is not monitored.
+    """
+
+    source: bytes
+    common: bytes
+    values: tuple[Any, ...]
+    rest: tuple[Any, ...]
+    findings: list[tuple[Any, ...]]
+    event_type: str | None
+
+
+class UnfitError(Exception):
+    """The span does not go the fast road."""
+
+
+class SpanEncoder:
+    """Encodes spans; remembers the resources and scopes it has seen."""
+
+    def __init__(self, cipher: Cipher | None) -> None:
+        """Starts with nothing remembered.
+
+        Args:
+            cipher: What seals content, where it is encrypted at rest.
+        """
+        self._cipher = cipher
+        # The objects stay referenced: an id is only theirs while they live.
+        self._sources: dict[tuple[int, int], tuple[bytes, str | None, object, object]] = {}
+
+    def encode(self, span: ReadableSpan, size: int) -> SpanRow:
+        """The span as its row; never raises for what the span holds.
+
+        Args:
+            span: An ended span.
+            size: Code points of text on it.
+        """
+        if size <= MAX_SPAN_BYTES:
+            try:
+                return self._row(span, _plain(span.attributes), _plain_events(span), careful=False)
+            except (UnfitError, UnicodeError, TypeError, ValueError, OverflowError, RecursionError):
+                pass  # the careful road takes whatever it is
+        attributes = _cleaned(span.attributes)
+        attributes[semconv.SANITIZED] = True
+        return self._row(span, attributes, _cleaned_events(span), careful=True)
+
+    def source(self, resource: Any, scope: Any) -> tuple[bytes, str | None]:
+        """JSON of resource and scope, and the service's name."""
+        key = (id(resource), id(scope))
+        known = self._sources.get(key)
+        if known is None:
+            if len(self._sources) > 1024:
+                self._sources.clear()
+            attributes = _cleaned(resource.attributes if resource is not None else {})
+            body: dict[str, Any] = {"resource": attributes}
+            if getattr(resource, "schema_url", None):
+                body["resource_schema_url"] = clean_text(resource.schema_url, MAX_NAME)
+            if scope is not None:
+                body["scope"] = {"name": clean_text(scope.name, MAX_NAME)}
+                for name in ("version", "schema_url"):
+                    if getattr(scope, name, None):
+                        body["scope"][name] = clean_text(getattr(scope, name), MAX_NAME)
+                if getattr(scope, "attributes", None):
+                    body["scope"]["attributes"] = _cleaned(scope.attributes)
+            service = attributes.get("service.name")
+            known = (encode_json(body), service if isinstance(service, str) else None, resource, scope)
+            self._sources[key] = known
+        return known[0], known[1]
+
+    def _row(
+        self, span: ReadableSpan, attributes: dict[str, Any], events: list[dict[str, Any]], *, careful: bool
+    ) -> SpanRow:
+        source, service = self.source(span.resource, span.instrumentation_scope)
+        common: dict[str, Any] = {}
+        own: dict[str, Any] = {}
+        bulk: dict[str, Any] = {}
+        for key, value in attributes.items():
+            if key in COMMON:
+                common[key] = value
+            elif key in content.KEYS or (type(value) is str and len(value) > content.LONG):
+                bulk[key] = value
+            elif HOT.get(key) is not type(value):
+                own[key] = value
+        get = attributes.get
+        operation, method = _text(get(semconv.OPERATION_NAME)), get(semconv.MCP_METHOD)
+        event_type, channel = _event_type(operation, method, get(semconv.SCANNED))
+        number = get(semconv.SEVERITY_NUMBER)
+        number = number if type(number) is int and 0 <= number <= 4 else 0
+        alert = get(semconv.ALERT)
+        labels = Labels(
+            _text(get(semconv.CYLESTIO_AGENT_ID)),
+            _text(get(semconv.CYLESTIO_SESSION_ID)),
+            service,
+            _text(get(semconv.ACTION)),
+            operation,
+            _text(get(semconv.REQUEST_MODEL)),
+            _text(get(semconv.TOOL_NAME)),
+        )
+        context, parent = span.context, span.parent
+        trace_id, span_id = f"{context.trace_id:032x}", f"{context.span_id:016x}"
+        extra = _extra(span, careful=careful)
+        own_json = encode_json(own)
+        events_json = encode_json(events) if events else None
+        if not careful and (b"\\u0000" in own_json or (events_json is not None and b"\\u0000" in events_json)):
+            raise UnfitError
+        values = (
+            trace_id,
+            span_id,
+            f"{parent.span_id:016x}" if parent is not None else None,
+            clean_text(span.name, MAX_NAME),
+            span.kind.value,
+            span.start_time or 0,
+            span.end_time or span.start_time or 0,
+            span.status.status_code.value,
+        )
+        rest = (
+            labels.agent_id,
+            labels.session_id,
+            number,
+            alert if type(alert) is str else "none",
+            event_type,
+            channel,
+            operation,
+            _text(get(semconv.PROVIDER_NAME)),
+            labels.model,
+            labels.tool,
+            labels.action,
+            _int(get(semconv.USAGE_INPUT_TOKENS)),
+            _int(get(semconv.USAGE_OUTPUT_TOKENS)),
+            own_json.decode(),
+            None if events_json is None else events_json.decode(),
+            encode_json(extra).decode() if extra else None,
+            content.pack(bulk, self._cipher),
+        )
+        findings = [
+            finding_of_event(trace_id, span_id, event, labels)
+            for event in events
+            if event["name"] == semconv.EVENT_FINDING
+        ]
+        return SpanRow(source, encode_json(common), values, rest, findings, event_type)
+
+
+def _text(value: object) -> str | None:
+    return value if type(value) is str else None
+
+
+def _int(value: object) -> int | None:
+    return value if type(value) is int else None
+
+
+def _event_type(operation: str | None, method: object, scanned: object) -> tuple[str | None, str | None]:
+    if operation:
+        kind, channel = _EVENT_TYPE.get(operation, ("llm_call", "LLM"))
+        return kind, "MCP" if method and kind == "tool_call" else channel
+    if method:
+        return "mcp_request", "MCP"
+    return ("scan", "SYSTEM") if scanned else (None, None)
+
+
+def _plain(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The attributes as a dict, or `UnfitError` where one of them would not survive storage or export."""
+    if not attributes:
+        return {}
+    plain = dict(attributes)
+    for value in plain.values():
+        kind = type(value)
+        if kind is str or kind is bool:
+            continue
+        if kind is int:
+            if not -_INT64 <= value < _INT64:
+                raise UnfitError
+        elif kind is float:
+            if not math.isfinite(value):
+                raise UnfitError
+        elif kind is tuple or kind is list:
+            _check_sequence(value)
+        else:
+            raise UnfitError
+    return plain
+
+
+def _check_sequence(values: Sequence[Any]) -> None:
+    for value in values:
+        kind = type(value)
+        if kind is str or kind is bool:
+            continue
+        if (kind is int and -_INT64 <= value < _INT64) or (kind is float and math.isfinite(value)):
+            continue
+        raise UnfitError
+
+
+def _plain_events(span: ReadableSpan) -> list[dict[str, Any]]:
+    return [
+        {"name": event.name, "time_ns": event.timestamp, "attributes": _plain(event.attributes)}
+        for event in span.events
+    ]
+
+
+def _cleaned(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
+    cleaned: dict[str, Any] = {}
+    budget = MAX_SPAN_BYTES
+    try:
+        for number, (key, value) in enumerate((attributes or {}).items()):
+            if number >= _MAX_ATTRIBUTES or budget <= 0:
+                break
+            name = clean_text(key, MAX_NAME)
+            cleaned[name] = clean_value(value, max_bytes=min(budget, _MAX_VALUE))
+            budget -= len(cleaned[name]) if isinstance(cleaned[name], str) else 64
+    except Exception:  # noqa: BLE001 -- a mapping whose own code raises: what was read of it stays
+        cleaned[semconv.SANITIZED] = True
+    return cleaned
+
+
+def _cleaned_events(span: ReadableSpan) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": clean_text(event.name, MAX_NAME),
+            "time_ns": event.timestamp,
+            "attributes": clean_value(_cleaned(event.attributes), max_bytes=_MAX_EVENT_BYTES),
+        }
+        for event in span.events[:_MAX_EVENTS]
+    ]
+
+
+def _extra(span: ReadableSpan, *, careful: bool) -> dict[str, Any]:
+    extra: dict[str, Any] = {}
+    if span.status.description:
+        extra["status_message"] = clean_text(span.status.description, 16 * MAX_NAME)
+    if span.links:
+        clean = _cleaned if careful else _plain
+        extra["links"] = [
+            {
+                "trace_id": f"{link.context.trace_id:032x}",
+                "span_id": f"{link.context.span_id:016x}",
+                "trace_state": link.context.trace_state.to_header(),
+                "remote": link.context.is_remote,
+                "attributes": clean(link.attributes),
+            }
+            for link in span.links[:_MAX_LINKS]
+        ]
+    if span.context.trace_state:
+        extra["trace_state"] = span.context.trace_state.to_header()
+    if span.parent is not None and span.parent.is_remote:
+        extra["remote_parent"] = True
+    dropped = [span.dropped_attributes, span.dropped_events, span.dropped_links]
+    if any(dropped):
+        extra["dropped"] = dropped
+    return extra

@@ -1,0 +1,125 @@
+"""Files that belong to their owner alone: made private under any umask, never through somebody else's link."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+from cylestio_monitor.errors import StoreError
+
+SIBLINGS: Final = ("", "-wal", "-shm")
+"""What SQLite keeps beside a database in WAL mode, the database itself first."""
+
+_NOFOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
+_CLOEXEC: Final = getattr(os, "O_CLOEXEC", 0)
+
+
+def prepare(path: Path) -> None:
+    """Makes sure that `path` is a private file in a folder that nobody else can tamper with.
+
+    A missing folder is created with mode 0700, a missing file with 0600. An existing folder keeps its mode: it may be
+    the user's project folder.
+
+    Raises:
+        StoreError: The folder or a file is a symbolic link, belongs to someone else, or cannot be created.
+    """
+    try:
+        _prepare_folder(path.parent)
+        for suffix in SIBLINGS:
+            check_file(Path(f"{path}{suffix}"))
+        if not path.exists():
+            os.close(create(path))
+        elif stat.S_IMODE(path.stat().st_mode) & 0o077:
+            # SQLite gives its side files the mode of the database. By path, not by descriptor: closing one of our
+            # own would drop the locks that SQLite holds on the file in this process.
+            path.chmod(0o600)
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror or 'cannot be used'}") from error
+
+
+def create(path: Path) -> int:
+    """Creates a file that must not exist, mode 0600 whatever the umask; returns its descriptor, open for writing."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _NOFOLLOW | _CLOEXEC, 0o600)
+    if hasattr(os, "fchmod"):
+        os.fchmod(descriptor, 0o600)
+    return descriptor
+
+
+def check_file(path: Path) -> None:
+    """Raises `StoreError` where the file is a link, no regular file, or another user's."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(status.st_mode):
+        raise StoreError(f"{path}: is no regular file")
+    _check_owner(path, status)
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Replaces a private file at once: a reader sees the old content or the new, a crash leaves one of them."""
+    check_file(path)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.unlink(missing_ok=True)
+    descriptor = create(draft)
+    try:
+        os.write(descriptor, data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    draft.replace(path)
+
+
+def append_private(path: Path, data: bytes) -> None:
+    """Appends to a private file and syncs it; the file is created where it is missing."""
+    check_file(path)
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _NOFOLLOW | _CLOEXEC, 0o600)
+    try:
+        if hasattr(os, "fchmod"):
+            os.fchmod(descriptor, 0o600)
+        os.write(descriptor, data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def set_aside(path: Path, stamp: str) -> Path:
+    """Moves a damaged database and its side files out of the way; returns where the database now is."""
+    target = path.with_name(f"{path.name}.damaged-{stamp}")
+    # The side files first: a database without its log is stale, a log beside another database is destruction.
+    for suffix in reversed(SIBLINGS):
+        source = Path(f"{path}{suffix}")
+        if source.exists():
+            source.rename(f"{target}{suffix}")
+    return target
+
+
+def size_on_disk(path: Path) -> int:
+    """Bytes of the database and its side files together."""
+    total = 0
+    for suffix in SIBLINGS:
+        try:
+            total += Path(f"{path}{suffix}").stat().st_size
+        except OSError:  # it has gone meanwhile
+            continue
+    return total
+
+
+def _prepare_folder(folder: Path) -> None:
+    if not folder.exists():
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+    status = folder.lstat()
+    if stat.S_ISLNK(status.st_mode):
+        status = folder.stat()
+    if not stat.S_ISDIR(status.st_mode):
+        raise StoreError(f"{folder}: is no folder")
+    if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
+        raise StoreError(f"{folder}: everybody may replace files there")
+
+
+def _check_owner(path: Path, status: os.stat_result) -> None:
+    if hasattr(os, "geteuid") and status.st_uid != os.geteuid():
+        raise StoreError(f"{path}: belongs to another user")

@@ -1,0 +1,155 @@
+"""Findings and events as the values of their rows, and what seals every row of the store."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
+
+from cylestio_monitor import semconv
+from cylestio_monitor.sanitize import clean_text, to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from cylestio_monitor.model import Finding
+
+MAX_NAME: Final = 1024
+"""Longest name, path or label, in bytes."""
+
+_MAX_EVENT_BYTES: Final = 256_000
+
+encode_json = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One entry for the public events table.
+
+    Attributes:
+        agent_id: The agent it belongs to.
+        event_type: What happened, such as ``user_login``.
+        channel: Where, such as ``SYSTEM``.
+        level: ``DEBUG``, ``INFO``, ``WARNING``, ``ERROR`` or ``CRITICAL``.
+        timestamp_ns: When, in nanoseconds since the epoch, UTC.
+        data: JSON-like; sanitised before it is stored.
+        trace_id: The trace it happened in, 32 hexadecimal digits.
+        span_id: The span it happened in, 16 hexadecimal digits.
+    """
+
+    agent_id: str | None
+    event_type: str
+    channel: str
+    level: str
+    timestamp_ns: int
+    data: Mapping[str, Any]
+    trace_id: str | None = None
+    span_id: str | None = None
+
+
+class Labels(NamedTuple):
+    """What a finding's row says of the call it was found in."""
+
+    agent_id: str | None
+    session_id: str | None
+    service_name: str | None
+    action: str | None
+    operation: str | None
+    model: str | None
+    tool: str | None
+
+
+def digest(body: bytes) -> bytes:
+    """The identity of an entry of `shared`: 16 bytes."""
+    return sha256(body).digest()[:16]
+
+
+def seal(*parts: Any) -> tuple[int, bytes]:
+    """Checksum (CRC-32) and fingerprint (SHA-256, 32 bytes) of a row's values; bytes count as they are."""
+    plain = encode_json([part for part in parts if type(part) is not bytes])
+    blob = b"\x00".join(part for part in parts if type(part) is bytes)
+    return zlib.crc32(blob, zlib.crc32(plain)), sha256(plain + b"\x00" + blob).digest()
+
+
+def timestamp(time_ns: int) -> str:
+    """The public form of a time: UTC, ``YYYY-MM-DD HH:MM:SS.ffffff``."""
+    moment = datetime.fromtimestamp(time_ns // 1_000_000_000, timezone.utc)
+    return f"{moment:%Y-%m-%d %H:%M:%S}.{time_ns // 1000 % 1_000_000:06d}"
+
+
+def finding_rows(
+    trace_id: int, span_id: int, findings: Iterable[Finding], labels: Labels, time_ns: int
+) -> list[tuple[Any, ...]]:
+    """Rows of `findings`, without the checksum."""
+    cleaned = [None if label is None else clean_text(label, MAX_NAME) for label in labels]
+    return [
+        (
+            f"{trace_id:032x}",
+            f"{span_id:016x}",
+            timestamp(time_ns),
+            clean_text(finding.rule_id, MAX_NAME),
+            finding.category,
+            finding.severity,
+            finding.alert,
+            finding.target,
+            finding.subtype,
+            clean_text(finding.path, MAX_NAME),
+            finding.start,
+            finding.end,
+            encode_json(finding.owasp).decode(),
+            encode_json(finding.atlas).decode(),
+            finding.match_hash,
+            *cleaned,
+        )
+        for finding in findings
+    ]
+
+
+def event_row(event: Event) -> tuple[Any, ...]:
+    """The columns of `event` before `source`."""
+    return (
+        None if event.agent_id is None else clean_text(event.agent_id, MAX_NAME),
+        clean_text(event.event_type, MAX_NAME),
+        clean_text(event.channel, MAX_NAME),
+        clean_text(event.level, 32),
+        timestamp(event.timestamp_ns),
+        event.timestamp_ns,
+        to_json(event.data, _MAX_EVENT_BYTES),
+        event.trace_id,
+        event.span_id,
+    )
+
+
+def finding_of_event(trace_id: str, span_id: str, event: Mapping[str, Any], labels: Labels) -> tuple[Any, ...]:
+    """The row of `findings` that a span event of a finding stands for, without the checksum."""
+    get = event["attributes"].get
+
+    def text(key: str) -> str:
+        return clean_text(get(key) or "", MAX_NAME)
+
+    def number(key: str) -> int:
+        value = get(key)
+        return value if type(value) is int else 0
+
+    return (
+        trace_id,
+        span_id,
+        timestamp(event["time_ns"]),
+        text(semconv.FINDING_RULE),
+        text(semconv.FINDING_CATEGORY),
+        text(semconv.FINDING_SEVERITY) or "low",
+        text(semconv.FINDING_ALERT) or "suspicious",
+        text(semconv.FINDING_TARGET),
+        text(semconv.FINDING_SUBTYPE),
+        text(semconv.FINDING_PATH),
+        number(semconv.FINDING_START),
+        number(semconv.FINDING_END),
+        encode_json(get(semconv.FINDING_OWASP) or []).decode(),
+        encode_json(get(semconv.FINDING_ATLAS) or []).decode(),
+        text(semconv.FINDING_HASH),
+        *labels,
+    )

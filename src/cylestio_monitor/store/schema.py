@@ -1,0 +1,248 @@
+"""The tables and views of the store, and how a file of an earlier version becomes one of this.
+
+`spans` and `events` are views: what repeats from span to span (resource, scope, attributes of low cardinality) stands
+once in `shared`, and the views put it together again in plain SQL, so that any SQLite client reads whole rows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from cylestio_monitor import semconv
+from cylestio_monitor.errors import StoreError
+
+if TYPE_CHECKING:
+    import sqlite3
+
+VERSION: Final = 1
+"""`PRAGMA user_version` of a file of this version."""
+
+APPLICATION_ID: Final = 0x43594C53  # "CYLS"
+
+SIGNALS: Final = ("traces", "logs", "metrics")
+
+_TABLES: Final = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+
+CREATE TABLE shared (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, body TEXT NOT NULL);
+
+CREATE TABLE span (
+    id INTEGER PRIMARY KEY,
+    trace_id TEXT NOT NULL,
+    span_id TEXT NOT NULL,
+    parent_span_id TEXT,
+    name TEXT NOT NULL,
+    kind INTEGER NOT NULL,
+    start_ns INTEGER NOT NULL,
+    end_ns INTEGER NOT NULL,
+    status INTEGER NOT NULL,
+    source INTEGER NOT NULL,
+    common INTEGER NOT NULL,
+    agent_id TEXT,
+    session_id TEXT,
+    severity_number INTEGER NOT NULL,
+    alert TEXT NOT NULL,
+    event_type TEXT,
+    channel TEXT,
+    operation TEXT,
+    provider TEXT,
+    model TEXT,
+    tool TEXT,
+    action TEXT,
+    input_tokens INTEGER,
+    output_tokens INTEGER,
+    attributes TEXT NOT NULL,
+    events TEXT,
+    extra TEXT,
+    content BLOB,
+    checksum INTEGER NOT NULL
+);
+CREATE UNIQUE INDEX span_identity ON span (trace_id, span_id);
+CREATE INDEX span_flagged ON span (start_ns) WHERE severity_number > 0;
+
+CREATE TABLE findings (
+    id INTEGER PRIMARY KEY,
+    trace_id TEXT NOT NULL,
+    span_id TEXT NOT NULL,
+    timestamp TEXT NOT NULL,
+    rule_id TEXT NOT NULL,
+    category TEXT NOT NULL,
+    severity TEXT NOT NULL,
+    alert TEXT NOT NULL,
+    target TEXT NOT NULL,
+    subtype TEXT NOT NULL,
+    path TEXT NOT NULL,
+    start INTEGER NOT NULL,
+    "end" INTEGER NOT NULL,
+    owasp TEXT NOT NULL,
+    atlas TEXT NOT NULL,
+    match_hash TEXT NOT NULL,
+    agent_id TEXT,
+    session_id TEXT,
+    service_name TEXT,
+    action TEXT,
+    operation TEXT,
+    model TEXT,
+    tool TEXT,
+    checksum INTEGER NOT NULL
+);
+CREATE UNIQUE INDEX finding_identity ON findings (trace_id, span_id, rule_id, target, subtype, path, start, "end");
+CREATE INDEX finding_time ON findings (timestamp);
+
+CREATE TABLE event (
+    id INTEGER PRIMARY KEY,
+    agent_id TEXT,
+    event_type TEXT NOT NULL,
+    channel TEXT NOT NULL,
+    level TEXT NOT NULL,
+    timestamp TEXT NOT NULL,
+    time_ns INTEGER NOT NULL,
+    data TEXT NOT NULL,
+    trace_id TEXT,
+    span_id TEXT,
+    source INTEGER,
+    checksum INTEGER NOT NULL
+);
+CREATE INDEX event_time ON event (timestamp);
+CREATE INDEX event_alert ON event (json_extract(data, '$.alert'), timestamp);
+
+CREATE TABLE metric (id INTEGER PRIMARY KEY, time_ns INTEGER NOT NULL, data BLOB NOT NULL);
+
+CREATE TABLE outbox (
+    signal TEXT NOT NULL,
+    ref INTEGER NOT NULL,
+    reason TEXT,
+    PRIMARY KEY (signal, ref)
+) WITHOUT ROWID;
+
+CREATE TABLE audit (
+    seq INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL,
+    ref INTEGER NOT NULL,
+    leaf BLOB NOT NULL,
+    mac BLOB NOT NULL
+);
+"""
+
+_TIMESTAMP = (
+    "strftime('%Y-%m-%d %H:%M:%S', start_ns / 1000000000, 'unixepoch') || printf('.%06d', start_ns / 1000 % 1000000)"
+)
+
+_SEVERITY = (
+    "CASE severity_number WHEN 0 THEN 'none' WHEN 1 THEN 'low' WHEN 2 THEN 'medium' WHEN 3 THEN 'high' "
+    "ELSE 'critical' END"
+)
+
+_DATA = f"""json_object(
+    'alert', alert,
+    'severity', {_SEVERITY},
+    'categories', json(coalesce(json_extract(attributes, '$."{semconv.CATEGORIES}"'), '[]')),
+    'rules', json(coalesce(json_extract(attributes, '$."{semconv.RULES}"'), '[]')),
+    'action', action,
+    'operation', operation,
+    'provider', provider,
+    'model', model,
+    'tool', tool,
+    'status', CASE status WHEN 0 THEN 'unset' WHEN 1 THEN 'ok' ELSE 'error' END,
+    'error_type', json_extract(attributes, '$."{semconv.ERROR_TYPE}"'),
+    'duration_ms', round((end_ns - start_ns) / 1000000.0, 3),
+    'input_tokens', input_tokens,
+    'output_tokens', output_tokens,
+    'name', name,
+    'session_id', session_id,
+    'trace_id', trace_id,
+    'span_id', span_id)"""
+
+# SQLite gives the column of a view a collation of its own when it pushes the documented query's condition down to the
+# table; the index is found only where its expression says the same.
+_INDEXES: Final = f"""
+CREATE INDEX span_alert ON span (json_extract({_DATA} COLLATE BINARY, '$.alert'), {_TIMESTAMP})
+    WHERE event_type IS NOT NULL;
+"""
+
+_VIEWS: Final = f"""
+CREATE VIEW events AS
+SELECT id * 2 AS id, agent_id, event_type, channel, level, timestamp, data FROM event
+UNION ALL
+SELECT id * 2 + 1, agent_id, event_type, channel,
+    CASE WHEN alert = 'dangerous' OR status = 2 THEN 'ERROR' WHEN alert = 'suspicious' THEN 'WARNING' ELSE 'INFO' END,
+    {_TIMESTAMP},
+    {_DATA}
+FROM span WHERE event_type IS NOT NULL;
+
+CREATE VIEW spans AS
+SELECT
+    span.id, trace_id, span_id, parent_span_id, name,
+    CASE kind WHEN 0 THEN 'internal' WHEN 1 THEN 'server' WHEN 2 THEN 'client' WHEN 3 THEN 'producer'
+        ELSE 'consumer' END AS kind,
+    start_ns, end_ns,
+    CASE status WHEN 0 THEN 'unset' WHEN 1 THEN 'ok' ELSE 'error' END AS status,
+    json_extract(extra, '$.status_message') AS status_message,
+    json_extract(source.body, '$.scope.name') AS scope,
+    json_extract(source.body, '$.resource."service.name"') AS service_name,
+    agent_id, session_id,
+    {_SEVERITY} AS severity,
+    severity_number, alert, operation, provider, model, tool, action, input_tokens, output_tokens,
+    json_patch(json_patch(common.body, json_object(
+        '{semconv.CYLESTIO_SESSION_ID}', session_id,
+        '{semconv.USAGE_INPUT_TOKENS}', input_tokens,
+        '{semconv.USAGE_OUTPUT_TOKENS}', output_tokens)), attributes) AS attributes,
+    coalesce(events, '[]') AS events,
+    coalesce(json_extract(extra, '$.links'), '[]') AS links,
+    json_extract(source.body, '$.resource') AS resource,
+    content
+FROM span
+LEFT JOIN shared AS source ON source.id = span.source
+LEFT JOIN shared AS common ON common.id = span.common;
+"""  # noqa: S608 -- built from constants
+
+# What leads from each earlier version to the next, as SQL; `VERSION` is one more than its length.
+MIGRATIONS: Final[tuple[str, ...]] = ()
+
+
+def install(connection: sqlite3.Connection) -> None:
+    """Brings the open file to this version: a new one is laid out, an earlier one migrated, in one transaction.
+
+    Args:
+        connection: In autocommit mode.
+
+    Raises:
+        StoreError: The file is a database of something else, or of a newer version of the package.
+        sqlite3.Error: What SQLite itself says.
+    """
+    version = _version(connection)
+    if version == VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        version = _version(connection)  # another process may have been first
+        if version == 0:
+            if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                raise StoreError("the file is a database of something else")  # noqa: TRY301 -- rolls back below
+            _run(connection, _TABLES + _INDEXES + _VIEWS)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        elif version < VERSION:
+            for script in MIGRATIONS[version - 1 :]:
+                _run(connection, script)
+            _run(connection, "DROP VIEW events; DROP VIEW spans;" + _VIEWS)
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version > VERSION:
+        raise StoreError(
+            f"a newer version of cylestio-monitor wrote the file (schema {version}, this one knows {VERSION})"
+        )
+    return version
+
+
+def _run(connection: sqlite3.Connection, script: str) -> None:
+    """Statement by statement: `executescript` would commit the open transaction."""
+    for statement in script.split(";"):
+        if statement.strip():
+            connection.execute(statement)

@@ -1,0 +1,248 @@
+"""The local store: takes what was seen, from any thread and without waiting, and has it on disk within 50 ms."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import sqlite3
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from cylestio_monitor import semconv
+from cylestio_monitor.errors import StoreError
+from cylestio_monitor.model import SEVERITY_NUMBER
+from cylestio_monitor.store import files, forks, keys
+from cylestio_monitor.store.queue import Kind, Queue, Ticket
+from cylestio_monitor.store.records import Event, Labels
+from cylestio_monitor.store.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from opentelemetry.sdk.trace import ReadableSpan
+
+    from cylestio_monitor import config
+    from cylestio_monitor.model import Finding
+
+_logger = logging.getLogger(__name__)
+
+GROUP: Final = 64
+"""Most items of one commit."""
+
+LINGER_S: Final = 0.04
+"""How long the writer waits for company after the first item."""
+
+_URGENT: Final = SEVERITY_NUMBER["high"]
+_IDLE_S: Final = 30.0
+_RETRY_S: Final = (0.05, 0.2, 0.5, 1.0)
+
+
+class Store:
+    """The store of one process; several processes may share its file.
+
+    Attributes:
+        path: The database file.
+        key: The deployment's secret, 32 bytes, for keyed hashes.
+    """
+
+    def __init__(self, path: Path, settings: config.Store) -> None:
+        """Use `Store.open`."""
+        self.path = path
+        self._settings = settings
+        secret, provided = keys.load(path)
+        self.key = keys.derive(secret, "match")
+        self._writer = Writer(path, settings, keys.Cipher(secret) if provided else None)
+        self._queue = Queue()
+        self._thread: threading.Thread | None = None
+        self._start_lock = threading.Lock()
+        self._closing = False
+        self._written: dict[str, int] = {}
+        self._dropped: dict[str, int] = {}
+        self._late = 0
+        self._last_error = ""
+        forks.register(self)
+        atexit.register(self.close)
+
+    @classmethod
+    def open(cls, path: Path, settings: config.Store) -> Store:
+        """Opens the store, making its folder, file and secret where they are missing, readable by the owner alone.
+
+        Args:
+            path: The database file.
+            settings: Its budget, retention and durability.
+
+        Raises:
+            StoreError: Nothing can be written there, or a newer version of the package wrote the file.
+        """
+        files.prepare(path)
+        try:
+            with forks.guard:
+                return cls(path, settings)
+        except sqlite3.Error as error:
+            raise StoreError(f"{path}: {error}") from error
+
+    def add_span(self, span: ReadableSpan) -> Ticket:
+        """Hands over an ended span. Never blocks, never raises.
+
+        Returns:
+            Its ticket; urgent where the span carries a finding of high or critical severity.
+        """
+        try:
+            attributes = span.attributes or {}
+            size = sum([len(value) for value in attributes.values() if isinstance(value, str)])
+            number = attributes.get(semconv.SEVERITY_NUMBER)
+            urgent = isinstance(number, int) and number >= _URGENT
+        except Exception:  # noqa: BLE001 -- a mapping whose own code raises; the writer takes it the careful road
+            size, urgent = 0, False
+        return self._add("span", span, size=size, urgent=urgent)
+
+    def add_findings(
+        self,
+        trace_id: int,
+        span_id: int,
+        findings: Sequence[Finding],
+        *,
+        agent_id: str | None = None,
+        session_id: str | None = None,
+        service_name: str | None = None,
+        action: str | None = None,
+        operation: str | None = None,
+        model: str | None = None,
+        tool: str | None = None,
+    ) -> Ticket:
+        """Hands over findings of a span that has not ended yet; the span does not double them later.
+
+        Args:
+            trace_id: Of the span.
+            span_id: Of the span.
+            findings: What was found; the ticket is urgent where one is of high or critical severity.
+            agent_id: The agent.
+            session_id: The session.
+            service_name: The service.
+            action: What was done about them.
+            operation: ``gen_ai.operation.name``.
+            model: ``gen_ai.request.model``.
+            tool: The tool's name.
+        """
+        labels = Labels(agent_id, session_id, service_name, action, operation, model, tool)
+        urgent = any(SEVERITY_NUMBER.get(finding.severity, 0) >= _URGENT for finding in findings)
+        return self._add("findings", (trace_id, span_id, tuple(findings), labels, time.time_ns()), urgent=urgent)
+
+    def add_event(self, event: Event) -> Ticket:
+        """Hands over an entry for the public events table. Never blocks, never raises."""
+        return self._add("event", event, size=256)
+
+    def flush(self, timeout_s: float) -> bool:
+        """Waits until everything handed over so far is committed; whether it is."""
+        return self._add("barrier", None, urgent=True).wait(timeout_s)
+
+    def close(self, timeout_s: float = 2.0) -> None:
+        """Writes what waits, within `timeout_s` seconds, and closes the file; what comes later is dropped and counted."""
+        if self._closing:
+            return
+        self._closing = True
+        atexit.unregister(self.close)
+        thread = self._thread
+        if thread is not None and thread.is_alive():
+            self._queue.hurry.set()
+            self._queue.filled.set()
+            thread.join(timeout_s)
+        if thread is None or not thread.is_alive():
+            with forks.guard:
+                self._writer.close()
+
+    def stats(self) -> dict[str, Any]:
+        """Numbers of this process: what waits, what was written, what was dropped and why."""
+        return {
+            "path": str(self.path),
+            "waiting": len(self._queue),
+            "waiting_bytes": self._queue.bytes,
+            "written": dict(self._written),
+            "dropped": dict(self._dropped),
+            "disk_bytes": files.size_on_disk(self.path),
+            "error": self._last_error,
+        }
+
+    def _add(self, kind: Kind, payload: Any, *, size: int = 0, urgent: bool = False) -> Ticket:
+        ticket = Ticket(self._queue, kind, payload, size=size, urgent=urgent)
+        if self._closing:
+            self._drop(ticket, "closed")
+        elif not self._queue.put(ticket, GROUP):
+            self._drop(ticket, "queue full")
+        elif self._thread is None:
+            self._start()
+        return ticket
+
+    def _drop(self, ticket: Ticket, reason: str) -> None:
+        if ticket.kind != "barrier":
+            self._dropped[reason] = self._dropped.get(reason, 0) + 1
+        self._queue.settle([ticket], durable=False)
+
+    def _start(self) -> None:
+        with self._start_lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="cylestio-store", daemon=True)
+                self._thread.start()
+                self._close_with_worker()
+
+    def _close_with_worker(self) -> None:
+        """A worker of multiprocessing leaves without `atexit`; it has finalizers of its own."""
+        util = sys.modules.get("multiprocessing.util")
+        process = sys.modules.get("multiprocessing.process")
+        if util is not None and process is not None and process.parent_process() is not None:
+            util.Finalize(self, Store.close, args=(self,), exitpriority=0)
+
+    def _run(self) -> None:
+        queue = self._queue
+        while queue is self._queue:
+            if queue.filled.wait(_IDLE_S):
+                queue.filled.clear()
+                if not self._closing:
+                    queue.hurry.wait(LINGER_S)
+                queue.hurry.clear()
+            while len(queue):
+                self._write(queue.take(GROUP))
+            if self._closing:
+                return
+
+    def _write(self, group: list[Ticket]) -> None:
+        """Writes the group; tries again while the file is busy or full, and finds out which item cannot be stored."""
+        for pause in (*_RETRY_S, None):
+            try:
+                with forks.guard:
+                    self._writer.write(group)
+            except (sqlite3.OperationalError, StoreError) as error:
+                self._last_error = str(error)
+                if pause is None or self._closing:
+                    break
+                time.sleep(pause)
+            except Exception as error:
+                self._last_error = type(error).__name__
+                _logger.debug("a group could not be stored as a whole", exc_info=error)
+                if len(group) == 1:
+                    self._drop(group[0], "not storable")
+                else:
+                    for ticket in group:
+                        self._write([ticket])
+                return
+            else:
+                for ticket in group:
+                    self._written[ticket.kind] = self._written.get(ticket.kind, 0) + 1
+                self._queue.settle(group, durable=True)
+                return
+        self._queue.put_back(group)
+
+    def before_fork(self) -> None:
+        """Closes the connection; it is opened anew by the next write."""
+        self._writer.close()
+
+    def after_fork_in_child(self) -> None:
+        """Begins with an empty queue: what waits in the parent's is the parent's to write."""
+        self._writer.abandon()
+        self._queue = Queue()
+        self._thread = None
+        self._start_lock = threading.Lock()
+        self._written, self._dropped = {}, {}

@@ -1,0 +1,193 @@
+"""Commits groups: encodes what waits and writes it in one transaction, on one thread, with one connection.
+
+Every row is sealed with a checksum, and what the audit trail covers enters its chain in the same transaction, so that
+neither can stand without the other.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from cylestio_monitor.store import database
+from cylestio_monitor.store.encode import SpanEncoder, SpanRow
+from cylestio_monitor.store.records import digest, event_row, finding_rows, seal
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from cylestio_monitor import config
+    from cylestio_monitor.store.keys import Cipher
+    from cylestio_monitor.store.queue import Ticket
+
+_logger = logging.getLogger(__name__)
+
+SPAN_COLUMNS: Final = (
+    "trace_id, span_id, parent_span_id, name, kind, start_ns, end_ns, status, source, common, agent_id, session_id, "
+    "severity_number, alert, event_type, channel, operation, provider, model, tool, action, input_tokens, "
+    "output_tokens, attributes, events, extra, content"
+)
+FINDING_COLUMNS: Final = (
+    'trace_id, span_id, timestamp, rule_id, category, severity, alert, target, subtype, path, start, "end", owasp, '
+    "atlas, match_hash, agent_id, session_id, service_name, action, operation, model, tool"
+)
+EVENT_COLUMNS: Final = "agent_id, event_type, channel, level, timestamp, time_ns, data, trace_id, span_id, source"
+
+
+def _insert(table: str, columns: str, conflict: str = "") -> str:
+    marks = ", ".join("?" * (columns.count(",") + 2))
+    return f"INSERT {conflict} INTO {table} ({columns}, checksum) VALUES ({marks})"  # noqa: S608 -- constants
+
+
+_INSERT_SPAN: Final = _insert("span", SPAN_COLUMNS, "OR IGNORE")
+_INSERT_FINDING: Final = _insert("findings", FINDING_COLUMNS, "OR IGNORE")
+_INSERT_EVENT: Final = _insert("event", EVENT_COLUMNS)
+_INSERT_OUTBOX: Final = "INSERT OR IGNORE INTO outbox (signal, ref) VALUES (?, ?)"
+_MOST_SHARED: Final = 4096
+
+
+class Writer:
+    """The one who writes. Not for several threads at once: the guard of `forks` is held by the caller."""
+
+    def __init__(self, path: Path, settings: config.Store, cipher: Cipher | None) -> None:
+        """Opens the file.
+
+        Args:
+            path: The database.
+            settings: Its budget.
+            cipher: What seals content, where it is encrypted at rest.
+
+        Raises:
+            StoreError: Nothing can be written there.
+            sqlite3.DatabaseError: The file is damaged.
+        """
+        self.path = path
+        self.forward: frozenset[str] = frozenset()
+        self.resource: Any = None
+        self._settings = settings
+        self._encoder = SpanEncoder(cipher)
+        self._shared: dict[bytes, tuple[int, bytes]] = {}
+        self._inode: tuple[int, int] | None = None
+        self._connection: sqlite3.Connection | None = None
+        self.connection()
+
+    def connection(self) -> sqlite3.Connection:
+        """The open connection; opened anew after a fork, or where the file was replaced."""
+        if self._connection is not None and self._inode != _inode(self.path):
+            self.close()
+        if self._connection is None:
+            self._connection = database.connect(self.path, self._settings)
+            self._inode = _inode(self.path)
+            self._shared.clear()
+        return self._connection
+
+    def close(self) -> None:
+        """Closes the connection; the last one of the machine folds the log into the file."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def abandon(self) -> None:
+        """Lets go of an inherited connection without closing it: closing would touch the parent's files."""
+        if self._connection is not None:
+            _inherited.append(self._connection)
+            self._connection = None
+
+    def write(self, group: Sequence[Ticket]) -> None:
+        """Commits the group, all or nothing.
+
+        Raises:
+            sqlite3.Error: What SQLite says; nothing of the group is stored then.
+            StoreError: The file cannot be opened.
+        """
+        encoded = [(ticket, self._encode(ticket)) for ticket in group if ticket.kind != "barrier"]
+        connection = self.connection()
+        if not encoded:
+            return
+        urgent = any(ticket.urgent for ticket in group)
+        if urgent:
+            # Syncing this commit brings every earlier one of the log to disk as well.
+            connection.execute("PRAGMA synchronous = FULL")
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                for ticket, payload in encoded:
+                    self._store(connection, ticket, payload)
+                connection.execute("COMMIT")
+            except BaseException:
+                self._shared.clear()
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+        finally:
+            if urgent:
+                connection.execute("PRAGMA synchronous = NORMAL")
+
+    def _encode(self, ticket: Ticket) -> Any:
+        if ticket.kind == "span":
+            if self.resource is None:
+                self.resource = ticket.payload.resource
+            return self._encoder.encode(ticket.payload, ticket.size)
+        if ticket.kind == "findings":
+            return finding_rows(*ticket.payload)
+        if ticket.kind == "event":
+            return event_row(ticket.payload)
+        return ticket.payload
+
+    def _store(self, connection: sqlite3.Connection, ticket: Ticket, payload: Any) -> None:
+        if ticket.kind == "span":
+            self._store_span(connection, payload)
+        elif ticket.kind == "findings":
+            self._store_findings(connection, payload)
+        elif ticket.kind == "event":
+            source = self._share(connection, self._encoder.source(self.resource, None)[0])[0] if self.resource else None
+            checksum, _ = seal(*payload)
+            ref = connection.execute(_INSERT_EVENT, (*payload, source, checksum)).lastrowid
+            if "logs" in self.forward:
+                connection.execute(_INSERT_OUTBOX, ("logs", ref))
+        else:
+            ref = connection.execute(
+                "INSERT INTO metric (time_ns, data) VALUES (?, ?)", (time.time_ns(), payload)
+            ).lastrowid
+            connection.execute(_INSERT_OUTBOX, ("metrics", ref))
+
+    def _store_span(self, connection: sqlite3.Connection, row: SpanRow) -> None:
+        source, source_digest = self._share(connection, row.source)
+        common, common_digest = self._share(connection, row.common)
+        checksum, _ = seal(*row.values, *row.rest, source_digest, common_digest)
+        cursor = connection.execute(_INSERT_SPAN, (*row.values, source, common, *row.rest, checksum))
+        if cursor.rowcount and "traces" in self.forward:
+            connection.execute(_INSERT_OUTBOX, ("traces", cursor.lastrowid))
+        if row.findings:
+            self._store_findings(connection, row.findings)
+
+    def _store_findings(self, connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+        for row in rows:
+            checksum, _ = seal(*row)
+            connection.execute(_INSERT_FINDING, (*row, checksum))
+
+    def _share(self, connection: sqlite3.Connection, body: bytes) -> tuple[int, bytes]:
+        """The id of the body in `shared`, and its digest; it is added where it is new."""
+        known = self._shared.get(body)
+        if known is None:
+            key = digest(body)
+            connection.execute("INSERT OR IGNORE INTO shared (digest, body) VALUES (?, ?)", (key, body.decode()))
+            number = connection.execute("SELECT id FROM shared WHERE digest = ?", (key,)).fetchone()[0]
+            if len(self._shared) >= _MOST_SHARED:
+                self._shared.clear()
+            known = self._shared[body] = (number, key)
+        return known
+
+
+_inherited: list[sqlite3.Connection] = []
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
