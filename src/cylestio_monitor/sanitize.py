@@ -81,6 +81,13 @@ def to_json(value: object, max_bytes: int = MAX_BYTES) -> str:
         value: What the application or a model handed over.
         max_bytes: Longest result; at least 16.
     """
+    if _is_plain(value, max_bytes):
+        try:
+            plain = msgspec.json.encode(value)
+        except ValueError:  # half a surrogate pair
+            plain = b""
+        if 0 < len(plain) <= max_bytes and b"\\u0000" not in plain:
+            return plain.decode()
     budget = max_bytes
     while budget >= _CUT_BYTES:
         encoded = msgspec.json.encode(clean_value(value, max_bytes=budget, max_nodes=min(MAX_NODES, max_bytes)))
@@ -89,6 +96,39 @@ def to_json(value: object, max_bytes: int = MAX_BYTES) -> str:
         # Escapes and punctuation come on top of the text: take off what was too much, at least a quarter.
         budget = min(budget * 3 // 4, budget - (len(encoded) - max_bytes))
     return f'"{CUT}"' if max_bytes >= _CUT_BYTES + 2 else "null"
+
+
+def _is_plain(value: object, budget: int) -> bool:
+    """Whether a value can be encoded as it is: exact JSON types, shallow, and of less text than the budget."""
+    waiting: list[tuple[object, int]] = [(value, 0)]
+    nodes = MAX_NODES
+    while waiting:
+        value, depth = waiting.pop()
+        kind = type(value)
+        nodes -= 1
+        if kind is str:
+            budget -= len(value)  # type: ignore[arg-type] # `type` does not narrow
+        elif (kind is dict or kind is list) and len(value) > nodes:  # type: ignore[arg-type] # `type` does not narrow
+            return False
+        elif kind is dict and depth < MAX_DEPTH:
+            for key, item in value.items():  # type: ignore[attr-defined] # `type` does not narrow
+                if type(key) is not str:
+                    return False
+                budget -= len(key)
+                waiting.append((item, depth + 1))
+        elif kind is list and depth < MAX_DEPTH:
+            waiting += [(item, depth + 1) for item in value]  # type: ignore[attr-defined] # `type` does not narrow
+        elif kind is int:
+            if not -_INT64 <= value < _INT64:  # type: ignore[operator] # `type` does not narrow
+                return False
+        elif kind is float:
+            if not math.isfinite(value):  # type: ignore[arg-type] # `type` does not narrow
+                return False
+        elif value is not None and kind is not bool:
+            return False
+        if budget < 0 or nodes < len(waiting):
+            return False
+    return True
 
 
 class _Walk:

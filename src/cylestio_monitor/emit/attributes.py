@@ -26,7 +26,10 @@ def safe(attributes: Mapping[str, object]) -> dict[str, AttributeValue]:
     """
     out: dict[str, AttributeValue] = {}
     for name, value in attributes.items():
-        if isinstance(value, (list, tuple)):
+        kind = type(value)
+        if kind is str and value.isascii() and len(value) <= MAX_BYTES:  # type: ignore[attr-defined,arg-type]
+            out[name] = value  # type: ignore[assignment] # most attributes end here, and `type` does not narrow
+        elif isinstance(value, (list, tuple)):
             items = [_scalar(item) for item in value if item is not None]
             uniform = len({type(item) for item in items}) <= 1
             out[name] = items if uniform else [str(item) for item in items]  # type: ignore[assignment] # one type each
