@@ -1,0 +1,107 @@
+"""Reads rule files; a rule that cannot be used is named with file, line and key, and the others stay."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from cylestio_monitor import yamlfile
+from cylestio_monitor.errors import ConfigError
+from cylestio_monitor.rules import pattern
+from cylestio_monitor.rules.model import Pack, Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_PACKS = Path(__file__).parent / "packs"
+
+
+def shipped_files() -> list[Path]:
+    """The rule files of this package, by name."""
+    return sorted(_PACKS.glob("*.yaml"))
+
+
+def load_packs(files: Iterable[Path], *, known: Sequence[str] = ()) -> tuple[list[Rule], list[ConfigError]]:
+    """Reads several rule files.
+
+    Args:
+        files: The files, the earlier winning where an id stands twice.
+        known: Names of the validators that exist; empty skips that check.
+
+    Returns:
+        The rules that can be used, in order, and what cannot be.
+    """
+    rules: dict[str, Rule] = {}
+    problems: list[ConfigError] = []
+    for file in files:
+        found, wrong = load_pack(file, known=known)
+        problems.extend(wrong)
+        for rule, line in found:
+            if rule.id in rules:
+                reason = f"`{rule.id}` is already a rule of `{rules[rule.id].ruleset}`"
+                problems.append(ConfigError(reason, source=str(file), line=line, key="id"))
+                continue
+            rules[rule.id] = rule
+    return list(rules.values()), problems
+
+
+def load_pack(file: Path, *, known: Sequence[str] = ()) -> tuple[list[tuple[Rule, int]], list[ConfigError]]:
+    """Reads one rule file: its rules, each with its line, and what cannot be used."""
+    try:
+        tree, lines = yamlfile.read_mapping(file)
+    except ConfigError as error:
+        return [], [error]
+    source = str(file)
+    entries = tree.get("rules")
+    defaults = tree.get("defaults", {})
+    if not isinstance(entries, list) or not isinstance(defaults, dict):
+        return [], [ConfigError("needs a list `rules`", source=source, line=1, key="rules")]
+    try:
+        msgspec.convert({**tree, "rules": []}, Pack)
+    except msgspec.ValidationError as error:
+        reason, key = yamlfile.split_error(str(error))
+        return [], [ConfigError(reason, source=source, line=lines.get(key, 1), key=key)]
+    rules: list[tuple[Rule, int]] = []
+    problems: list[ConfigError] = []
+    for index, entry in enumerate(entries):
+        place = f"rules[{index}]"
+        line = lines.get(place, 1)
+        try:
+            rules.append((_rule(entry, defaults, tree["ruleset"], known), line))
+        except msgspec.ValidationError as error:
+            reason, key = yamlfile.split_error(str(error))
+            full = f"{place}.{key}" if key else place
+            problems.append(ConfigError(reason, source=source, line=lines.get(full, line), key=full))
+        except _UnusableError as error:
+            full = f"{place}.{error.key}"
+            problems.append(ConfigError(error.reason, source=source, line=lines.get(full, line), key=full))
+    return rules, problems
+
+
+class _UnusableError(Exception):
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(reason)
+        self.key = key
+        self.reason = reason
+
+
+def _rule(entry: Any, defaults: dict[str, Any], ruleset: str, known: Sequence[str]) -> Rule:
+    if not isinstance(entry, dict):
+        raise msgspec.ValidationError("must be a mapping")
+    if "ruleset" in entry:
+        raise msgspec.ValidationError("Object contains unknown field `ruleset`")
+    rule = msgspec.convert({**defaults, **entry, "ruleset": ruleset}, Rule)
+    if (rule.pattern is not None) + bool(rule.keywords) + (rule.evasion is not None) != 1:
+        raise _UnusableError("pattern", "needs one of `pattern`, `keywords` and `evasion`")
+    if rule.pattern is not None:
+        try:
+            pattern.shape(rule.pattern, ignore_case=rule.case == "insensitive")
+        except (pattern.PatternError, re.error) as error:
+            raise _UnusableError("pattern", f"cannot be used: {error}") from error
+    for number, name in enumerate(rule.validators):
+        if known and name.partition(":")[0] not in known:
+            raise _UnusableError(f"validators[{number}]", f"no validator is called `{name.partition(':')[0]}`")
+    return rule

@@ -1,0 +1,89 @@
+"""Turns candidates into matches: the rule's own expression in a window, then its context and its validators.
+
+Windows that touch are joined, so the work of one rule is never more than one pass over the text, and the matches are
+those of a search through the whole text.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from cylestio_monitor.scan.engine import EVERYWHERE
+from cylestio_monitor.scan.plan import SLACK
+from cylestio_monitor.scan.validators import validator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from cylestio_monitor.scan.plan import Plan
+
+MAX_MATCHES = 100
+"""Findings of one rule in one text: the hundred-and-first says nothing new."""
+
+MAX_TRIED = 4000
+"""Matches of one rule in one text that are put to its validators."""
+
+
+class Match(NamedTuple):
+    """One confirmed match, in code points of the text it was searched in."""
+
+    plan: Plan
+    start: int
+    end: int
+
+
+@lru_cache(maxsize=4096)
+def _compiled(regex: str, flags: int) -> re.Pattern[str]:
+    return re.compile(regex, flags)
+
+
+def confirm(plan: Plan, text: str, places: Sequence[int]) -> Iterator[Match]:
+    """The matches of one plan.
+
+    Args:
+        plan: The plan.
+        text: The text.
+        places: Its candidates, ascending, as an engine names them.
+    """
+    pattern = _compiled(plan.regex, plan.flags)
+    checks = [validator(name) for name in plan.validators]
+    value = "value" in pattern.groupindex
+    tried = found = 0
+    for low, high in _windows(places, plan.width, len(text)):
+        for match in pattern.finditer(text, low, high):
+            tried += 1
+            if tried > MAX_TRIED:
+                return
+            start, end = match.span("value") if value else match.span()
+            if start < 0:
+                start, end = match.span()
+            if plan.context and not _near(plan, text, match.start(), match.end()):
+                continue
+            if all(check(text, start, end) for check in checks):
+                yield Match(plan, start, end)
+                found += 1
+                if found >= MAX_MATCHES:
+                    return
+
+
+def _windows(places: Sequence[int], width: int, length: int) -> Iterator[tuple[int, int]]:
+    if places[0] == EVERYWHERE:
+        yield 0, length
+        return
+    low = high = -1
+    for place in places:
+        start, end = place - width, place + width + SLACK
+        if start <= high:
+            high = end
+            continue
+        if high >= 0:
+            yield max(low, 0), min(high, length)
+        low, high = start, end
+    yield max(low, 0), min(high, length)
+
+
+def _near(plan: Plan, text: str, start: int, end: int) -> bool:
+    around = text[max(0, start - plan.within) : end + plan.within].lower()
+    return any(word in around for word in plan.context)

@@ -1,0 +1,176 @@
+"""Rules made ready to be searched for: what the engines, the confirmation and the cache need, and nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from cylestio_monitor.model import ALERT_OF, Alert, Severity
+from cylestio_monitor.rules import Rule, pattern
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from cylestio_monitor.config import Override
+    from cylestio_monitor.errors import ConfigError
+
+SLACK = 80
+"""Code points beyond a window's end that a look-ahead or a border may want to see."""
+
+
+WHOLE_STATEMENT = frozenset({"rm", "sql"})
+"""Validators that look beyond the match, at the rest of the command or statement."""
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """One rule, ready to be searched for.
+
+    Attributes:
+        rule_id: The rule's id; one rule has one plan.
+        regex: Bounded pattern for `re`; empty for a rule that only an evasion raises.
+        flags: Flags of `re.compile`.
+        width: Most code points of a match.
+        prefilter: Expression of the engine, wider than `regex`.
+        literals: What the pure-Python path looks for first.
+        validators: Checks on a match, by name.
+        context: Words of which one must stand near, lower-case.
+        within: How near, in code points.
+        surfaces: Surfaces it looks at; empty means all but ``tool_name``.
+        targets: Sides it looks at; empty means both.
+        generic: Gives way to another rule of its category at the same place.
+        unfold: Whether undone evasions are looked at too.
+        evasion: The evasion that raises it.
+    """
+
+    rule_id: str
+    category: str
+    severity: Severity
+    alert: Alert
+    owasp: tuple[str, ...] = ()
+    atlas: tuple[str, ...] = ()
+    regex: str = ""
+    flags: int = 0
+    width: int = 0
+    prefilter: str = ""
+    literals: tuple[str, ...] = ()
+    validators: tuple[str, ...] = ()
+    context: tuple[str, ...] = ()
+    within: int = 0
+    surfaces: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    generic: bool = False
+    unfold: bool = False
+    evasion: str | None = None
+
+    def applies(self, target: str, surface: str) -> bool:
+        """Whether the rule looks at this side and surface of a call."""
+        if self.targets and target not in self.targets:
+            return False
+        return surface in self.surfaces if self.surfaces else surface != "tool_name"
+
+    def needs_more(self, text: str, end: int) -> bool:
+        """Whether more of a text that is still coming could change the answer about a match that ends at `end`.
+
+        A validator that reads the whole statement is asked when its line, or its statement, has come whole.
+        """
+        if not any(name.partition(":")[0] in WHOLE_STATEMENT for name in self.validators):
+            return False
+        return "\n" not in text[end:] and ";" not in text[end:]
+
+
+def plan_of(rule: Rule, overrides: Sequence[Override] = ()) -> Plan:
+    """The plan of a rule; the last override that names it decides the severity."""
+    severity: Severity = rule.severity
+    for override in overrides:
+        if names(override.rule, rule.id):
+            severity = override.severity
+    validators = rule.validators
+    expression = rule.pattern
+    if rule.keywords:
+        expression = "|".join(sorted(map(phrase, rule.keywords), key=len, reverse=True))
+        validators = ("identifier", *validators)
+    shape = None
+    if expression is not None:
+        shape = pattern.shape(expression, ignore_case=rule.case == "insensitive")
+    return Plan(
+        rule_id=rule.id,
+        category=rule.category,
+        severity=severity,
+        alert=ALERT_OF[severity],
+        owasp=rule.owasp,
+        atlas=rule.atlas,
+        regex=shape.regex if shape else "",
+        flags=shape.flags if shape else 0,
+        width=shape.width if shape else 0,
+        prefilter=shape.prefilter if shape else "",
+        literals=shape.literals if shape else (),
+        validators=validators,
+        context=tuple(word.lower() for word in rule.context.words) if rule.context else (),
+        within=rule.context.within if rule.context else 0,
+        surfaces=rule.surfaces,
+        targets=rule.targets,
+        generic=rule.generic,
+        unfold=rule.unfold,
+        evasion=rule.evasion,
+    )
+
+
+def names(selector: str, rule_id: str) -> bool:
+    """Whether a selector of the settings, an id or a prefix ending in ``.*``, names the rule."""
+    if selector.endswith(".*"):
+        return rule_id.startswith(selector[:-1])
+    return selector == rule_id
+
+
+def phrase(words: str) -> str:
+    """A word or phrase as a pattern: letter case folded, any run of blanks where it has one.
+
+    Beyond ASCII the two cases of a letter are spelt out, because patterns fold ASCII letters only.
+    """
+    return r"\s+".join("".join(map(_either_case, word)) for word in words.split())
+
+
+_SPECIAL = frozenset("\\.^$*+?{}[]|()#&~-")
+
+
+def _either_case(character: str) -> str:
+    if character < "\x80":
+        return f"\\{character}" if character in _SPECIAL else character
+    cases = sorted({character, character.lower(), character.upper(), character.casefold()})
+    return cases[0] if len(cases) == 1 else f"(?:{'|'.join(cases)})"
+
+
+def select(rules: Iterable[Rule], *, experimental: bool, locales: Sequence[str]) -> list[Rule]:
+    """The rules that apply: the stable ones, and of the national ones those of the wanted countries."""
+    wanted = {name.upper() for name in locales}
+    return [
+        rule
+        for rule in rules
+        if (experimental or rule.status == "stable") and (not wanted or not rule.locales or wanted & set(rule.locales))
+    ]
+
+
+class Catalogue(msgspec.Struct, kw_only=True, array_like=True):
+    """What the cache keeps: the plans, and beside them the rules as MessagePack, read only when asked for."""
+
+    plans: list[Plan]
+    rules: bytes
+
+    def metadata(self) -> dict[str, Rule]:
+        """The rules by id, without their examples."""
+        return {rule.id: rule for rule in msgspec.msgpack.decode(self.rules, type=list[Rule])}
+
+
+def catalogue(rules: Sequence[Rule], overrides: Sequence[Override], problems: list[ConfigError]) -> Catalogue:
+    """Plans every rule; an override that names none is a problem."""
+    from cylestio_monitor.errors import ConfigError  # noqa: PLC0415 -- only where there is one to report
+
+    for number, override in enumerate(overrides):
+        if not any(names(override.rule, rule.id) for rule in rules):
+            key = f"rules.override[{number}].rule"
+            problems.append(ConfigError(f"names no rule: `{override.rule}`", source="settings", key=key))
+    return Catalogue(
+        plans=[plan_of(rule, overrides) for rule in rules],
+        rules=msgspec.msgpack.encode(rules),
+    )

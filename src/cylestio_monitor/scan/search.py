@@ -1,0 +1,67 @@
+"""All matches of one text: engine, confirmation, evasions undone, doubles removed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cylestio_monitor.scan.confirm import Match, confirm
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cylestio_monitor.scan.catalog import Catalog
+
+
+class Search:
+    """Searches texts with the rules of a catalog."""
+
+    def __init__(self, catalog: Catalog, *, max_length: int) -> None:
+        """Keeps the catalog.
+
+        Args:
+            catalog: The plans and the engine.
+            max_length: Longest text searched whole, in code points; of a longer one the two ends are.
+        """
+        self._catalog = catalog
+        self._max_length = max_length
+        self._applies: dict[tuple[str, str], list[bool]] = {}
+
+    def matches(self, text: str, target: str, surface: str) -> list[Match]:
+        """Every match of a rule that looks at this side and surface, in no order."""
+        if len(text) > self._max_length:
+            half = self._max_length // 2
+            tail = len(text) - half
+            ends = [
+                Match(plan, start + tail, end + tail) for plan, start, end in self.matches(text[tail:], target, surface)
+            ]
+            return self.matches(text[:half], target, surface) + ends
+        found = list(self._plain(text, self._wanted(target, surface)))
+        return without_doubles(found) if len(found) > 1 else found
+
+    def _wanted(self, target: str, surface: str) -> list[bool]:
+        wanted = self._applies.get((target, surface))
+        if wanted is None:
+            wanted = [plan.applies(target, surface) for plan in self._catalog.plans]
+            self._applies[target, surface] = wanted
+        return wanted
+
+    def _plain(self, text: str, wanted: list[bool]) -> Iterator[Match]:
+        plans = self._catalog.plans
+        for number, places in self._catalog.engine.candidates(text).items():
+            if wanted[number]:
+                yield from confirm(plans[number], text, places)
+
+
+def without_doubles(found: list[Match]) -> list[Match]:
+    """The matches without a generic one where another rule of its category found the same place."""
+    firm: dict[str, list[Match]] = {}
+    for match in found:
+        if not match.plan.generic:
+            firm.setdefault(match.plan.category, []).append(match)
+    kept: dict[tuple[str, int, int], Match] = {}
+    for match in found:
+        others = firm.get(match.plan.category, ()) if match.plan.generic else ()
+        if any(other.start < match.end and match.start < other.end for other in others):
+            continue
+        kept.setdefault((match.plan.rule_id, match.start, match.end), match)
+    return list(kept.values())

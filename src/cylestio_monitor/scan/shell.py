@@ -1,0 +1,172 @@
+"""Reads shell commands far enough to tell a harmless one from a destructive one."""
+
+from __future__ import annotations
+
+import re
+
+_RUN_ENDS = frozenset(";&|\n`)")
+_SYSTEM = frozenset(
+    [
+        "bin",
+        "boot",
+        "dev",
+        "etc",
+        "home",
+        "lib",
+        "lib32",
+        "lib64",
+        "opt",
+        "proc",
+        "root",
+        "run",
+        "sbin",
+        "srv",
+        "sys",
+        "usr",
+        "var",
+        "system",
+        "library",
+        "users",
+        "applications",
+        "windows",
+        "private",
+        "volumes",
+    ]
+)
+_WHOLE = frozenset(
+    [
+        "/",
+        "/*",
+        "/.",
+        "/.*",
+        "//",
+        "~",
+        "~/",
+        "~/*",
+        "~/.*",
+        "$HOME",
+        "$HOME/",
+        "$HOME/*",
+        "${HOME}",
+        "${HOME}/",
+        "${HOME}/*",
+        "C:\\",
+        "C:/",
+        "c:\\",
+        "c:/",
+        "C:\\*",
+        "%SYSTEMROOT%",
+        "%USERPROFILE%",
+    ]
+)
+_HERE = frozenset(["*", ".", "./", "./*", "..", "../", "../*", ".*", "*.*", "$PWD", "$(pwd)", "`pwd`"])
+_SCRATCH = re.compile(r"^(?:/private)?/(?:var/)?tmp(?:/|$)|^/var/cache/|^/var/lib/apt/|^/dev/shm/", re.IGNORECASE)
+
+
+def words(text: str, start: int = 0, limit: int = 2000) -> list[str]:
+    """The words of the simple command that begins at `start`, quotes taken off, up to its end.
+
+    Args:
+        text: A command line, a script, or prose that quotes one.
+        start: Where the command's name stands.
+        limit: Most characters read.
+    """
+    out: list[str] = []
+    current: list[str] = []
+    quote = ""
+    begun = False
+    stop = min(len(text), start + limit)
+    index = start
+    while index < stop:
+        character = text[index]
+        index += 1
+        if quote:
+            if character == quote:
+                quote = ""
+            elif character == "\\" and quote == '"' and index < stop:
+                current.append(text[index])
+                index += 1
+            else:
+                current.append(character)
+            continue
+        if character in "'\"":
+            if not begun and out and _closes(text, index):
+                break
+            quote, begun = character, True
+        elif character == "\\" and index < stop:
+            following = text[index]
+            index += 1
+            if following != "\n":  # a line that goes on
+                current.append(following if not following.isalnum() else character + following)
+                begun = True
+        elif character in " \t":
+            if begun:
+                out.append("".join(current))
+                current, begun = [], False
+        elif character in _RUN_ENDS:
+            break
+        else:
+            current.append(character)
+            begun = True
+    if begun:
+        out.append("".join(current))
+    return out
+
+
+def _closes(text: str, index: int) -> bool:
+    """Whether a quote at `index - 1` ends a text around the command rather than opening a word."""
+    return index >= len(text) or text[index] in " \t\n.,;:)]}"
+
+
+def rm_reach(text: str, start: int) -> str:
+    """How far an ``rm`` that begins at `start` reaches.
+
+    Returns:
+        ``root`` for the root, the home, a system folder or a drive; ``wide`` for a recursive removal of everything
+        here or of a folder at the top of the tree; empty for anything narrower.
+    """
+    command = words(text, start)
+    recursive = force = False
+    targets: list[str] = []
+    for number, word in enumerate(command[1:]):
+        low = word.lower()
+        if low == "--no-preserve-root":
+            return "root"
+        if word.startswith("--") and len(word) > 2:
+            recursive = recursive or low == "--recursive"
+            force = force or low == "--force"
+        elif word.startswith("-") and len(word) > 1:
+            recursive = recursive or "r" in low
+            force = force or "f" in low
+        elif number and word:
+            targets.append(word)
+            if not word.startswith(("/", "~", "$", ".", "*", "C:", "c:", "%")):
+                break  # prose goes on behind a quoted command; its words are no targets
+    if not recursive:
+        return "wide" if force and any(target in {"/*", "~/*", "$HOME/*"} for target in targets) else ""
+    reaches = {_reach(target.rstrip(".,!?") or target) for target in targets}
+    return "root" if "root" in reaches else "wide" if "wide" in reaches else ""
+
+
+def _reach(target: str) -> str:
+    if target in _WHOLE:
+        return "root"
+    if target in _HERE:
+        return "wide"
+    if _SCRATCH.search(target) or not target.startswith("/"):
+        return ""
+    parts = [part for part in target.split("/") if part and part != "."]
+    if parts and parts[-1] in {"*", ".*"}:
+        parts.pop()
+    if not parts:
+        return "root"
+    if parts[0].lower() in _SYSTEM:
+        return (
+            "root" if len(parts) == 1 or parts[0].lower() in {"bin", "boot", "dev", "lib", "sbin"} else _second(parts)
+        )
+    return "wide" if len(parts) == 1 else ""
+
+
+def _second(parts: list[str]) -> str:
+    """What lies one step below a system folder, such as ``/usr/lib`` or ``/home/ann``."""
+    return "root" if len(parts) == 2 and parts[0].lower() in {"usr", "etc", "home", "var", "system", "users"} else ""

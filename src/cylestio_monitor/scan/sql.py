@@ -1,0 +1,110 @@
+"""Reads SQL statements far enough to tell a narrow one from one that destroys."""
+
+from __future__ import annotations
+
+import re
+
+_TOKEN = re.compile(
+    r"""\s+|--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|"[^"]*"|`[^`]*`|\[[^\]]*\]|[A-Za-z_@#$][\w@#$.]*|\d+(?:\.\d+)?|.""",
+    re.DOTALL,
+)
+_AFTER_TABLE = frozenset(
+    [
+        "where",
+        "using",
+        "as",
+        "returning",
+        "limit",
+        "order",
+        "cascade",
+        "restrict",
+        "if",
+        "set",
+        "join",
+        "inner",
+        "left",
+        "right",
+        "from",
+        "go",
+        "and",
+        "or",
+        "union",
+        "purge",
+    ]
+)
+_ALWAYS = re.compile(r"^\(*(?:(\d+)=\1|true|1|'([^']*)'='\2'|(\w+)=\3|1>0|not false|\d+<>\d+)\)*$", re.IGNORECASE)
+_LIMIT = 4000
+
+
+def statement(text: str, start: int) -> list[str]:
+    """The tokens of the statement that begins at `start`, without blanks and comments, up to its end."""
+    tokens: list[str] = []
+    depth = 0
+    for match in _TOKEN.finditer(text, start, min(len(text), start + _LIMIT)):
+        token = match[0]
+        if token.isspace():
+            # A blank line ends a statement that no semicolon does.
+            if token.count("\n") > 1:
+                break
+            continue
+        if token.startswith(("--", "/*")):
+            continue
+        if token == ";" or (token in {")", "]", "}"} and depth == 0):
+            break
+        depth += (token == "(") - (token == ")")
+        tokens.append(token)
+    return tokens
+
+
+def is_statement(text: str, start: int, end: int) -> bool:
+    """Whether what stands behind ``[start:end)``, a statement up to its object's name, reads on as SQL, not as prose."""
+    head = text[start:end]
+    rest = text[end : end + 80]
+    following = rest.lstrip(" \t")
+    if not following or following[0] in ";\n\r,(\"'`)]}":
+        return True
+    if following[0] in ".!?" and (len(following) == 1 or following[1].isspace()):
+        return True
+    word = re.match(r"[A-Za-z_]+", following)
+    if word is None:
+        return following[0] in "-/*[=@#"
+    if word[0].lower() in _AFTER_TABLE and (
+        word[0].isupper() or word[0].lower() in {"where", "cascade", "restrict", "set"}
+    ):
+        return True
+    return head.split()[0].isupper() and head.split()[1].isupper() and not word[0].isupper() and _an_object(head)
+
+
+def _an_object(head: str) -> bool:
+    """Whether the last word of a statement's head is a name rather than a word of a sentence."""
+    return head.rsplit(maxsplit=1)[-1].lower() not in {
+        "statement",
+        "statements",
+        "command",
+        "commands",
+        "is",
+        "and",
+        "or",
+        "in",
+        "with",
+    }
+
+
+def without_condition(text: str, start: int, end: int) -> bool:
+    """Whether a ``DELETE`` or ``UPDATE`` that begins at `start` has no condition, or one that always holds."""
+    if not is_statement(text, start, end):
+        return False
+    tokens = statement(text, start)
+    lower = [token.lower() for token in tokens]
+    if "where" not in lower:
+        return "limit" not in lower and "join" not in lower and "using" not in lower
+    condition = tokens[lower.index("where") + 1 :]
+    ends = {"returning", "limit", "order"}
+    for number, token in enumerate(condition):
+        if token.lower() in ends:
+            condition = condition[:number]
+            break
+    return (
+        bool(condition)
+        and _ALWAYS.match("".join(condition).strip("\"'`") if len(condition) < 2 else "".join(condition)) is not None
+    )

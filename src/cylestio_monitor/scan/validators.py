@@ -1,0 +1,142 @@
+"""Checks on a match, by name: what no expression can say.
+
+A validator sees the whole text and the span of the match, and answers whether the match stands. A name may carry an
+argument after a colon: ``entropy:3.5``.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, TypeAlias
+
+from cylestio_monitor.errors import ConfigError
+from cylestio_monitor.scan import shell, sql
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Check: TypeAlias = Callable[[str, int, int], bool]
+    Validator: TypeAlias = Callable[[str, int, int, str], bool]
+
+
+def identifier(text: str, start: int, end: int, _argument: str = "") -> bool:
+    """The match is a word of its own, or a part of an identifier: ``delete`` in ``delete_file`` and ``deleteUser``."""
+    first, last = text[start], text[end - 1]
+    if start and first.isalnum() and _joined(text[start - 1], first):
+        return False
+    return not (end < len(text) and last.isalnum() and _joined(last, text[end]))
+
+
+def _joined(left: str, right: str) -> bool:
+    """Whether two neighbours belong to one word: no blank, no underscore, no camel hump, no script without blanks."""
+    if not (left.isalnum() and right.isalnum()):
+        return False
+    if left.isalpha() and right.isalpha():
+        if left.islower() and right.isupper():
+            return False
+        return not (_without_blanks(left) or _without_blanks(right))
+    return left.isdigit() == right.isdigit() or not (left.isdigit() or right.isdigit())
+
+
+def _without_blanks(character: str) -> bool:
+    """Whether the script is written without blanks between words: Chinese, Japanese, Thai and the like."""
+    code = ord(character)
+    return 0x0E00 <= code <= 0x0EFF or 0x1000 <= code <= 0x109F or 0x1780 <= code <= 0x17FF or 0x2E80 <= code <= 0x9FFF
+
+
+def entropy(text: str, start: int, end: int, argument: str) -> bool:
+    """Shannon entropy of the match, in bits a character, is at least the argument."""
+    return shannon(text[start:end]) >= float(argument)
+
+
+def shannon(text: str) -> float:
+    """Shannon entropy in bits a character."""
+    if not text:
+        return 0.0
+    counts: dict[str, int] = {}
+    for character in text:
+        counts[character] = counts.get(character, 0) + 1
+    size = len(text)
+    return -sum(count / size * math.log2(count / size) for count in counts.values())
+
+
+def luhn(text: str, start: int, end: int, _argument: str = "") -> bool:
+    """The digits carry a right Luhn check digit, and are not all the same."""
+    digits = [int(character) for character in text[start:end] if character.isdigit()]
+    if len(set(digits)) < 2:
+        return False
+    total = sum(digits[-1::-2]) + sum(sum(divmod(2 * digit, 10)) for digit in digits[-2::-2])
+    return total % 10 == 0
+
+
+_CARDS = re.compile(
+    r"(?:4\d{12}(?:\d{3}){0,2}|5[1-5]\d{14}|2(?:2[2-9]|[3-6]\d|7[01])\d{13}|2720\d{12}|3[47]\d{13}|3(?:0[0-5]|[689]\d)\d{11,16}"
+    r"|6(?:011|5\d\d|4[4-9]\d)\d{12,15}|(?:2131|1800)\d{11}|35(?:2[89]|[3-8]\d)\d{12,15}|62\d{14,17}"
+    r"|(?:50|5[6-9]|6\d)\d{10,17}|220[0-4]\d{12,15})"
+)
+
+
+def card(text: str, start: int, end: int, _argument: str = "") -> bool:
+    """The digits begin and are as many as those of a card network."""
+    digits = "".join(character for character in text[start:end] if character.isdigit())
+    return _CARDS.fullmatch(digits) is not None
+
+
+_PLACEHOLDER = re.compile(
+    r"x{4,}|\*{3,}|\.{3,}|<[^>]*>|\$\{|\{\{|%\(|0{6,}|1{6,}|a{6,}|(?:12345|abcdef|qwerty)[a-z0-9]{0,3}(?:12345|abcdef)"
+    r"|example|placeholder|your[_-]?|changeme|change_me|redacted|dummy|sample|insert|replace|todo|fake|mock|secret_here",
+    re.IGNORECASE,
+)
+
+
+def real(text: str, start: int, end: int, _argument: str = "") -> bool:
+    """The match is no placeholder such as ``xxxx``, ``<token>``, ``${TOKEN}`` or ``your-key-here``."""
+    return _PLACEHOLDER.search(text, start, end) is None
+
+
+def mixed(text: str, start: int, end: int, _argument: str = "") -> bool:
+    """The match has a digit and a letter: no word of a language, no number."""
+    value = text[start:end]
+    return any(map(str.isdigit, value)) and any(map(str.isalpha, value))
+
+
+def rm(text: str, start: int, _end: int, argument: str) -> bool:
+    """The ``rm`` at the match reaches as far as the argument says: ``root`` or ``wide``."""
+    return shell.rm_reach(text, start) == argument
+
+
+def in_sql(text: str, start: int, end: int, argument: str) -> bool:
+    """The match is SQL: ``statement`` that it reads on as one, ``no-where`` that it has no real condition."""
+    return sql.without_condition(text, start, end) if argument == "no-where" else sql.is_statement(text, start, end)
+
+
+VALIDATORS: dict[str, Validator] = {
+    "identifier": identifier,
+    "entropy": entropy,
+    "luhn": luhn,
+    "card": card,
+    "real": real,
+    "mixed": mixed,
+    "rm": rm,
+    "sql": in_sql,
+}
+
+
+@lru_cache(maxsize=512)
+def validator(name: str) -> Check:
+    """The check of that name; the argument after the colon is bound.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    base, _, argument = name.partition(":")
+    function = VALIDATORS.get(base)
+    if function is None:
+        raise ConfigError(f"no validator is called `{base}`", source="rules", key="validators")
+    return partial(_call, function, argument)
+
+
+def _call(function: Validator, argument: str, text: str, start: int, end: int) -> bool:
+    return function(text, start, end, argument)
