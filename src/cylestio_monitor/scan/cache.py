@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cylestio_monitor.errors import ConfigError
+from cylestio_monitor.scan.plan import Catalogue  # noqa: TC001 -- msgspec reads the annotation when it decodes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from cylestio_monitor.config import Settings
-    from cylestio_monitor.scan.plan import Catalogue  # noqa: TC001 -- msgspec reads the annotation when it decodes
 
 _log = logging.getLogger(__name__)
 _MAGIC = b"cylestio-rules-2"

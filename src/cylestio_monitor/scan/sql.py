@@ -41,18 +41,18 @@ def statement(text: str, start: int) -> list[str]:
     tokens: list[str] = []
     depth = 0
     for match in _TOKEN.finditer(text, start, min(len(text), start + _LIMIT)):
-        token = match[0]
-        if token.isspace():
+        word = match[0]
+        if word.isspace():
             # A blank line ends a statement that no semicolon does.
-            if token.count("\n") > 1:
+            if word.count("\n") > 1:
                 break
             continue
-        if token.startswith(("--", "/*")):
+        if word.startswith(("--", "/*")):
             continue
-        if token == ";" or (token in {")", "]", "}"} and depth == 0):
+        if word == ";" or (word in {")", "]", "}"} and depth == 0):
             break
-        depth += (token == "(") - (token == ")")
-        tokens.append(token)
+        depth += (word == "(") - (word == ")")
+        tokens.append(word)
     return tokens
 
 
