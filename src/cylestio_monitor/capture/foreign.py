@@ -1,0 +1,266 @@
+"""Spans that other instrumentations make: tagged as ours are, before any exporter sees them, and never doubled.
+
+`on_start` sees every span while it is live. One that is or may become a GenAI span gets a class whose `end` comes to
+`_ending` first, for a span takes no attribute any more once its own `end` has begun. There the content that the other
+instrumentation wrote is read, scanned and tagged.
+
+Where one of our hooks is below such an instrumentation, the span for the call exists already. `adopt` finds it, and
+the call then runs on that span: what our hook sees is scanned before the request leaves, also where the other
+instrumentation records no content.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import weakref
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import trace
+
+from cylestio_monitor import pipeline as road
+from cylestio_monitor import semconv
+from cylestio_monitor.capture import foreign_read
+from cylestio_monitor.capture.foreign_calls import Guest, Review, mask
+from cylestio_monitor.emit import genai
+from cylestio_monitor.emit.attributes import safe
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+    from opentelemetry.sdk.trace import Span
+
+    from cylestio_monitor.capture.foreign_read import Event
+    from cylestio_monitor.model import Call
+    from cylestio_monitor.pipeline import Pipeline
+
+log = logging.getLogger(__name__)
+
+_MAX_SCOPES = 1000
+_MAX_EVENTS = 500
+_FRAMEWORKS = r"langchain|langgraph|llama.?index|haystack|crewai|agno|autogen|litellm|dspy|haystack|smolagents|semantic"
+_GENAI_SCOPE = re.compile(
+    rf"(?:{_FRAMEWORKS}|gen.?ai|generative|anthropic|claude|openai|openlit|bedrock|cohere|mistral|ollama|groq|gemini"
+    r"|vertexai|together|replicate|watsonx|sagemaker|transformers|openinference|traceloop|llm|agent|mcp|logfire)",
+    re.IGNORECASE,
+)
+_FRAMEWORK_SCOPE = re.compile(_FRAMEWORKS, re.IGNORECASE)
+_OTHER_INSTRUMENTATION = re.compile(r"opentelemetry\.instrumentation\.(?!botocore)")
+_INFERENCE_NAME = re.compile(r"^Chat[A-Z]\w*$|chat|completion|response|message|embed|generate|model|llm", re.IGNORECASE)
+_NO_INFERENCE_NAME = re.compile(r"tool|agent|workflow|task|retriev|graph", re.IGNORECASE)
+
+_IGNORED, _POSSIBLE, _GENAI = range(3)
+
+
+class Watch:
+    """What is known of one live span of another instrumentation.
+
+    Attributes:
+        span: The span, weakly: it is the application's to keep.
+        around: The span that was the current one when it started.
+        events: Messages that were written for it as log records.
+        guest: The call of one of our hooks that runs on it.
+        ended_at: When its own instrumentation ended it, while the guest's call went on; in ns since the epoch.
+        left_at: When the guest's call ended, while the span went on.
+    """
+
+    __slots__ = ("__weakref__", "around", "ended_at", "events", "guest", "left_at", "scope", "span")
+
+    def __init__(self, span: Span, scope: str) -> None:
+        """Takes the span that has just started."""
+        self.span = weakref.ref(span)
+        self.scope = scope
+        self.around = trace.get_current_span()
+        self.events: list[Event] = []
+        self.guest: Guest | None = None
+        self.ended_at: int | None = None
+        self.left_at: int | None = None
+
+    def leave(self, guest: Guest, end_time: int | None) -> None:
+        """The guest's call has ended: ends the span too, where its own instrumentation did so before."""
+        self.left_at = end_time or time.time_ns()
+        if self.ended_at is not None:
+            span: Any = guest.span
+            _complete(span, guest.pipeline, self, max(self.ended_at, self.left_at))
+
+
+_scopes: dict[str, int] = {semconv.SCOPE: _IGNORED}
+_classes: dict[type, tuple[type, type]] = {}
+_live: weakref.WeakValueDictionary[int, Watch] = weakref.WeakValueDictionary()
+_latest: ContextVar[weakref.ref[Watch] | None] = ContextVar("cylestio_foreign_span", default=None)
+
+
+def on_start(span: Span) -> None:
+    """Takes notice of a span that starts, whoever makes it; to be called by a span processor. Never raises.
+
+    Args:
+        span: The live span.
+    """
+    scope = span.instrumentation_scope
+    name = scope.name if scope is not None else ""
+    kind = _scopes.get(name)
+    if kind is None:
+        kind = _classify(name)
+    if kind == _IGNORED:
+        return
+    try:
+        _take(span)
+        if kind == _GENAI or foreign_read.is_genai(span.attributes or {}):
+            _watch(span, name)
+    except Exception:
+        log.debug("Could not watch a span", exc_info=True)
+
+
+def adopt(pipeline: Pipeline, call: Call, parent: Context | None) -> Guest | None:
+    """The call on the span that another instrumentation has started for it; `None` where there is none.
+
+    Args:
+        pipeline: The running pipeline.
+        call: A call that is about to happen.
+        parent: The parent that the hook names; a hook that names one knows better.
+    """
+    if parent is not None or call.operation not in foreign_read.INFERENCE:
+        return None
+    try:
+        watch = _watch_around(call)
+        span = watch.span() if watch is not None else None
+        if watch is None or span is None:
+            return None
+        guest = Guest(pipeline, call, span, watch)
+        watch.guest = guest
+        span.__class__ = _classes[type(span)][1]
+        guest.write(safe(genai.at_start(call, pipeline.who())))
+    except Exception:
+        log.debug("Could not take over a span", exc_info=True)
+        return None
+    return guest
+
+
+def on_message(trace_id: int, span_id: int, event: Event) -> None:
+    """Takes a log record that carries a message of a live span."""
+    watch = _live.get(span_id)
+    span = watch.span() if watch is not None else None
+    if watch is None or span is None or len(watch.events) >= _MAX_EVENTS:
+        return
+    if span.get_span_context().trace_id == trace_id:
+        watch.events.append(event)
+
+
+def _classify(scope: str) -> int:
+    kind = _IGNORED if _OTHER_INSTRUMENTATION.match(scope) else _POSSIBLE
+    kind = _GENAI if _GENAI_SCOPE.search(scope) else kind
+    if len(_scopes) < _MAX_SCOPES:
+        _scopes[scope] = kind
+    return kind
+
+
+def _take(span: Any) -> None:
+    """Has the span's `end` come to us first."""
+    base = type(span)
+    span.__class__ = (_classes.get(base) or _watched_classes(base))[0]
+
+
+def _watch(span: Any, scope: str) -> Watch:
+    pipeline = road.current()
+    if pipeline is not None and pipeline.adopt is None:
+        pipeline.adopt = adopt
+    watch = span._cylestio_watch = Watch(span, scope)  # noqa: SLF001 -- kept by the span: it lives as long as that
+    _live[span.get_span_context().span_id] = watch
+    _latest.set(weakref.ref(watch))
+    return watch
+
+
+def _watched_classes(base: type[Any]) -> tuple[type, type]:
+    """The class of a watched span, and that of one whose call one of our hooks has taken over."""
+
+    def end(self: Any, end_time: int | None = None) -> None:
+        _ending(self, end_time)
+
+    def finalise(self: Any) -> None:
+        _dropped(self)
+
+    names = {"__module__": base.__module__, "__qualname__": base.__qualname__, "__doc__": base.__doc__}
+    watched = type(base.__name__, (base,), {**names, "end": end, "_cylestio_end": base.end})
+    # Some instrumentations never end the span of a stream; what is known of its call must not be lost with it.
+    adopted = type(base.__name__, (watched,), {**names, "__del__": finalise})
+    pair = _classes[base] = (watched, adopted)
+    _classes[watched] = pair
+    return pair
+
+
+def _watch_around(call: Call) -> Watch | None:
+    """The live span, free and of the same call, that is the current one or was started last in this context."""
+    here: Any = trace.get_current_span()
+    watch: Watch | None = getattr(here, "_cylestio_watch", None)
+    if watch is None and type(here) in _classes and foreign_read.operation(here.attributes or {}):
+        watch = _watch(here, here.instrumentation_scope.name)  # its attributes were set after its start
+    if watch is not None and _is_free(watch, here, call):
+        return watch
+    latest = _latest.get()
+    watch = latest() if latest is not None else None
+    span = watch.span() if watch is not None else None
+    if watch is None or span is None or watch.around is not here or not _is_free(watch, span, call):
+        return None
+    words = [*(call.provider or "").split("."), *(["anthropic"] if "claude" in (call.model or "") else [])]
+    same = _FRAMEWORK_SCOPE.search(watch.scope) or any(word and word in watch.scope for word in words)
+    return watch if same else None
+
+
+def _is_free(watch: Watch, span: Any, call: Call) -> bool:
+    if watch.guest is not None or not span.is_recording():
+        return False
+    operation = foreign_read.operation(span.attributes or {})
+    if operation:
+        return operation in foreign_read.INFERENCE and (operation == "embeddings") == (call.operation == "embeddings")
+    return bool(_INFERENCE_NAME.search(span.name)) and not _NO_INFERENCE_NAME.search(span.name)
+
+
+def _ending(span: Any, end_time: int | None) -> None:
+    """Runs in place of a watched span's `end`."""
+    ended_at = end_time or time.time_ns()  # before the scan: its time is not the call's
+    watch: Watch | None = span.__dict__.get("_cylestio_watch")
+    if not span.is_recording():
+        span._cylestio_end(end_time)  # noqa: SLF001 -- the SDK says itself what it thinks of a second end
+        return
+    if watch is not None and watch.guest is not None and watch.left_at is None:
+        watch.ended_at = watch.ended_at or ended_at
+        return
+    _complete(span, road.current(), watch, ended_at)
+
+
+def _complete(span: Any, pipeline: Pipeline | None, watch: Watch | None, ended_at: int) -> None:
+    try:
+        if pipeline is not None and (watch is not None or foreign_read.is_genai(span.attributes or {})):
+            _tag(span, pipeline, watch)
+    except Exception:
+        log.debug("Could not tag the span of another instrumentation", exc_info=True)
+    finally:
+        span._cylestio_end(ended_at)  # noqa: SLF001
+
+
+def _tag(span: Any, pipeline: Pipeline, watch: Watch | None) -> None:
+    if watch is not None and watch.guest is not None:
+        if watch.guest.holds_secrets:
+            mask(span, pipeline)
+        return
+    attributes = dict(span.attributes or {})
+    events = [foreign_read.Event(event.name, event.attributes or {}) for event in span.events]
+    reading = foreign_read.read(span.name, attributes, [*events, *(watch.events if watch is not None else ())])
+    if not reading.has_content:
+        # Nothing was there to be scanned, and the span must not say otherwise.
+        span.set_attribute(semconv.SCANNED, False)
+        return
+    review = Review(pipeline, reading, span)
+    review.run()
+    if review.holds_secrets:
+        mask(span, pipeline)
+
+
+def _dropped(span: Any) -> None:
+    """Ends a span that its instrumentation has forgotten, once the call on it has ended. Runs in a finaliser."""
+    watch: Watch | None = span.__dict__.get("_cylestio_watch")
+    if watch is None or watch.guest is None or watch.left_at is None or span._end_time is not None:  # noqa: SLF001
+        return
+    pipeline, left_at = watch.guest.pipeline, watch.left_at
+    pipeline.reaper.put(lambda: _complete(span, pipeline, watch, left_at))
