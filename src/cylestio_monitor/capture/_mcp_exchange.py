@@ -36,19 +36,28 @@ _INVALID_PARAMS: Final = -32602
 class Exchange:
     """One request under way."""
 
-    __slots__ = ("_invocation", "_peer", "_peers", "claimed", "ended")
+    __slots__ = ("_invocation", "_noted", "_peer", "_peers", "claimed", "ended")
 
     def __init__(self, invocation: Invocation, peers: Peers, peer: Peer) -> None:
         """Holds the begun invocation and what is known of the session."""
         self._invocation = invocation
         self._peers = peers
         self._peer = peer
+        self._noted: set[str] = set()
         self.claimed = False
         self.ended = False
 
-    def note(self, attributes: Mapping[str, Any]) -> None:
-        """Sets further attributes on the span."""
-        self._invocation.span.set_attributes(attributes)
+    def note(self, attributes: Mapping[str, Any], *prefixes: str) -> None:
+        """Sets those of the attributes whose names begin so; what was noted first stands.
+
+        Args:
+            attributes: What a span would have had that ours stands in for.
+            prefixes: Beginnings of the names that are wanted.
+        """
+        for name, value in attributes.items():
+            if name.startswith(prefixes) and name not in self._noted:
+                self._noted.add(name)
+                self._invocation.span.set_attribute(name, value)
 
     def meta(self, params: Mapping[str, Any] | None) -> dict[str, Any]:
         """A copy of a request's ``_meta`` that carries the trace context of this span."""

@@ -55,8 +55,7 @@ def sdk_span(original: Callable[..., Any], _: object, args: tuple[Any, ...], kwa
             yield span
     else:
         exchange.claimed = True  # a request started by the handler of this one has its own
-        attributes = kwargs.get("attributes") or {}
-        exchange.note({key: attributes[key] for key in (semconv.JSONRPC_REQUEST_ID,) if key in attributes})
+        exchange.note(kwargs.get("attributes") or {}, semconv.JSONRPC_REQUEST_ID)
         yield INVALID_SPAN
 
 
@@ -77,11 +76,10 @@ class _FastmcpTracer:
     @contextmanager
     def start_as_current_span(self, name: str, *args: Any, **kwargs: Any) -> Iterator[Span]:
         kind, exchange = kwargs.get("kind"), answering.get()
-        if kind is SpanKind.CLIENT and current() is not None:
-            yield INVALID_SPAN  # the request that it is about has its span in the session below
+        if (kind is SpanKind.CLIENT and current() is not None) or (kind is SpanKind.SERVER and looking_up.get()):
+            yield INVALID_SPAN  # the request that it is about has its span in the session below, or there is none
         elif kind is SpanKind.SERVER and exchange is not None and not exchange.ended:
-            attributes = kwargs.get("attributes") or {}
-            exchange.note({key: value for key, value in attributes.items() if key.startswith("fastmcp.")})
+            exchange.note(kwargs.get("attributes") or {}, "fastmcp.server.", "fastmcp.component.")
             yield INVALID_SPAN
         else:
             with self._tracer.start_as_current_span(name, *args, **kwargs) as span:

@@ -15,7 +15,7 @@ from cylestio_monitor import semconv
 from cylestio_monitor.capture._mcp_wire import DISCOVER, INITIALIZE, LIST_TOOLS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from cylestio_monitor.model import AttributeValue, Call, Result
 
@@ -37,7 +37,7 @@ class Definitions:
         """Knows no tool yet."""
         self._hashes: dict[str, bytes] = {}
 
-    def changed(self, tools: list[Mapping[str, Any]]) -> list[str]:
+    def changed(self, tools: Iterable[Mapping[str, Any]]) -> list[str]:
         """Takes a listing; names the tools that were listed before and read otherwise then, sorted."""
         changed = set()
         for tool in tools:

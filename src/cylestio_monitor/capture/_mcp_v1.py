@@ -100,7 +100,7 @@ class Version1:
         return await exchange.run(answered, _nothing)
 
 
-class _Carrying(wrapt.ObjectProxy):  # type: ignore[misc]
+class _Carrying(wrapt.ObjectProxy):  # type: ignore[type-arg] -- subscripted in wrapt's stubs only
     """A request that is written with the trace context in it; the caller's object stays as it was."""
 
     def __init__(self, request: object, data: dict[str, Any]) -> None:

@@ -103,7 +103,7 @@ def _itself(answer: Any) -> Any:
     return answer
 
 
-def _error(error: BlockedError) -> Exception:
+def _error(error: BlockedError) -> Any:
     from mcp.shared.exceptions import MCPError  # noqa: PLC0415 -- the SDK is there only where this runs
 
     return MCPError(code=BLOCKED, message=str(error))

@@ -81,4 +81,8 @@ class MCPInstrumentor(Instrumentor):
         for target in _TARGETS:
             if target.module == module.__name__ and target.major in {0, major}:
                 owner = getattr(module, target.owner) if target.owner else module
-                patches.wrap(owner, target.name, lambda original, to=target.stand_in: wrapt.FunctionWrapper(original, to))
+                patches.wrap(owner, target.name, _calling(target.stand_in))
+
+
+def _calling(stand_in: Callable[..., Any]) -> Callable[[Any], object]:
+    return lambda original: wrapt.FunctionWrapper(original, stand_in)

@@ -1,0 +1,266 @@
+"""The `tool` decorator: an agent's own functions as tools, with a span, a scan and, where it is on, a block."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
+
+from cylestio_monitor import pipeline as road
+from cylestio_monitor import semconv
+from cylestio_monitor.model import Call, Result
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Generator
+
+    from cylestio_monitor.pipeline import Invocation
+
+log = logging.getLogger(__name__)
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+MAX_ITEMS: Final = 10_000
+"""Items of a generator that are kept for the scan."""
+MAX_CHARS: Final = 4_000_000
+"""Text of a generator that is kept for the scan, in code points."""
+
+
+@overload
+def tool(function: F, /) -> F: ...
+@overload
+def tool(*, name: str | None = None, description: str | None = None) -> Callable[[F], F]: ...
+def tool(
+    function: Callable[..., Any] | None = None, /, *, name: str | None = None, description: str | None = None
+) -> Any:
+    """Makes each call of a function one ``execute_tool`` span with its arguments and its result scanned.
+
+    Takes functions, coroutine functions, generator functions and asynchronous generator functions, and methods of
+    these kinds. The function keeps its kind, signature and documentation. While monitoring is off it is called as is.
+
+    Example:
+        >>> @tool
+        ... def add(a: int, b: int) -> int:
+        ...     return a + b
+        >>> add(2, 3)
+        5
+
+    Args:
+        function: The function, where the decorator is used without parentheses.
+        name: The tool's name; the function's own where none is given.
+        description: What the tool does, for the span; the first line of its documentation where none is given.
+
+    Raises:
+        BlockedError: From the decorated function: blocking is on and policy refuses the arguments; it did not run.
+        TypeError: What is decorated cannot be called.
+    """
+    if function is None:
+        return functools.partial(_decorate, name=name, description=description)
+    return _decorate(function, name=name, description=description)
+
+
+def _decorate(function: Any, *, name: str | None, description: str | None) -> Any:
+    if isinstance(function, (classmethod, staticmethod)):
+        return type(function)(_decorate(function.__func__, name=name, description=description))
+    if not callable(function):
+        raise TypeError(f"tool decorates functions, not {type(function).__name__}")
+    watched = _Tool(function, name, description)
+    if inspect.isasyncgenfunction(function):
+        wrapper = _async_generator(function, watched)
+    elif inspect.iscoroutinefunction(function):
+        wrapper = _coroutine(function, watched)
+    elif inspect.isgeneratorfunction(function):
+        wrapper = _generator(function, watched)
+    else:
+        wrapper = _function(function, watched)
+    return functools.wraps(function)(wrapper)
+
+
+class _Tool:
+    """What is known of a decorated function, whatever its kind."""
+
+    def __init__(self, function: Callable[..., Any], name: str | None, description: str | None) -> None:
+        self._function = function
+        self._name = name or getattr(function, "__name__", None) or type(function).__name__
+        if description is None:
+            description = (inspect.getdoc(function) or "").partition("\n")[0]
+        self._description = description
+
+    def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Invocation | None:
+        """Starts the span; ``None`` while monitoring is off. Raises `BlockedError` where policy refuses the call."""
+        pipeline = road.current()
+        if pipeline is None:
+            return None
+        call = Call(
+            operation="execute_tool",
+            name=f"execute_tool {self._name}",
+            kind="internal",
+            tool_name=self._name,
+            arguments=self._bind(args, kwargs),
+            attributes={semconv.TOOL_TYPE: "function"},
+        )
+        if self._description:
+            call.attributes[semconv.TOOL_DESCRIPTION] = self._description
+        return pipeline.begin(call)
+
+    def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """The arguments by name, without the object that a method belongs to."""
+        try:
+            named = dict(self._signature.bind(*args, **kwargs).arguments)
+        except (TypeError, ValueError):  # the call will fail, or the function does not say what it takes
+            return {"args": list(args), **kwargs}
+        if self._owner in named:
+            del named[self._owner]
+        return named
+
+    @functools.cached_property
+    def _signature(self) -> inspect.Signature:
+        return inspect.signature(self._function)
+
+    @functools.cached_property
+    def _owner(self) -> str:
+        """The parameter that a method receives its object in; empty for a function."""
+        first = next(iter(self._signature.parameters), "")
+        in_class = getattr(self._function, "__qualname__", "").rpartition(".")[0]
+        return first if first in {"self", "cls"} and in_class and not in_class.endswith("<locals>") else ""
+
+
+def _function(function: Callable[..., Any], watched: _Tool) -> Callable[..., Any]:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        invocation = watched.begin(args, kwargs)
+        if invocation is None:
+            return function(*args, **kwargs)
+        invocation.settle()
+        with invocation.attached():
+            try:
+                result = function(*args, **kwargs)
+            except BaseException as error:
+                invocation.end(error=error)
+                raise
+        invocation.end(Result(response=result))
+        invocation.settle()
+        return result
+
+    return wrapper
+
+
+def _coroutine(function: Callable[..., Any], watched: _Tool) -> Callable[..., Any]:
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        invocation = watched.begin(args, kwargs)
+        if invocation is None:
+            return await function(*args, **kwargs)
+        try:
+            await invocation.settle_async()
+            with invocation.attached():
+                result = await function(*args, **kwargs)
+        except BaseException as error:
+            invocation.end(error=error)
+            raise
+        invocation.end(Result(response=result))
+        await invocation.settle_async()
+        return result
+
+    return wrapper
+
+
+def _generator(function: Callable[..., Any], watched: _Tool) -> Callable[..., Any]:
+    def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        invocation = watched.begin(args, kwargs)
+        if invocation is None:
+            return (yield from function(*args, **kwargs))
+        invocation.settle()
+        inner, items = function(*args, **kwargs), _Items()
+        step: Callable[[], Any] = functools.partial(next, inner)
+        while True:
+            # The span is current while the function runs, and never while its caller does.
+            with invocation.attached():
+                try:
+                    item = step()
+                except StopIteration as stop:
+                    invocation.end(items.result())
+                    return stop.value
+                except BaseException as error:
+                    invocation.end(items.result(), error)
+                    raise
+            items.add(item)
+            try:
+                sent = yield item
+            except GeneratorExit:
+                _close(inner, invocation, items)
+                raise
+            except BaseException as error:  # noqa: BLE001 -- what the caller throws in belongs to the function
+                step = functools.partial(inner.throw, error)
+            else:
+                step = functools.partial(inner.send, sent)
+
+    return wrapper
+
+
+def _close(inner: Generator[Any, Any, Any], invocation: Invocation, items: _Items) -> None:
+    """Closes an abandoned generator; it may be the garbage collector that does."""
+    try:
+        inner.close()
+    finally:
+        invocation.abandon(items.result())
+
+
+def _async_generator(function: Callable[..., Any], watched: _Tool) -> Callable[..., Any]:
+    async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        invocation = watched.begin(args, kwargs)
+        inner, items = function(*args, **kwargs), _Items()
+        step = inner.__anext__()
+        while True:
+            try:
+                item = await _step(step, invocation)
+            except StopAsyncIteration:
+                if invocation is not None:
+                    invocation.end(items.result())
+                return
+            except BaseException as error:
+                if invocation is not None:
+                    invocation.end(items.result(), error)
+                raise
+            if invocation is not None:
+                items.add(item)
+            try:
+                sent = yield item
+            except GeneratorExit:
+                try:
+                    await inner.aclose()
+                finally:
+                    if invocation is not None:
+                        invocation.abandon(items.result())
+                raise
+            except BaseException as error:  # noqa: BLE001 -- what the caller throws in belongs to the function
+                step = inner.athrow(error)
+            else:
+                step = inner.asend(sent)
+
+    return wrapper
+
+
+async def _step(step: Any, invocation: Invocation | None) -> Any:
+    if invocation is None:
+        return await step
+    await invocation.settle_async()
+    with invocation.attached():
+        return await step
+
+
+class _Items:
+    """What a generator gave, kept within bounds until it is scanned as a whole."""
+
+    def __init__(self) -> None:
+        self._items: list[Any] = []
+        self._chars = 0
+
+    def add(self, item: Any) -> None:
+        size = len(item) if isinstance(item, (str, bytes)) else 1
+        if len(self._items) < MAX_ITEMS and self._chars + size <= MAX_CHARS:
+            self._items.append(item)
+            self._chars += size
+
+    def result(self) -> Result:
+        if self._items and all(isinstance(item, str) for item in self._items):
+            return Result(response="".join(self._items))  # pieces of one text: a match may lie across two of them
+        return Result(response=self._items)
