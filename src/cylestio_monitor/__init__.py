@@ -7,10 +7,10 @@ module along when it is first used.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # type checkers take the name for `typing.TYPE_CHECKING`, whose module costs ten times this one
 if TYPE_CHECKING:
+    from typing import Any
+
     from cylestio_monitor.api import (
         cleanup_old_events,
         disable_monitoring,
@@ -62,6 +62,8 @@ def __getattr__(name: str) -> Any:
     """Imports a public name from its module when it is first used."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415 -- most programs under the launcher use no name of this module
+
     value = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'api')}"), name)
     globals()[name] = value
     return value

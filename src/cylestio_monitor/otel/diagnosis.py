@@ -150,9 +150,16 @@ def _store(loaded: Loaded) -> Check:
     if not loaded.settings.store.enabled:
         return Check("store", True, f"switched off in {loaded.origin.get('store.enabled', 'the settings')}")
     path = database_path(loaded.settings)
-    place = path if path.exists() else next(parent for parent in path.parents if parent.exists())
-    if not os.access(place, os.W_OK | (os.X_OK if place.is_dir() else 0)):
-        return Check("store", False, f"{path} cannot be written", "set CYLESTIO_DB_PATH to a place of your own")
+    try:
+        if path.exists():
+            path.open("r+b").close()
+        else:
+            # Permissions do not tell what a file system allows; only trying does.
+            tempfile.TemporaryFile(dir=next(parent for parent in path.parents if parent.exists())).close()
+    except OSError as error:
+        return Check(
+            "store", False, f"{path} cannot be written: {error.strerror}", "set CYLESTIO_DB_PATH to a place of your own"
+        )
     return Check("store", True, f"{path}{'' if path.exists() else ', not written yet'}")
 
 

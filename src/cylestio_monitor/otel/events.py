@@ -119,8 +119,8 @@ def _record(event_type: object, data: dict[str, Any], channel: object, level: ob
         level=severity,
         timestamp_ns=now,
         data=clean,
-        trace_id=place.trace_id if place.is_valid else None,
-        span_id=place.span_id if place.is_valid else None,
+        trace_id=trace.format_trace_id(place.trace_id) if place.is_valid else None,
+        span_id=trace.format_span_id(place.span_id) if place.is_valid else None,
     )
     if running.store is not None:
         running.store.add_event(event)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ def instrument() -> None:
 def uninstrument() -> None:
     """Restores every hooked SDK."""
     for entry in found():
+        if entry.module not in sys.modules:
+            continue
         try:
             instrumentor = _instrumentor(entry)
             if instrumentor.is_instrumented_by_opentelemetry:

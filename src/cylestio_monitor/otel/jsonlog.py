@@ -55,8 +55,8 @@ def line(event: Event) -> str:
         "event_type": event.event_type,
         "channel": event.channel,
         "level": event.level,
-        "trace_id": format(event.trace_id, "032x") if event.trace_id else None,
-        "span_id": format(event.span_id, "016x") if event.span_id else None,
+        "trace_id": event.trace_id,
+        "span_id": event.span_id,
         "data": event.data,
     }
     return msgspec.json.encode(fields).decode()

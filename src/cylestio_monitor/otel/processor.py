@@ -1,13 +1,17 @@
-"""The span processor: every span that ends is handed to the store, whoever made it."""
+"""The processors: what others record is tagged as ours is, and every span that ends is handed to the store."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from opentelemetry.sdk._logs import LogRecordProcessor
 from opentelemetry.sdk.trace import SpanProcessor
 
+from cylestio_monitor.capture import foreign
+
 if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.context import Context
+    from opentelemetry.sdk.trace import ReadableSpan, Span
 
     from cylestio_monitor.store import Store
 
@@ -39,3 +43,26 @@ class CylestioSpanProcessor(SpanProcessor):
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Whether every span taken so far is on disk, after waiting at most `timeout_millis`."""
         return self.store.flush(timeout_millis / 1000)
+
+
+class ForeignSpanProcessor(SpanProcessor):
+    """Has the GenAI spans of other instrumentations tagged before they end."""
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002 -- the SDK's signature
+        """Takes notice of a span, whoever makes it."""
+        foreign.on_start(span)
+
+
+class ForeignLogProcessor(LogRecordProcessor):
+    """Has the messages that other instrumentations write as log records scanned with the span they belong to."""
+
+    def on_emit(self, log_record: Any) -> None:
+        """Takes notice of a record; what wraps it differs between versions of the SDK."""
+        foreign.on_log(log_record.log_record)
+
+    def shutdown(self) -> None:
+        """Holds nothing."""
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002 -- the SDK's signature
+        """Holds nothing."""
+        return True

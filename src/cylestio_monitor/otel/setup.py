@@ -22,7 +22,7 @@ from cylestio_monitor import config, pipeline
 from cylestio_monitor.errors import CylestioError
 from cylestio_monitor.otel import exits, instrumentors, provider
 from cylestio_monitor.otel.jsonlog import JsonLog
-from cylestio_monitor.otel.processor import CylestioSpanProcessor
+from cylestio_monitor.otel.processor import CylestioSpanProcessor, ForeignLogProcessor, ForeignSpanProcessor
 from cylestio_monitor.scan import Scanner
 from cylestio_monitor.store import Store
 
@@ -178,7 +178,7 @@ def _attach(made: Running, tracer_provider: TracerProvider) -> None:
     if add is None:
         log.warning("Nothing is stored of spans: %s takes no span processors", type(tracer_provider).__name__)
         return
-    processors: list[SpanProcessor] = []
+    processors: list[SpanProcessor] = [ForeignSpanProcessor()]
     if made.store is not None:
         processors.append(CylestioSpanProcessor(made.store))
     for processor in processors:
