@@ -57,7 +57,7 @@ def check(obj: Context, *, as_json: bool) -> int:
     Exit code 1 if there is one.
     """
     loaded = obj.loaded
-    problems = list(loaded.problems)
+    problems = [*loaded.problems, *obj.scanner().problems]
     if as_json:
         output.as_json(
             {"file": str(loaded.source) if loaded.source else None, "problems": [_problem(p) for p in problems]}

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cylestio_monitor.config import Loaded
+    from cylestio_monitor.scan import Scanner
 
 COMMANDS = {
     "config": "config:config",
@@ -62,6 +63,21 @@ class Context:
         from cylestio_monitor.config import database_path  # noqa: PLC0415
 
         return database_path(self.loaded.settings)
+
+    def scanner(self) -> Scanner:
+        """The scanner that monitoring would use here."""
+        from pathlib import Path  # noqa: PLC0415
+
+        import platformdirs  # noqa: PLC0415
+
+        from cylestio_monitor.scan import Scanner  # noqa: PLC0415
+
+        return Scanner(
+            self.loaded.settings,
+            key=bytes(32),  # hashes of matches are not shown, and nothing is masked
+            cache_dir=Path(platformdirs.user_cache_dir("cylestio-monitor", appauthor=False)),
+            base_dir=self.loaded.source.parent if self.loaded.source else None,
+        )
 
 
 class LazyGroup(click.Group):

@@ -40,12 +40,8 @@ def scan(obj: Context, file: str, target: Target, subtype: Subtype, *, as_json: 
     Exit code 1 if there is a finding. The text itself is not printed.
     """
     text = _read(file)
-    from cylestio_monitor.scan import Scanner  # noqa: PLC0415 -- the rules are read when they are needed
-
-    loaded = obj.loaded
-    base = loaded.source.parent if loaded.source else None
-    scanner = Scanner(loaded.settings, key=bytes(32), base_dir=base)
-    for problem in (*loaded.problems, *scanner.problems):
+    scanner = obj.scanner()
+    for problem in (*obj.loaded.problems, *scanner.problems):
         output.hint(f"warning: {problem}")
     findings = scanner.text(text, target=target, subtype=subtype)
     if as_json:
