@@ -61,6 +61,10 @@ TOOL_CALL_ARGUMENTS: Final = "gen_ai.tool.call.arguments"
 TOOL_CALL_RESULT: Final = "gen_ai.tool.call.result"
 TOOL_DESCRIPTION: Final = "gen_ai.tool.description"
 PROMPT_NAME: Final = "gen_ai.prompt.name"
+OPENAI_API_TYPE: Final = "openai.api.type"
+OPENAI_REQUEST_SERVICE_TIER: Final = "openai.request.service_tier"
+OPENAI_RESPONSE_SERVICE_TIER: Final = "openai.response.service_tier"
+OPENAI_RESPONSE_SYSTEM_FINGERPRINT: Final = "openai.response.system_fingerprint"
 TOKEN_TYPE: Final = "gen_ai.token.type"  # noqa: S105 -- an attribute's name, no secret
 
 # --- mcp

@@ -247,6 +247,7 @@ class MessageFold:
             message = event.message
             self._id, self._model = message.id, message.model
             usage(message.usage, self._counts)
+            self._counts.pop("output_tokens", None)  # a first guess; the count comes with the last events
         elif kind == "message_delta":
             self._stop = event.delta.stop_reason
             usage(event.usage, self._counts)

@@ -1,0 +1,317 @@
+"""OpenAI chat completions, completions and embeddings as `Call` and `Result`.
+
+A request is the JSON that goes over the wire. An answer is an object of the SDK, or the same as parsed JSON with
+attributes. Paths name places in that JSON: ``messages[2].content[0]``, ``choices[0].message.content``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cylestio_monitor import semconv
+from cylestio_monitor.capture._read import (
+    arguments,
+    as_dict,
+    as_list,
+    count,
+    data_url_type,
+    numbers_and_texts,
+    text_or_none,
+    texts,
+)
+from cylestio_monitor.model import Message, Part, Result, ToolDefinition, Usage
+
+if TYPE_CHECKING:
+    from cylestio_monitor.model import AttributeValue
+    from cylestio_monitor.pipeline import Invocation
+
+_PARAMETERS = {
+    "max_tokens": semconv.REQUEST_MAX_TOKENS,
+    "max_completion_tokens": semconv.REQUEST_MAX_TOKENS,
+    "max_output_tokens": semconv.REQUEST_MAX_TOKENS,
+    "temperature": semconv.REQUEST_TEMPERATURE,
+    "top_p": semconv.REQUEST_TOP_P,
+    "frequency_penalty": semconv.REQUEST_FREQUENCY_PENALTY,
+    "presence_penalty": semconv.REQUEST_PRESENCE_PENALTY,
+    "seed": semconv.REQUEST_SEED,
+    "reasoning_effort": semconv.REQUEST_REASONING_LEVEL,
+    "dimensions": semconv.EMBEDDINGS_DIMENSION_COUNT,
+    "service_tier": semconv.OPENAI_REQUEST_SERVICE_TIER,
+}
+
+
+def parameters(body: dict[str, Any]) -> dict[str, AttributeValue]:
+    """What a request asks of the model, as span attributes."""
+    out = numbers_and_texts(body, _PARAMETERS)
+    if stop := texts(body.get("stop")):
+        out[semconv.REQUEST_STOP_SEQUENCES] = stop
+    if isinstance(choices := body.get("n"), int) and choices != 1:
+        out[semconv.REQUEST_CHOICE_COUNT] = choices
+    form = as_dict(body.get("response_format")) or as_dict(as_dict(body.get("text")).get("format"))
+    if isinstance(kind := form.get("type"), str):
+        out[semconv.OUTPUT_TYPE] = "json" if kind.startswith("json") else kind
+    return out
+
+
+def messages(body: dict[str, Any]) -> list[Message]:
+    """The conversation; system and developer messages keep their place in it."""
+    out: list[Message] = []
+    for number, item in enumerate(as_list(body.get("messages"))):
+        entry = as_dict(item)
+        path, role = f"messages[{number}]", entry.get("role") or "user"
+        content, call_id = entry.get("content"), entry.get("tool_call_id")
+        parts = _content(content, f"{path}.content")
+        if role in {"tool", "function"}:
+            whole = content if isinstance(content, str) or len(parts) != 1 else parts[0].content
+            parts = [Part("tool_call_response", whole, entry.get("name"), call_id, f"{path}.content")]
+        if reasoning := text_or_none(entry.get("reasoning_content")):
+            parts.insert(0, Part("reasoning", reasoning, path=f"{path}.reasoning_content"))
+        if refusal := text_or_none(entry.get("refusal")):
+            parts.append(Part("text", refusal, path=f"{path}.refusal"))
+        calls = as_list(entry.get("tool_calls"))
+        parts += [_tool_call(as_dict(call), f"{path}.tool_calls[{place}]") for place, call in enumerate(calls)]
+        if function := as_dict(entry.get("function_call")):
+            parts.append(_function(function, None, f"{path}.function_call"))
+        out.append(Message(role, parts))
+    return out
+
+
+def _content(content: Any, path: str) -> list[Part]:
+    if isinstance(content, str):
+        return [Part("text", content, path=path)]
+    return [block(item, f"{path}[{number}]") for number, item in enumerate(as_list(content))]
+
+
+def block(item: Any, path: str) -> Part:
+    """One content part, of a chat message or of an item of the responses API; content bytes are left out."""
+    if isinstance(item, str):
+        return Part("text", item, path=path)
+    entry = as_dict(item)
+    kind = entry.get("type")
+    if kind in {"text", "input_text", "output_text", "summary_text", "reasoning_text"}:
+        return Part("text", entry.get("text"), path=path)
+    if kind == "refusal":
+        return Part("text", entry.get("refusal"), path=path)
+    if kind in {"image_url", "input_image", "computer_screenshot"}:
+        given = entry.get("image_url")
+        return _linked(given.get("url") if isinstance(given, dict) else given, entry.get("file_id"), path)
+    if kind in {"file", "input_file"}:
+        given = as_dict(entry.get("file")) or entry
+        return _linked(given.get("file_url"), given.get("file_id"), path)
+    if kind == "input_audio":
+        form = as_dict(entry.get("input_audio")).get("format")
+        return Part("blob", None, path=path, mime_type=f"audio/{form}" if form else None)
+    rest = {name: value for name, value in entry.items() if name != "type"}
+    return Part(str(kind or "unknown"), rest, path=path)
+
+
+def _linked(url: Any, file_id: Any, path: str) -> Part:
+    if file_id:
+        return Part("file", file_id, path=path)
+    if isinstance(url, str) and not url.startswith("data:"):
+        return Part("uri", url, path=path)
+    return Part("blob", None, path=path, mime_type=data_url_type(url) if isinstance(url, str) else None)
+
+
+def _tool_call(call: dict[str, Any], path: str) -> Part:
+    kind = call.get("type") or "function"
+    return _function(as_dict(call.get(kind)), call.get("id"), f"{path}.{kind}")
+
+
+def _function(function: dict[str, Any], call_id: Any, path: str) -> Part:
+    if "input" in function:  # a custom tool takes plain text
+        return Part("tool_call", function["input"], function.get("name"), call_id, f"{path}.input")
+    return Part("tool_call", arguments(function.get("arguments")), function.get("name"), call_id, f"{path}.arguments")
+
+
+def tools(body: dict[str, Any]) -> list[ToolDefinition]:
+    """The tools on offer, in the form of chat completions, of responses, and the older ``functions``."""
+    out: list[ToolDefinition] = []
+    for field in ("tools", "functions"):
+        for number, item in enumerate(as_list(body.get(field))):
+            tool = as_dict(item)
+            kind = tool.get("type") or "function"
+            inner = tool.get(kind)
+            given = inner if isinstance(inner, dict) else tool
+            out.append(
+                ToolDefinition(
+                    name=str(given.get("name") or given.get("server_label") or kind),
+                    description=text_or_none(given.get("description") or given.get("server_description")),
+                    parameters=given.get("parameters"),
+                    type=str(kind),
+                    path=f"{field}[{number}]",
+                )
+            )
+    return out
+
+
+def prompts(given: Any, field: str) -> list[Message]:
+    """The texts of a completion's prompt or an embedding's input; lists of token numbers say nothing."""
+    if isinstance(given, str):
+        return [Message("user", [Part("text", given, path=field)])]
+    found = [
+        Part("text", item, path=f"{field}[{number}]")
+        for number, item in enumerate(as_list(given))
+        if isinstance(item, str)
+    ]
+    return [Message("user", found)] if found else []
+
+
+def usage(given: Any) -> Usage | None:
+    """Token counts of chat completions, completions and embeddings."""
+    if given is None:
+        return None
+    prompt, completion = (
+        getattr(given, "prompt_tokens_details", None),
+        getattr(given, "completion_tokens_details", None),
+    )
+    return Usage(
+        input_tokens=count(getattr(given, "prompt_tokens", None)),
+        output_tokens=count(getattr(given, "completion_tokens", None)),
+        cache_read=count(getattr(prompt, "cached_tokens", None)),
+        cache_write=count(getattr(prompt, "cache_write_tokens", None)),
+        reasoning=count(getattr(completion, "reasoning_tokens", None)),
+    )
+
+
+def answer(completion: Any) -> Result:
+    """A whole chat completion or completion."""
+    out = _result(completion)
+    for choice in as_list(getattr(completion, "choices", None)):
+        path, message = f"choices[{choice.index}]", getattr(choice, "message", None)
+        parts = (
+            [Part("text", choice.text, path=f"{path}.text")] if message is None else _said(message, f"{path}.message")
+        )
+        _add(out, parts, getattr(choice, "finish_reason", None))
+    out.usage = usage(getattr(completion, "usage", None))
+    return out
+
+
+def _said(message: Any, path: str) -> list[Part]:
+    parts: list[Part] = []
+    for field, kind in (("reasoning_content", "reasoning"), ("content", "text"), ("refusal", "text")):
+        if text := getattr(message, field, None):
+            parts.append(Part(kind, text, path=f"{path}.{field}"))
+    for number, call in enumerate(getattr(message, "tool_calls", None) or ()):
+        parts.append(_tool_call(as_dict(call), f"{path}.tool_calls[{number}]"))
+    if (function := getattr(message, "function_call", None)) is not None:
+        parts.append(_function(as_dict(function), None, f"{path}.function_call"))
+    return parts
+
+
+def embedded(answer_: Any) -> Result:
+    """An answer with embeddings: the vectors themselves are not kept."""
+    out = Result(model=text_or_none(getattr(answer_, "model", None)), usage=usage(getattr(answer_, "usage", None)))
+    data = getattr(answer_, "data", None)
+    vector = getattr(data[0], "embedding", None) if isinstance(data, list) and data else None
+    if isinstance(vector, list):
+        out.attributes[semconv.EMBEDDINGS_DIMENSION_COUNT] = len(vector)
+    return out
+
+
+def _result(completion: Any) -> Result:
+    out = Result(
+        response_id=text_or_none(getattr(completion, "id", None)),
+        model=text_or_none(getattr(completion, "model", None)),
+    )
+    if tier := text_or_none(getattr(completion, "service_tier", None)):
+        out.attributes[semconv.OPENAI_RESPONSE_SERVICE_TIER] = tier
+    if fingerprint := text_or_none(getattr(completion, "system_fingerprint", None)):
+        out.attributes[semconv.OPENAI_RESPONSE_SYSTEM_FINGERPRINT] = fingerprint
+    return out
+
+
+def _add(out: Result, parts: list[Part], finish: Any) -> None:
+    reason = text_or_none(finish)
+    if reason:
+        out.finish_reasons.append(reason)
+    if parts:
+        out.messages.append(Message("assistant", parts, reason))
+
+
+class _Choice:
+    """One choice of a streamed answer."""
+
+    __slots__ = ("calls", "finish", "path", "texts")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.texts: dict[str, list[str]] = {}
+        self.calls: dict[int, tuple[Any, list[str]]] = {}
+        self.finish: Any = None
+
+    def parts(self) -> list[Part]:
+        out = [
+            Part("reasoning" if field == "reasoning_content" else "text", "".join(pieces), path=f"{self.path}.{field}")
+            for field, pieces in self.texts.items()
+        ]
+        for number, (call, pieces) in self.calls.items():
+            path = f"{self.path}.tool_calls[{number}].function.arguments"
+            name = getattr(call.function, "name", None)
+            out.append(Part("tool_call", arguments("".join(pieces)), name, call.id, path))
+        return out
+
+
+class ChunkFold:
+    """Collects the chunks of a streamed chat completion or completion."""
+
+    __slots__ = ("_choices", "_error", "_invocation", "_last", "_usage")
+
+    def __init__(self, invocation: Invocation) -> None:
+        """Feeds the texts to the invocation as they come."""
+        self._invocation = invocation
+        self._choices: dict[int, _Choice] = {}
+        self._last: Any = None
+        self._usage: Any = None
+        self._error: str | None = None
+
+    def event(self, chunk: Any) -> None:
+        """Takes the next chunk."""
+        choices = chunk.choices
+        if not choices and (error := getattr(chunk, "error", None)) is not None:
+            self._error = str(getattr(error, "code", None) or "error")
+            return
+        self._last = chunk
+        for choice in choices or ():
+            delta = getattr(choice, "delta", None)
+            found = self._choices.get(choice.index)
+            if found is None:
+                path = f"choices[{choice.index}]"
+                found = self._choices[choice.index] = _Choice(path if delta is None else f"{path}.message")
+            if choice.finish_reason is not None:
+                found.finish = choice.finish_reason
+            if delta is None:
+                self._text(found, "text", choice.text)
+            else:
+                self._delta(found, delta)
+        if (usage_ := getattr(chunk, "usage", None)) is not None:
+            self._usage = usage_
+
+    def _delta(self, choice: _Choice, delta: Any) -> None:
+        if delta.content:
+            self._text(choice, "content", delta.content)
+            return
+        for field in ("reasoning_content", "refusal"):
+            if text := getattr(delta, field, None):
+                self._text(choice, field, text)
+        for call in delta.tool_calls or ():
+            _, pieces = choice.calls.setdefault(call.index, (call, []))
+            if call.function is not None and call.function.arguments:
+                pieces.append(call.function.arguments)
+
+    def _text(self, choice: _Choice, field: str, text: str) -> None:
+        pieces = choice.texts.get(field)
+        if pieces is None:
+            pieces = choice.texts[field] = []
+        pieces.append(text)
+        self._invocation.feed(f"{choice.path}.{field}", text)
+
+    def result(self) -> Result:
+        """The answer, as far as it has come."""
+        out = _result(self._last)
+        for index in sorted(self._choices):
+            choice = self._choices[index]
+            _add(out, choice.parts(), choice.finish)
+        out.usage = usage(self._usage)
+        out.error_type = self._error
+        return out
