@@ -15,6 +15,7 @@ import logging
 import re
 import time
 import weakref
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from cylestio_monitor import pipeline as road
 from cylestio_monitor import semconv
 from cylestio_monitor.capture import foreign_read
 from cylestio_monitor.capture.foreign_calls import Guest, Review, mask
+from cylestio_monitor.capture.foreign_read import Event
 from cylestio_monitor.emit import genai
 from cylestio_monitor.emit.attributes import safe
 
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import Span
 
-    from cylestio_monitor.capture.foreign_read import Event
     from cylestio_monitor.model import Call
     from cylestio_monitor.pipeline import Pipeline
 
@@ -137,14 +138,24 @@ def adopt(pipeline: Pipeline, call: Call, parent: Context | None) -> Guest | Non
     return guest
 
 
-def on_message(trace_id: int, span_id: int, event: Event) -> None:
-    """Takes a log record that carries a message of a live span."""
-    watch = _live.get(span_id)
-    span = watch.span() if watch is not None else None
-    if watch is None or span is None or len(watch.events) >= _MAX_EVENTS:
-        return
-    if span.get_span_context().trace_id == trace_id:
-        watch.events.append(event)
+def on_log(record: Any) -> None:
+    """Takes a log record; one that carries a message of a live span is read with it. Never raises.
+
+    Args:
+        record: A log record of the SDK, of any version.
+    """
+    try:
+        attributes = record.attributes or {}
+        name = getattr(record, "event_name", None) or attributes.get("event.name") or ""
+        watch = _live.get(record.span_id or 0) if str(name).startswith("gen_ai.") else None
+        span = watch.span() if watch is not None else None
+        if watch is None or span is None or span.get_span_context().trace_id != record.trace_id:
+            return
+        body = record.body if isinstance(record.body, Mapping) else {"content": record.body}
+        if len(watch.events) < _MAX_EVENTS:
+            watch.events.append(Event(str(name), {**attributes, **body}))
+    except Exception:
+        log.debug("Could not read a log record", exc_info=True)
 
 
 def _classify(scope: str) -> int:
@@ -245,7 +256,7 @@ def _tag(span: Any, pipeline: Pipeline, watch: Watch | None) -> None:
             mask(span, pipeline)
         return
     attributes = dict(span.attributes or {})
-    events = [foreign_read.Event(event.name, event.attributes or {}) for event in span.events]
+    events = [Event(event.name, event.attributes or {}) for event in span.events]
     reading = foreign_read.read(span.name, attributes, [*events, *(watch.events if watch is not None else ())])
     if not reading.has_content:
         # Nothing was there to be scanned, and the span must not say otherwise.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.sdk._logs import LogRecordProcessor
 from opentelemetry.sdk.trace import SpanProcessor
 
 from cylestio_monitor.capture import foreign
@@ -53,8 +52,11 @@ class ForeignSpanProcessor(SpanProcessor):
         foreign.on_start(span)
 
 
-class ForeignLogProcessor(LogRecordProcessor):
-    """Has the messages that other instrumentations write as log records scanned with the span they belong to."""
+class ForeignLogProcessor:
+    """Has the messages that other instrumentations write as log records scanned with the span they belong to.
+
+    The SDK's own base class is not used: importing it would cost every program that logs nothing.
+    """
 
     def on_emit(self, log_record: Any) -> None:
         """Takes notice of a record; what wraps it differs between versions of the SDK."""

@@ -12,11 +12,13 @@ import os
 import secrets
 import threading
 import time
+import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import platformdirs
+from opentelemetry import _logs
 
 from cylestio_monitor import config, pipeline
 from cylestio_monitor.errors import CylestioError
@@ -64,6 +66,7 @@ class Running:
 
 
 _running: Running | None = None
+_logged: weakref.WeakSet[object] = weakref.WeakSet()  # logger providers that have our processor: it cannot be taken off
 _lock = threading.RLock()
 
 
@@ -184,6 +187,10 @@ def _attach(made: Running, tracer_provider: TracerProvider) -> None:
     for processor in processors:
         add(processor)
     made.attached.append((tracer_provider, processors))
+    logger_provider = _logs.get_logger_provider()
+    if hasattr(logger_provider, "add_log_record_processor") and logger_provider not in _logged:
+        _logged.add(logger_provider)
+        logger_provider.add_log_record_processor(ForeignLogProcessor())
 
 
 def _follow(tracer_provider: TracerProvider) -> None:
