@@ -16,9 +16,10 @@ from opentelemetry import _logs, metrics, trace
 from opentelemetry.util._once import Once
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import ModuleType
 
+    from opentelemetry.sdk.trace import SpanProcessor
     from opentelemetry.trace import TracerProvider
 
 log = logging.getLogger("cylestio_monitor")
@@ -133,12 +134,12 @@ class _OnceMore(Once):
         return bool(done)
 
 
-def span_processors(provider: TracerProvider) -> tuple[object, ...]:
+def span_processors(provider: TracerProvider) -> tuple[SpanProcessor, ...]:
     """The span processors of an SDK provider, in order; none where it does not show them."""
     return tuple(getattr(getattr(provider, "_active_span_processor", None), "_span_processors", ()))
 
 
-def remove(provider: TracerProvider, unwanted: tuple[object, ...]) -> bool:
+def remove(provider: TracerProvider, unwanted: Sequence[SpanProcessor]) -> bool:
     """Takes span processors off a provider, without shutting them down; the API only adds. Whether it could be done."""
     multi = getattr(provider, "_active_span_processor", None)
     lock = getattr(multi, "_lock", None)

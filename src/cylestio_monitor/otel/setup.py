@@ -15,7 +15,7 @@ import time
 import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import platformdirs
 from opentelemetry import _logs
@@ -23,6 +23,7 @@ from opentelemetry import _logs
 from cylestio_monitor import config, pipeline
 from cylestio_monitor.errors import CylestioError
 from cylestio_monitor.otel import exits, instrumentors, provider
+from cylestio_monitor.otel.exporter import SQLiteSpanExporter
 from cylestio_monitor.otel.jsonlog import JsonLog
 from cylestio_monitor.otel.processor import CylestioSpanProcessor, ForeignLogProcessor, ForeignSpanProcessor
 from cylestio_monitor.scan import Scanner
@@ -40,6 +41,20 @@ EXIT_S = 2.0
 """How long the end of the process, or of monitoring, waits for disk and network together, in seconds."""
 
 
+class Attached(NamedTuple):
+    """A tracer provider, and what was changed about it.
+
+    Attributes:
+        provider: The provider.
+        added: Our span processors.
+        removed: Span processors that would write the same spans to the same store once more.
+    """
+
+    provider: Any  # the API's own type has no word for span processors
+    added: list[SpanProcessor]
+    removed: list[SpanProcessor]
+
+
 @dataclass
 class Running:
     """What `start` put together.
@@ -52,7 +67,7 @@ class Running:
         json_log: The JSON log, where it is switched on and can be written.
         scanner: The scanner.
         pipeline: The road of every call.
-        attached: Every tracer provider with the span processors that were added to it.
+        attached: Every tracer provider, with what was changed about it.
     """
 
     loaded: config.Loaded
@@ -62,7 +77,7 @@ class Running:
     json_log: JsonLog | None
     scanner: Scanner
     pipeline: pipeline.Pipeline
-    attached: list[tuple[TracerProvider, list[SpanProcessor]]] = field(default_factory=list)
+    attached: list[Attached] = field(default_factory=list)
 
 
 _running: Running | None = None
@@ -182,15 +197,24 @@ def _attach(made: Running, tracer_provider: TracerProvider) -> None:
         log.warning("Nothing is stored of spans: %s takes no span processors", type(tracer_provider).__name__)
         return
     processors: list[SpanProcessor] = [ForeignSpanProcessor()]
+    doubles: list[SpanProcessor] = []
     if made.store is not None:
         processors.append(CylestioSpanProcessor(made.store))
+        doubles = [one for one in provider.span_processors(tracer_provider) if _writes_to(one, made.store.path)]
+    if not provider.remove(tracer_provider, doubles):
+        doubles = []
     for processor in processors:
         add(processor)
-    made.attached.append((tracer_provider, processors))
+    made.attached.append(Attached(tracer_provider, processors, doubles))
     logger_provider = _logs.get_logger_provider()
     if hasattr(logger_provider, "add_log_record_processor") and logger_provider not in _logged:
         _logged.add(logger_provider)
         logger_provider.add_log_record_processor(ForeignLogProcessor())
+
+
+def _writes_to(processor: SpanProcessor, path: Path) -> bool:
+    exporter = getattr(processor, "span_exporter", None)
+    return isinstance(exporter, SQLiteSpanExporter) and exporter.path == path
 
 
 def _follow(tracer_provider: TracerProvider) -> None:
@@ -213,10 +237,12 @@ def _take_apart(made: Running) -> None:
     atexit.unregister(_at_exit)
     pipeline.install(None)
     made.pipeline.flush()
-    for tracer_provider, processors in made.attached:
-        provider.remove(tracer_provider, tuple(processors))
-        for processor in processors:
+    for tracer_provider, added, removed in made.attached:
+        provider.remove(tracer_provider, added)
+        for processor in added:
             processor.shutdown()
+        for processor in removed:
+            tracer_provider.add_span_processor(processor)
     if made.store is not None:
         made.store.close(EXIT_S)
     if made.json_log is not None:
@@ -232,7 +258,7 @@ def _at_exit() -> None:
     started = time.monotonic()
     if made.store is not None:
         made.store.close(EXIT_S)
-    exits.shut_down([one for one, _ in made.attached], EXIT_S - (time.monotonic() - started))
+    exits.shut_down([one.provider for one in made.attached], EXIT_S - (time.monotonic() - started))
 
 
 def _after_fork() -> None:
