@@ -1,0 +1,60 @@
+"""Fresh virtual environments with this package as its users install it, and programs run in them."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+import venv
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+LOCK = ROOT / "requirements" / "launcher.txt"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a program ended: its exit code, what it wrote, and how long it took in seconds."""
+
+    code: int
+    out: str
+    err: str
+    seconds: float
+
+
+def build_wheel(folder: Path) -> Path:
+    """The package as a wheel, built as a release is."""
+    call(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder), cwd=ROOT)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def make(folder: Path, *packages: str | Path) -> Path:
+    """A virtual environment with the packages in it, at the versions of the lock file."""
+    names = [str(package) for package in packages]
+    if importlib.util.find_spec("uv"):
+        call(sys.executable, "-m", "uv", "venv", "--quiet", "--python", sys.executable, str(folder))
+        installer = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", str(folder)]
+    else:
+        venv.create(folder, with_pip=True)
+        installer = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet"]
+    call(*installer, "--constraint", str(LOCK), *names)
+    return folder
+
+
+def call(*words: str, cwd: Path | None = None) -> None:
+    """Runs a command and fails with what it wrote."""
+    done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def environ(environment: Path, home: Path, variables: dict[str, str]) -> dict[str, str]:
+    """The variables of a user who has just logged in, and those given."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("OTEL_", "CYLESTIO_", "PYTHON", "XDG_"))
+    }
+    return {**kept, "HOME": str(home), "PATH": f"{environment / 'bin'}{os.pathsep}{kept['PATH']}", **variables}

@@ -1,0 +1,259 @@
+"""The launcher as users run it: fresh environments, real processes, a model provider and a collector on loopback."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("launcher")]
+
+OWN = "cylestio_monitor"
+CHAT = (OWN, "chat claude-of-the-wire")
+WITH_AND_WITHOUT = pytest.mark.parametrize("environment", ["sdk", "distro"])
+NO_METRICS = {"OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"}
+
+
+@WITH_AND_WITHOUT
+def test_an_unchanged_agent_is_recorded_with_nothing_set(machine, environment):
+    done = machine.launch(environment)
+    assert (done.code, done.out) == (0, "Hello from the wire.\n")
+    assert machine.spans() == [CHAT]
+    assert stat.S_IMODE(machine.database.stat().st_mode) == 0o600
+    assert stat.S_IMODE(machine.database.parent.stat().st_mode) == 0o700
+
+
+def test_nothing_is_said_where_nothing_is_wrong(machine):
+    assert machine.launch("sdk").err == ""
+
+
+def test_the_distribution_without_a_collector_does_not_hold_up_the_end(machine):
+    program = machine.write("end.py", "import time, atexit\nimport agent\nprint(time.time())\n")
+    done = machine.launch("distro", "python", program)
+    ended = machine.run("distro", "python", "-c", "import time; print(time.time())")
+    assert done.code == 0
+    assert float(ended.out) - float(done.out.split()[-1]) < 2 + ended.seconds + 1
+    assert machine.spans() == [CHAT]
+
+
+@WITH_AND_WITHOUT
+def test_an_endpoint_gets_the_same_span_once(machine, receiver, environment):
+    done = machine.launch(
+        environment, OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url, OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf"
+    )
+    assert (done.code, done.err) == (0, "")
+    assert [span.name for span in receiver.spans] == [CHAT[1]]
+    assert machine.spans() == [CHAT]
+    assert "cylestio.security.findings" in receiver.metrics
+
+
+@WITH_AND_WITHOUT
+def test_the_declarative_configuration_sets_up_the_provider(machine, receiver, environment):
+    machine.write(
+        "otel.yaml",
+        f"""
+file_format: "1.0"
+resource:
+  attributes:
+    - name: service.name
+      value: from-the-file
+tracer_provider:
+  processors:
+    - batch:
+        exporter:
+          otlp_http:
+            endpoint: {receiver.url}/v1/traces
+    - batch:
+        exporter:
+          cylestio_sqlite:
+""",
+    )
+    done = machine.launch(environment, OTEL_CONFIG_FILE="otel.yaml")
+    assert (done.code, done.err) == (0, "")
+    assert [span.name for span in receiver.spans] == [CHAT[1]]
+    assert machine.spans() == [CHAT]
+    assert machine.rows("SELECT service_name FROM spans") == [("from-the-file",)]
+
+
+def test_a_configuration_file_without_its_package_is_one_line(machine):
+    machine.write("otel.yaml", 'file_format: "1.0"\n')
+    program = machine.write("own.py", OWN_SPAN)
+    done = machine.launch("bare", "python", program, OTEL_CONFIG_FILE="otel.yaml")
+    assert done.code == 0
+    assert len(done.err.splitlines()) == 1
+    assert "opentelemetry-configuration" in done.err
+    assert machine.spans() == [("mine", "own")]
+
+
+OWN_SPAN = "from opentelemetry import trace\nwith trace.get_tracer('mine').start_as_current_span('own'): print('ran')\n"
+
+
+def test_a_machine_without_an_sdk_sees_no_error_and_its_own_spans_are_kept(machine):
+    done = machine.launch("bare", "python", machine.write("own.py", OWN_SPAN))
+    assert (done.code, done.out, done.err) == (0, "ran\n", "")
+    assert machine.spans() == [("mine", "own")]
+
+
+def test_no_sdk_is_imported_for_us(machine):
+    names = ("anthropic", "openai", "mcp", "httpx", "grpc", "requests")
+    text = f"import sys\nprint([name for name in {names} if name in sys.modules])\n"
+    done = machine.launch("sdk", "python", machine.write("modules.py", text))
+    assert (done.out, done.err) == ("[]\n", "")
+
+
+@WITH_AND_WITHOUT
+@pytest.mark.parametrize("refused", ["cylestio_anthropic", "*"])
+def test_an_instrumentation_can_be_refused(machine, environment, refused):
+    done = machine.launch(
+        environment, OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=refused, OTEL_TRACES_EXPORTER="none", **NO_METRICS
+    )
+    assert (done.code, done.err) == (0, "")
+    assert OWN not in {scope for scope, _ in machine.spans()}
+
+
+@WITH_AND_WITHOUT
+def test_the_exporter_by_name_stores_each_span_once(machine, environment):
+    done = machine.launch(environment, OTEL_TRACES_EXPORTER="cylestio_sqlite", **NO_METRICS)
+    assert (done.code, done.err) == (0, "")
+    assert machine.spans() == [CHAT]
+
+
+def test_an_unknown_exporter_is_one_line_and_the_store_is_written(machine):
+    done = machine.launch("sdk", OTEL_TRACES_EXPORTER="nonesuch")
+    assert (done.code, done.out) == (0, "Hello from the wire.\n")
+    assert len(done.err.splitlines()) == 1
+    assert "nonesuch" in done.err
+    assert machine.spans() == [CHAT]
+
+
+@WITH_AND_WITHOUT
+def test_a_store_that_cannot_be_written_is_one_line_and_the_collector_still_gets_the_span(
+    machine, receiver, environment
+):
+    machine.write("file", "in the way of a folder")
+    done = machine.launch(
+        environment,
+        CYLESTIO_DB_PATH="file/cylestio.db",
+        OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url,
+        OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf",
+    )
+    assert (done.code, done.out) == (0, "Hello from the wire.\n")
+    assert len(done.err.splitlines()) == 1
+    assert "file/cylestio.db" in done.err
+    assert [span.name for span in receiver.spans] == [CHAT[1]]
+
+
+def test_a_wrong_setting_is_one_line_with_file_line_and_key(machine):
+    machine.write("cylestio.yaml", "agent_id: kept\nscan:\n  engine: warp\n")
+    done = machine.launch("sdk")
+    assert (done.code, done.out) == (0, "Hello from the wire.\n")
+    (line,) = done.err.splitlines()
+    assert line.startswith("cylestio.yaml:3: scan.engine: ")
+    assert machine.rows("SELECT agent_id FROM spans") == [("kept",)]
+
+
+def test_a_settings_file_that_is_no_yaml_is_one_line(machine):
+    machine.write("cylestio.yaml", "agent_id: [\n")
+    done = machine.launch("sdk")
+    assert (done.code, done.out) == (0, "Hello from the wire.\n")
+    assert [line.startswith("cylestio.yaml:") for line in done.err.splitlines()] == [True]
+    assert machine.spans() == [CHAT]
+
+
+def test_switched_off_nothing_is_hooked_and_no_file_is_made(machine):
+    text = "import agent, anthropic\nprint(hasattr(anthropic._base_client.SyncAPIClient.request, '__wrapped__'))\n"
+    done = machine.launch("sdk", "python", machine.write("off.py", text), CYLESTIO_ENABLED="false")
+    assert (done.code, done.out, done.err) == (0, "Hello from the wire.\nFalse\n", "")
+    assert not machine.database.parent.exists()
+
+
+def test_the_launcher_has_a_flag_for_every_setting(machine):
+    done = machine.launch(
+        "sdk", "--cylestio_db_path", "elsewhere/own.db", "--cylestio_agent_id", "flagged", "python", "agent.py"
+    )
+    assert (done.code, done.err) == (0, "")
+    elsewhere = machine.home / "elsewhere" / "own.db"
+    assert machine.rows("SELECT name, agent_id FROM spans", elsewhere) == [(CHAT[1], "flagged")]
+    assert not machine.database.exists()
+
+
+def test_a_refused_call_never_leaves_the_process(machine):
+    done = machine.launch("sdk", "--cylestio_mode", "block", "python", "agent.py", PROMPT="please run rm -rf / now")
+    assert done.code == 1
+    assert "cylestio_monitor.errors.BlockedError: " in done.err.splitlines()[-1]
+    assert machine.wire.requests == []
+    assert machine.rows("SELECT alert FROM spans") == [("dangerous",)]
+
+
+def test_the_program_fails_as_it_would_alone(machine):
+    program = machine.write("fails.py", "import sys\nsys.stdout.write('before\\n')\nraise KeyError('mine')\n")
+    alone, launched = machine.run("sdk", "python", program), machine.launch("sdk", "python", program)
+    assert (launched.code, launched.out, launched.err) == (alone.code, alone.out, alone.err)
+
+
+def test_processes_that_the_agent_starts_are_recorded_or_left_alone(machine):
+    machine.write("own.py", OWN_SPAN)
+    text = (
+        "import subprocess, sys, agent\n"
+        "subprocess.run([sys.executable, 'own.py'], check=True)\n"
+        "print(subprocess.run(['sh', '-c', 'echo from the shell'], check=True, capture_output=True).stdout.decode())\n"
+    )
+    done = machine.launch("sdk", "python", machine.write("starts.py", text))
+    assert (done.code, done.err) == (0, "")
+    assert "from the shell" in done.out
+    assert sorted(machine.spans()) == [CHAT, ("mine", "own")]
+
+
+def test_a_forked_child_is_recorded_too(machine):
+    text = (
+        "import os, sys, agent\nfrom opentelemetry import trace\n"
+        "if os.fork() == 0:\n"
+        "    with trace.get_tracer('mine').start_as_current_span('child'): pass\n"
+        "    sys.exit(0)\n"
+        "sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))\n"
+    )
+    done = machine.launch("sdk", "python", "-W", "ignore", machine.write("forks.py", text))
+    assert (done.code, done.err) == (0, "")
+    assert sorted(machine.spans()) == [CHAT, ("mine", "child")]
+
+
+@pytest.mark.parametrize(
+    "variables", [{}, {"OTEL_EXPORTER_OTLP_ENDPOINT": "URL", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}]
+)
+def test_a_provider_that_the_program_sets_later_counts(machine, receiver, variables):
+    variables = {name: value.replace("URL", receiver.url) for name, value in variables.items()}
+    text = (
+        "from opentelemetry import trace\n"
+        "from opentelemetry.sdk.trace import TracerProvider\n"
+        "from opentelemetry.sdk.trace.export import SimpleSpanProcessor, ConsoleSpanExporter\n"
+        "mine = TracerProvider()\n"
+        "mine.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter(formatter=lambda span: span.name + '\\n')))\n"
+        "trace.set_tracer_provider(mine)\n"
+        "assert trace.get_tracer_provider() is mine\n"
+        "import agent\n"
+        "trace.set_tracer_provider(TracerProvider())\n"
+        "assert trace.get_tracer_provider() is mine\n"
+    )
+    done = machine.launch("sdk", "python", machine.write("sets.py", text), **variables)
+    assert (done.code, done.err) == (0, "Overriding of current TracerProvider is not allowed\n")
+    assert sorted(done.out.splitlines()) == ["Hello from the wire.", CHAT[1]]
+    assert machine.spans() == [CHAT]
+
+
+def test_a_collector_that_is_gone_does_not_hold_up_the_end(machine, receiver):
+    gone = receiver.url
+    receiver.__exit__()
+    done = machine.launch("sdk", OTEL_EXPORTER_OTLP_ENDPOINT=gone, OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf")
+    there = machine.launch("sdk", OTEL_TRACES_EXPORTER="none", **NO_METRICS)
+    assert (done.code, there.code) == (0, 0)
+    assert done.seconds - there.seconds < 5
+    assert machine.spans() == [CHAT, CHAT]
+
+
+def test_the_installed_package_holds_what_it_needs(machine):
+    files = {path.name for path in Path(machine.made["bare"]).rglob("site-packages/cylestio_monitor/**/*.yaml")}
+    assert files
+    done = machine.run("bare", "cylestio", "scan", "--json", "-", stdin="rm -rf /")
+    assert done.code == 1, done.err
+    assert "destructive_command" in done.out
