@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cylestio_monitor.cli import output
+from cylestio_monitor.cli import options, output
 from cylestio_monitor.cli.group import NEGATIVE, Context
 
 if TYPE_CHECKING:
@@ -20,11 +20,11 @@ def config() -> None:
 
 
 @config.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@options.json_document
 @click.pass_obj
 def show(obj: Context, *, as_json: bool) -> None:
     """Show every setting: its value, and where it was set."""
-    from cylestio_monitor.config import options  # noqa: PLC0415 -- read when used
+    from cylestio_monitor import config as table  # noqa: PLC0415 -- read when used
 
     loaded = obj.loaded
     rows: list[dict[str, Any]] = [
@@ -36,7 +36,7 @@ def show(obj: Context, *, as_json: bool) -> None:
             "variable": option.env,
             "meaning": option.doc,
         }
-        for option in options()
+        for option in table.options()
     ]
     if as_json:
         output.as_json({"file": str(loaded.source) if loaded.source else None, "settings": rows})
@@ -49,7 +49,7 @@ def show(obj: Context, *, as_json: bool) -> None:
 
 
 @config.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@options.json_document
 @click.pass_obj
 def check(obj: Context, *, as_json: bool) -> int:
     """Name every setting and rule file that cannot be used, by file, line and key.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cylestio_monitor.cli import output
+from cylestio_monitor.cli import options, output
 from cylestio_monitor.cli.group import NEGATIVE, Context
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ STYLES = {"hooked": "green", "ready": "green", "absent": "dim"}
 
 @click.command()
 @click.option("--no-probe", is_flag=True, help="Judge by what is installed and set; start no process to try it.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@options.json_document
 @click.pass_obj
 def doctor(obj: Context, *, no_probe: bool, as_json: bool) -> int:
     """Tell for each SDK: version found, hooked or not, why, and what would have it hooked.

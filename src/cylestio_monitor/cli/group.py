@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -11,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cylestio_monitor.cli.output import hint
-from cylestio_monitor.errors import CylestioError
+from cylestio_monitor.errors import CylestioError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import sqlite3
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from cylestio_monitor.config import Loaded
@@ -23,7 +25,12 @@ if TYPE_CHECKING:
 COMMANDS = {
     "config": "config:config",
     "doctor": "doctor:doctor",
+    "events": "events:events",
+    "findings": "findings:findings",
     "scan": "scan:scan",
+    "status": "status:status",
+    "tail": "events:tail",
+    "trace": "trace:trace",
 }
 """Every command and where it is defined below `cylestio_monitor.cli`; a module is imported when its command is used."""
 
@@ -63,6 +70,19 @@ class Context:
         from cylestio_monitor.config import database_path  # noqa: PLC0415
 
         return database_path(self.loaded.settings)
+
+    @contextmanager
+    def store(self) -> Iterator[sqlite3.Connection]:
+        """The store, to be read."""
+        import sqlite3  # noqa: PLC0415
+
+        from cylestio_monitor.store import queries  # noqa: PLC0415
+
+        try:
+            with queries.connect(self.database) as connection:
+                yield connection
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.database}: {error}") from error
 
     def scanner(self) -> Scanner:
         """The scanner that monitoring would use here."""

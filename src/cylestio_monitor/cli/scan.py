@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cylestio_monitor.cli import output
+from cylestio_monitor.cli import options, output
 from cylestio_monitor.cli.group import NEGATIVE, Context
 from cylestio_monitor.errors import CylestioError
 from cylestio_monitor.model import ALERT_OF, SEVERITY_NUMBER
@@ -32,7 +32,7 @@ SUBTYPES = ("llm", "tool_call", "tool_result", "tool_definition", "system", "mem
 @click.option(
     "--subtype", type=click.Choice(SUBTYPES), default="llm", show_default=True, help="The surface it stands on."
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@options.json_document
 @click.pass_obj
 def scan(obj: Context, file: str, target: Target, subtype: Subtype, *, as_json: bool) -> int:
     """Scan the text of FILE, or of standard input for -, and name what is found by place.

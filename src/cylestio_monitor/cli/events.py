@@ -1,0 +1,127 @@
+"""`cylestio events` and `cylestio tail`: what happened, as the public table `events` holds it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cylestio_monitor.cli import options, output
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from rich.text import Text
+
+    from cylestio_monitor.cli.group import Context
+
+LEVELS = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "bold red"}
+ALERTS = ("none", "suspicious", "dangerous")
+
+
+@click.command()
+@click.option("--type", "event_type", metavar="TYPE", help="Of this type only, such as llm_call or tool_call.")
+@click.option("--channel", metavar="NAME", help="Of this channel only, such as LLM, TOOL or MCP.")
+@click.option("--level", metavar="NAME", help="Of this level only: DEBUG, INFO, WARNING, ERROR or CRITICAL.")
+@click.option("--alert", type=click.Choice(ALERTS), help="With this alert only.")
+@options.agent
+@click.option("--search", metavar="TEXT", help="Only those whose type or data hold this text, in any case.")
+@options.since
+@click.option("--until", type=options.Moment(), help="Before this time.")
+@options.limited(50)
+@options.json_lines
+@click.pass_obj
+def events(
+    obj: Context,
+    *,
+    event_type: str | None,
+    channel: str | None,
+    level: str | None,
+    alert: str | None,
+    agent: str | None,
+    search: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """List events, the newest first: calls of models and tools, and what the application logged."""
+    from cylestio_monitor.store import queries  # noqa: PLC0415 -- read when used
+
+    where = queries.EventFilter(
+        agent_id=agent,
+        event_type=event_type,
+        channel=channel,
+        level=level,
+        alert=alert,
+        since=since,
+        until=until,
+        text=search,
+    )
+    with obj.store() as connection:
+        rows = queries.events(connection, where, limit=limit)
+    if as_json:
+        for row in rows:
+            output.as_json(row, lines=True)
+    elif rows:
+        columns = ("time (UTC)", "level", "channel", "type", "what", "alert")
+        output.console().print(output.table(columns, (_cells(row) for row in rows)))
+    else:
+        output.hint("no events")
+
+
+@click.command()
+@click.option(
+    "--interval", type=click.FloatRange(0.05, 60), default=0.5, show_default=True, help="Seconds between two looks."
+)
+@options.json_lines
+@click.pass_obj
+def tail(obj: Context, *, interval: float, as_json: bool) -> None:
+    """Print events as they come, until interrupted. Waits for a store that does not exist yet."""
+    from cylestio_monitor.store import queries  # noqa: PLC0415 -- read when used
+
+    cursor: tuple[int, int] | None = None if obj.database.exists() else (0, 0)
+    console = output.console()
+    while True:
+        if obj.database.exists():
+            # A connection a look: a store that was replaced meanwhile is followed to its successor.
+            with obj.store() as connection:
+                rows, cursor = queries.follow(connection, cursor)
+            for row in rows:
+                if as_json:
+                    output.as_json(row, lines=True)
+                else:
+                    console.print(_line(row), soft_wrap=True)
+        time.sleep(interval)
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[Text, ...]:
+    data = row["data"]
+    return (
+        output.cell(row["timestamp"][:23]),
+        output.cell(row["level"], LEVELS.get(row["level"], "")),
+        output.cell(row["channel"]),
+        output.cell(row["event_type"]),
+        output.cell(_what(data)),
+        output.level(_alert(data)),
+    )
+
+
+def _line(row: Mapping[str, Any]) -> Text:
+    return output.cell("  ").join(cell for cell in _cells(row) if cell)
+
+
+def _alert(data: Mapping[str, Any]) -> str:
+    alert = str(data.get("alert") or "")
+    return "" if alert == "none" else alert
+
+
+def _what(data: Mapping[str, Any]) -> str:
+    """One line: of a call its name, rules and duration; of a logged event its data."""
+    if "duration_ms" in data and "name" in data:
+        parts = [str(data["name"]), f"{data['duration_ms'] or 0:,.0f} ms"]
+        parts += [str(rule) for rule in data.get("rules") or ()]
+        return "  ".join(parts)
+    return "  ".join(f"{key}={value}" for key, value in data.items() if key != "alert")

@@ -1,0 +1,63 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_AGO = re.compile(r"(\d{1,6})\s*([smhdw])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+class Moment(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
+    """A point in time: ``90s``, ``15m``, ``24h``, ``7d``, ``2w`` ago, or ISO 8601, UTC where it names no zone."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """The moment as an aware time."""
+        if isinstance(value, datetime):
+            return value
+        if ago := _AGO.fullmatch(value.strip().lower()):
+            try:
+                return datetime.now(timezone.utc) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+            except OverflowError:
+                self.fail(f"{value!r} lies before all time", param, ctx)
+        try:
+            moment = datetime.fromisoformat(value.strip().upper().replace("Z", "+00:00"))
+        except ValueError:
+            self.fail(f"{value!r} is neither an age such as 24h nor a date such as 2026-01-31", param, ctx)
+        return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+
+
+def limited(default: int) -> Callable[[Any], Any]:
+    """`--limit`, with the command's own default."""
+    return click.option(
+        "-n", "--limit", type=click.IntRange(1, 10_000), default=default, show_default=True, help="Most rows shown."
+    )
+
+
+def since(command: Any) -> Any:
+    """`--since`."""
+    return click.option("--since", type=Moment(), help="Not before this time: an age such as 24h, or a date.")(command)
+
+
+def agent(command: Any) -> Any:
+    """`--agent`."""
+    return click.option("--agent", metavar="ID", help="Of this agent only.")(command)
+
+
+def json_lines(command: Any) -> Any:
+    """`--json` of a command that answers with many things."""
+    return click.option("--json", "as_json", is_flag=True, help="JSON lines: one object a line.")(command)
+
+
+def json_document(command: Any) -> Any:
+    """`--json` of a command that answers with one thing."""
+    return click.option("--json", "as_json", is_flag=True, help="One JSON document.")(command)
