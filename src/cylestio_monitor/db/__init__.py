@@ -1,0 +1,1 @@
+"""The documented query helpers over the local store."""

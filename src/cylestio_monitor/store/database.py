@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from cylestio_monitor.errors import StoreError
 from cylestio_monitor.store import files, schema
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from cylestio_monitor import config
@@ -77,6 +79,19 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
         raise StoreError(f"{path}: {error}") from error
     connection.row_factory = sqlite3.Row
     return connection
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """One transaction that holds the write lock from its start: a lock taken late fails instead of waiting."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def is_damage(error: sqlite3.Error) -> bool:

@@ -55,6 +55,7 @@ CREATE TABLE span (
     events TEXT,
     extra TEXT,
     content BLOB,
+    seq INTEGER,
     checksum INTEGER NOT NULL
 );
 CREATE UNIQUE INDEX span_identity ON span (trace_id, span_id);
@@ -84,6 +85,7 @@ CREATE TABLE findings (
     operation TEXT,
     model TEXT,
     tool TEXT,
+    seq INTEGER,
     checksum INTEGER NOT NULL
 );
 CREATE UNIQUE INDEX finding_identity ON findings (trace_id, span_id, rule_id, target, subtype, path, start, "end");
@@ -101,6 +103,7 @@ CREATE TABLE event (
     trace_id TEXT,
     span_id TEXT,
     source INTEGER,
+    seq INTEGER,
     checksum INTEGER NOT NULL
 );
 CREATE INDEX event_time ON event (timestamp);
@@ -122,6 +125,8 @@ CREATE TABLE audit (
     leaf BLOB NOT NULL,
     mac BLOB NOT NULL
 );
+
+CREATE TABLE checkpoint (seq INTEGER PRIMARY KEY, body TEXT NOT NULL);
 """
 
 _TIMESTAMP = (
@@ -160,15 +165,22 @@ CREATE INDEX span_alert ON span (json_extract({_DATA} COLLATE BINARY, '$.alert')
     WHERE event_type IS NOT NULL;
 """
 
+LEVEL: Final = (
+    "CASE WHEN alert = 'dangerous' OR status = 2 THEN 'ERROR' WHEN alert = 'suspicious' THEN 'WARNING' ELSE 'INFO' END"
+)
+"""The level of a monitored span in the events view, as an expression over `span`."""
+
+LOGGED_EVENTS: Final = "SELECT id * 2 AS id, agent_id, event_type, channel, level, timestamp, data FROM event"
+"""What `log_event` wrote, as the events view shows it."""
+
+SPAN_EVENTS: Final = (
+    f"SELECT id * 2 + 1 AS id, agent_id, event_type, channel, {LEVEL} AS level, {_TIMESTAMP} AS timestamp, "  # noqa: S608 -- constants
+    f"{_DATA} AS data FROM span WHERE event_type IS NOT NULL"
+)
+"""The monitored spans, as the events view shows them."""
+
 _VIEWS: Final = f"""
-CREATE VIEW events AS
-SELECT id * 2 AS id, agent_id, event_type, channel, level, timestamp, data FROM event
-UNION ALL
-SELECT id * 2 + 1, agent_id, event_type, channel,
-    CASE WHEN alert = 'dangerous' OR status = 2 THEN 'ERROR' WHEN alert = 'suspicious' THEN 'WARNING' ELSE 'INFO' END,
-    {_TIMESTAMP},
-    {_DATA}
-FROM span WHERE event_type IS NOT NULL;
+CREATE VIEW events AS {LOGGED_EVENTS} UNION ALL {SPAN_EVENTS};
 
 CREATE VIEW spans AS
 SELECT

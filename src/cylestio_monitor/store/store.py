@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cylestio_monitor import semconv
 from cylestio_monitor.errors import StoreError
 from cylestio_monitor.model import SEVERITY_NUMBER
-from cylestio_monitor.store import files, forks, keys
+from cylestio_monitor.store import database, files, forks, keys
 from cylestio_monitor.store.queue import Kind, Queue, Ticket
 from cylestio_monitor.store.records import Event, Labels
 from cylestio_monitor.store.writer import Writer
@@ -37,6 +37,7 @@ LINGER_S: Final = 0.04
 
 _URGENT: Final = SEVERITY_NUMBER["high"]
 _IDLE_S: Final = 30.0
+_MAINTENANCE_S: Final = 60.0
 _RETRY_S: Final = (0.05, 0.2, 0.5, 1.0)
 
 
@@ -54,15 +55,18 @@ class Store:
         self._settings = settings
         secret, provided = keys.load(path)
         self.key = keys.derive(secret, "match")
-        self._writer = Writer(path, settings, keys.Cipher(secret) if provided else None)
+        self._writer = Writer(path, settings, secret, keys.Cipher(secret) if provided else None)
         self._queue = Queue()
         self._thread: threading.Thread | None = None
         self._start_lock = threading.Lock()
         self._closing = False
+        self._deadline = 0.0
         self._written: dict[str, int] = {}
         self._dropped: dict[str, int] = {}
-        self._late = 0
+        self._failures = 0
+        self._next_maintenance = time.monotonic() + _IDLE_S
         self._last_error = ""
+        _open[path.absolute()] = self
         forks.register(self)
         atexit.register(self.close)
 
@@ -83,6 +87,22 @@ class Store:
                 return cls(path, settings)
         except sqlite3.Error as error:
             raise StoreError(f"{path}: {error}") from error
+
+    @classmethod
+    def shared(cls, path: Path, settings: config.Store) -> Store:
+        """The store that this process has open on the file, or else a new one; raises what `open` raises."""
+        known = _open.get(path.absolute())
+        return known if known is not None and not known.closed else cls.open(path, settings)
+
+    @classmethod
+    def running(cls) -> Store | None:
+        """The store that this process opened last and has not closed."""
+        return next((store for store in reversed(list(_open.values())) if not store.closed), None)
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closing
 
     def add_span(self, span: ReadableSpan) -> Ticket:
         """Hands over an ended span. Never blocks, never raises.
@@ -140,16 +160,21 @@ class Store:
         return self._add("barrier", None, urgent=True).wait(timeout_s)
 
     def close(self, timeout_s: float = 2.0) -> None:
-        """Writes what waits, within `timeout_s` seconds, and closes the file; what comes later is dropped and counted."""
+        """Writes what waits, within `timeout_s` seconds, and closes the file; what comes later counts as dropped."""
         if self._closing:
             return
+        self._deadline = time.monotonic() + timeout_s
         self._closing = True
+        if _open.get(self.path.absolute()) is self:
+            del _open[self.path.absolute()]
         atexit.unregister(self.close)
         thread = self._thread
         if thread is not None and thread.is_alive():
             self._queue.hurry.set()
             self._queue.filled.set()
             thread.join(timeout_s)
+        for ticket in self._queue.take(len(self._queue)):
+            self._drop(ticket, "closed")
         if thread is None or not thread.is_alive():
             with forks.guard:
                 self._writer.close()
@@ -203,37 +228,71 @@ class Store:
                 if not self._closing:
                     queue.hurry.wait(LINGER_S)
                 queue.hurry.clear()
-            while len(queue):
-                self._write(queue.take(GROUP))
-            if self._closing:
+            while len(queue) and self._write(queue.take(GROUP)):
+                pass
+            if not self._closing:
+                self._maintain()
+            elif not len(queue) or time.monotonic() > self._deadline:
                 return
 
-    def _write(self, group: list[Ticket]) -> None:
-        """Writes the group; tries again while the file is busy or full, and finds out which item cannot be stored."""
-        for pause in (*_RETRY_S, None):
-            try:
-                with forks.guard:
-                    self._writer.write(group)
-            except (sqlite3.OperationalError, StoreError) as error:
-                self._last_error = str(error)
-                if pause is None or self._closing:
-                    break
-                time.sleep(pause)
-            except Exception as error:
-                self._last_error = type(error).__name__
-                _logger.debug("a group could not be stored as a whole", exc_info=error)
-                if len(group) == 1:
-                    self._drop(group[0], "not storable")
-                else:
-                    for ticket in group:
-                        self._write([ticket])
-                return
-            else:
-                for ticket in group:
-                    self._written[ticket.kind] = self._written.get(ticket.kind, 0) + 1
-                self._queue.settle(group, durable=True)
-                return
+    def _write(self, group: list[Ticket]) -> bool:
+        """Writes the group; makes room where the budget is used up, and finds out which item cannot be stored.
+
+        Returns:
+            Whether the next group may follow; `False` where the file cannot be written now, and the group waits on.
+        """
+        try:
+            with forks.guard:
+                self._writer.write(group)
+        except (sqlite3.DatabaseError, StoreError, OSError) as error:
+            if not isinstance(error, (sqlite3.OperationalError, StoreError, OSError)) and not database.is_damage(error):
+                return self._write_one_by_one(group, error)
+            return self._recover(group, error)
+        except Exception as error:  # noqa: BLE001 -- one item's content; the others must not go with it
+            return self._write_one_by_one(group, error)
+        for ticket in group:
+            self._written[ticket.kind] = self._written.get(ticket.kind, 0) + 1
+        self._queue.settle(group, durable=True)
+        self._failures = 0
+        return True
+
+    def _write_one_by_one(self, group: list[Ticket], error: Exception) -> bool:
+        _logger.debug("a group could not be stored as a whole: %s", type(error).__name__)
+        if len(group) == 1:
+            self._drop(group[0], "not storable")
+            return True
+        written = [self._write([ticket]) for ticket in group]
+        return all(written)
+
+    def _recover(self, group: list[Ticket], error: Exception) -> bool:
+        """What can be done about a file that does not take a group; the group goes back to the front of the queue."""
         self._queue.put_back(group)
+        try:
+            if isinstance(error, sqlite3.Error) and database.is_full(error):
+                with forks.guard:
+                    if self._writer.maintain(at_cap=True):
+                        return True
+        except (sqlite3.Error, StoreError, OSError) as second:
+            error = second
+        self._failures += 1
+        self._last_error = str(error)
+        time.sleep(_RETRY_S[min(self._failures, len(_RETRY_S)) - 1])
+        self._queue.filled.set()
+        return False
+
+    def _maintain(self) -> None:
+        """Now and then, one chunk at a time, between groups."""
+        if time.monotonic() < self._next_maintenance:
+            return
+        try:
+            with forks.guard:
+                removed = self._writer.maintain()
+        except (sqlite3.Error, StoreError, OSError) as error:
+            self._last_error = str(error)
+            removed = 0
+        self._next_maintenance = time.monotonic() + (0.0 if removed else _MAINTENANCE_S)
+        if removed:
+            self._queue.filled.set()
 
     def before_fork(self) -> None:
         """Closes the connection; it is opened anew by the next write."""
@@ -246,3 +305,6 @@ class Store:
         self._thread = None
         self._start_lock = threading.Lock()
         self._written, self._dropped = {}, {}
+
+
+_open: dict[Path, Store] = {}

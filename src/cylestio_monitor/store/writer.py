@@ -10,9 +10,10 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from cylestio_monitor.store import database
+from cylestio_monitor.store import chain, database
 from cylestio_monitor.store.encode import SpanEncoder, SpanRow
 from cylestio_monitor.store.records import digest, event_row, finding_rows, seal
+from cylestio_monitor.store.retention import Retention
 
 if TYPE_CHECKING:
     import sqlite3
@@ -38,8 +39,8 @@ EVENT_COLUMNS: Final = "agent_id, event_type, channel, level, timestamp, time_ns
 
 
 def _insert(table: str, columns: str, conflict: str = "") -> str:
-    marks = ", ".join("?" * (columns.count(",") + 2))
-    return f"INSERT {conflict} INTO {table} ({columns}, checksum) VALUES ({marks})"  # noqa: S608 -- constants
+    marks = ", ".join("?" * (columns.count(",") + 3))
+    return f"INSERT {conflict} INTO {table} ({columns}, seq, checksum) VALUES ({marks})"  # noqa: S608 -- constants
 
 
 _INSERT_SPAN: Final = _insert("span", SPAN_COLUMNS, "OR IGNORE")
@@ -52,12 +53,13 @@ _MOST_SHARED: Final = 4096
 class Writer:
     """The one who writes. Not for several threads at once: the guard of `forks` is held by the caller."""
 
-    def __init__(self, path: Path, settings: config.Store, cipher: Cipher | None) -> None:
+    def __init__(self, path: Path, settings: config.Store, secret: bytes, cipher: Cipher | None) -> None:
         """Opens the file.
 
         Args:
             path: The database.
             settings: Its budget.
+            secret: The deployment's secret, for the audit trail.
             cipher: What seals content, where it is encrypted at rest.
 
         Raises:
@@ -67,6 +69,7 @@ class Writer:
         self.path = path
         self.forward: frozenset[str] = frozenset()
         self.resource: Any = None
+        self.chain = chain.Chain(secret)
         self._settings = settings
         self._encoder = SpanEncoder(cipher)
         self._shared: dict[bytes, tuple[int, bytes]] = {}
@@ -112,19 +115,33 @@ class Writer:
             # Syncing this commit brings every earlier one of the log to disk as well.
             connection.execute("PRAGMA synchronous = FULL")
         try:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
+            with database.transaction(connection):
+                run = self.chain.begin(connection)
                 for ticket, payload in encoded:
-                    self._store(connection, ticket, payload)
-                connection.execute("COMMIT")
-            except BaseException:
-                self._shared.clear()
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
+                    self._store(connection, run, ticket, payload)
+                run.finish()
+        except BaseException:
+            self._shared.clear()  # an entry that was rolled back has no id
+            raise
         finally:
             if urgent:
                 connection.execute("PRAGMA synchronous = NORMAL")
+
+    def maintain(self, *, at_cap: bool = False) -> int:
+        """Removes one chunk of what is too old, or too much; returns how many rows went.
+
+        Args:
+            at_cap: The page budget is used up: something has to go, whatever its age.
+        """
+        connection = self.connection()
+        with database.transaction(connection):
+            retention = Retention(connection, self.chain)
+            removed = retention.by_size(at_cap=at_cap)
+            if not at_cap:
+                removed += retention.by_age(self._settings, time.time_ns())
+        if removed:
+            connection.execute("PRAGMA incremental_vacuum(256)")
+        return removed
 
     def _encode(self, ticket: Ticket) -> Any:
         if ticket.kind == "span":
@@ -137,37 +154,43 @@ class Writer:
             return event_row(ticket.payload)
         return ticket.payload
 
-    def _store(self, connection: sqlite3.Connection, ticket: Ticket, payload: Any) -> None:
+    def _store(self, connection: sqlite3.Connection, run: chain.Run, ticket: Ticket, payload: Any) -> None:
         if ticket.kind == "span":
-            self._store_span(connection, payload)
+            self._store_span(connection, run, payload)
         elif ticket.kind == "findings":
-            self._store_findings(connection, payload)
+            self._store_findings(connection, run, payload)
         elif ticket.kind == "event":
             source = self._share(connection, self._encoder.source(self.resource, None)[0])[0] if self.resource else None
-            checksum, _ = seal(*payload)
-            ref = connection.execute(_INSERT_EVENT, (*payload, source, checksum)).lastrowid
+            checksum, leaf = seal(*payload)
+            ref = connection.execute(_INSERT_EVENT, (*payload, source, run.next_seq, checksum)).lastrowid or 0
+            run.add("event", ref, leaf)
             if "logs" in self.forward:
                 connection.execute(_INSERT_OUTBOX, ("logs", ref))
         else:
-            ref = connection.execute(
-                "INSERT INTO metric (time_ns, data) VALUES (?, ?)", (time.time_ns(), payload)
-            ).lastrowid
-            connection.execute(_INSERT_OUTBOX, ("metrics", ref))
+            connection.execute("INSERT INTO metric (time_ns, data) VALUES (?, ?)", (time.time_ns(), payload))
+            connection.execute("INSERT INTO outbox (signal, ref) VALUES ('metrics', last_insert_rowid())")
 
-    def _store_span(self, connection: sqlite3.Connection, row: SpanRow) -> None:
+    def _store_span(self, connection: sqlite3.Connection, run: chain.Run, row: SpanRow) -> None:
         source, source_digest = self._share(connection, row.source)
         common, common_digest = self._share(connection, row.common)
-        checksum, _ = seal(*row.values, *row.rest, source_digest, common_digest)
-        cursor = connection.execute(_INSERT_SPAN, (*row.values, source, common, *row.rest, checksum))
-        if cursor.rowcount and "traces" in self.forward:
-            connection.execute(_INSERT_OUTBOX, ("traces", cursor.lastrowid))
+        checksum, leaf = seal(*row.values, *row.rest, source_digest, common_digest)
+        seq = run.next_seq if row.event_type is not None else None
+        cursor = connection.execute(_INSERT_SPAN, (*row.values, source, common, *row.rest, seq, checksum))
+        if cursor.rowcount:  # else it is here already, by another road
+            ref = cursor.lastrowid or 0
+            if seq is not None:
+                run.add("span", ref, leaf)
+            if "traces" in self.forward:
+                connection.execute(_INSERT_OUTBOX, ("traces", ref))
         if row.findings:
-            self._store_findings(connection, row.findings)
+            self._store_findings(connection, run, row.findings)
 
-    def _store_findings(self, connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+    def _store_findings(self, connection: sqlite3.Connection, run: chain.Run, rows: Sequence[tuple[Any, ...]]) -> None:
         for row in rows:
-            checksum, _ = seal(*row)
-            connection.execute(_INSERT_FINDING, (*row, checksum))
+            checksum, leaf = seal(*row)
+            cursor = connection.execute(_INSERT_FINDING, (*row, run.next_seq, checksum))
+            if cursor.rowcount:
+                run.add("finding", cursor.lastrowid or 0, leaf)
 
     def _share(self, connection: sqlite3.Connection, body: bytes) -> tuple[int, bytes]:
         """The id of the body in `shared`, and its digest; it is added where it is new."""
