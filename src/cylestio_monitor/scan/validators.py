@@ -102,6 +102,66 @@ def mixed(text: str, start: int, end: int, _argument: str = "") -> bool:
     return any(map(str.isdigit, value)) and any(map(str.isalpha, value))
 
 
+def digits(text: str, start: int, end: int, argument: str) -> bool:
+    """The match has at least as many digits as the argument says."""
+    return sum(map(str.isdigit, text[start:end])) >= int(argument)
+
+
+_STAND_INS = re.compile(
+    r"(?:my|your|the|a|test|user|db|admin|root|new|old|some|any|default)?[_.-]?"
+    r"(?:pass(?:word|wd|phrase|code)?|pwd|pw|secret|user(?:name)?|token|key|api[_-]?key|admin|root|test|guest|postgres|mysql"
+    r"|string|none|null|true|false|undefined|value|text|foo|bar|baz|foobar|login|credentials?|name|id|email|auth|host|port)"
+    r"[_.-]?(?:here|\d{0,3})",
+    re.IGNORECASE,
+)
+
+
+def not_a_word(text: str, start: int, end: int, _argument: str = "") -> bool:
+    """The match, or what stands behind its colon, is no stand-in such as ``password`` or ``user1``."""
+    value = text[start:end].rpartition(":")[2].strip("\"'{}[]<>()")
+    return bool(value) and _STAND_INS.fullmatch(value) is None and not value.startswith(("$", "%", "<", "{"))
+
+
+_CODE = re.compile(r"\(|\)|\{|^\$|^%|->|::|^\.{0,2}/|^[a-z_]+(?:\.[a-z_]+){1,6}\d?$|\.(?:py|js|ts|json|ya?ml|txt|md|pem|cer|html?|css)$", re.IGNORECASE)
+
+
+def no_code(text: str, start: int, end: int, _argument: str = "") -> bool:
+    """The match is no call, variable, path or file name, and none goes on behind it."""
+    return _CODE.search(text[start:end]) is None and text[end : end + 1] not in {"(", "[", "{"}
+
+
+_KNOWN_SHAPE = re.compile(
+    r"[a-f0-9]{8}(?:-[a-f0-9]{4}){3}-[a-f0-9]{12}|\d{4}-\d\d-\d\dT?[\d:.Z+-]*|v?\d+(?:\.\d+){1,5}[\w.-]*|[\d.,:/+-]+", re.IGNORECASE
+)
+_WORD = re.compile(r"[A-Z]?[a-z]{4,}")
+
+
+def random_looking(text: str, start: int, end: int, _argument: str = "") -> bool:
+    """The match looks drawn at random: much entropy, few words, no uuid, date, version or public key."""
+    value = text[start:end]
+    if _KNOWN_SHAPE.fullmatch(value) or shannon(value) < (3.5 if len(value) >= 20 else 3.0):
+        return False
+    worded = sum(len(word) for word in _WORD.findall(value) if _pronounceable(word))
+    before = text[max(0, start - 60) : start].rpartition("\n")[2].lower()
+    return worded * 2 < len(value) and not _HARMLESS_NAME.search(before)
+
+
+_HARMLESS_NAME = re.compile(r"public|check_?sum|digest|commit|integrity|sha\d|md5|hash|\buuid|guid|kms_key|key_?name|nonce|etag|version|revision|build")
+_VOWELS = frozenset("aeiouy")
+
+
+def _pronounceable(word: str) -> bool:
+    """Whether vowels and consonants take turns as they do in words."""
+    vowels = sum(letter in _VOWELS for letter in word.lower())
+    return 0.25 <= vowels / len(word) <= 0.65
+
+
+def symbols(text: str, start: int, end: int, _argument: str = "") -> bool:
+    """The match has a letter and, beside letters, a digit or a sign, and ends no sentence with it."""
+    value = text[start:end].rstrip(".!?")
+    return any(map(str.isalpha, value)) and any(not character.isalpha() and character not in "-'." for character in value)
+
+
 def rm(text: str, start: int, _end: int, argument: str) -> bool:
     """The ``rm`` at the match reaches as far as the argument says: ``root`` or ``wide``."""
     return shell.rm_reach(text, start) == argument
@@ -119,6 +179,11 @@ VALIDATORS: dict[str, Validator] = {
     "card": card,
     "real": real,
     "mixed": mixed,
+    "digits": digits,
+    "not-a-word": not_a_word,
+    "no-code": no_code,
+    "random": random_looking,
+    "symbols": symbols,
     "rm": rm,
     "sql": in_sql,
 }
