@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,12 @@ from cylestio_monitor.capture import _mcp_wire as wire
 from cylestio_monitor.capture._mcp_exchange import BLOCKED, Exchange, Exchanges, refusal
 from cylestio_monitor.capture._mcp_native import answering, marked
 from cylestio_monitor.errors import BlockedError
+from cylestio_monitor.pipeline import current
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+log = logging.getLogger(__name__)
 
 _responding: ContextVar[tuple[object, Exchange] | None] = ContextVar("cylestio_mcp_responding", default=None)
 
@@ -28,8 +32,8 @@ class Version1:
     async def send(self, wrapped: Callable[..., Awaitable[Any]], session: Any, args: Any, kwargs: Any) -> Any:
         """``BaseSession.send_request``: either peer asks the other."""
         request = args[0] if args else kwargs.get("request")
-        data = wire.dumped(request)
-        if not isinstance(data, dict) or not isinstance(data.get("method"), str):
+        data = _read(request)
+        if data is None:
             return await wrapped(*args, **kwargs)
         stream, request_id = getattr(session, "_write_stream", None), getattr(session, "_request_id", None)
         exchange = self._exchanges.send(session, stream, data["method"], data.get("params"), request_id)
@@ -59,9 +63,9 @@ class Version1:
 
     async def respond(self, wrapped: Callable[..., Awaitable[Any]], responder: Any, args: Any, kwargs: Any) -> Any:
         """``RequestResponder.respond``: the answer goes out; what was found in it is on disk before."""
-        current = _responding.get()
-        if current is not None and current[0] is responder:
-            exchange, response = current[1], args[0] if args else kwargs.get("response")
+        awaited = _responding.get()
+        if awaited is not None and awaited[0] is responder:
+            exchange, response = awaited[1], args[0] if args else kwargs.get("response")
             code = getattr(response, "code", None)
             if isinstance(code, int):
                 exchange.fail(None, code)
@@ -71,7 +75,9 @@ class Version1:
         return await wrapped(*args, **kwargs)
 
     async def _answer(self, wrapped: Callable[..., Awaitable[Any]], responder: Any, args: Any, kwargs: Any) -> Any:
-        data = wire.dumped(responder.request)
+        data = _read(responder.request)
+        if data is None:
+            return await wrapped(*args, **kwargs)
         method, params = data["method"], data.get("params")
         session = responder._session  # noqa: SLF001 -- the SDK's
         request = getattr(responder.message_metadata, "request_context", None)
@@ -100,7 +106,7 @@ class Version1:
         return await exchange.run(answered, _nothing)
 
 
-class _Carrying(wrapt.ObjectProxy):  # type: ignore[type-arg] -- subscripted in wrapt's stubs only
+class _Carrying(wrapt.ObjectProxy):  # type: ignore[type-arg]  # generic in wrapt's stubs only
     """A request that is written with the trace context in it; the caller's object stays as it was."""
 
     def __init__(self, request: object, data: dict[str, Any]) -> None:
@@ -110,6 +116,18 @@ class _Carrying(wrapt.ObjectProxy):  # type: ignore[type-arg] -- subscripted in 
     def model_dump(self, **_: Any) -> dict[str, Any]:
         """What the SDK writes."""
         return self._self_data
+
+
+def _read(request: object) -> dict[str, Any] | None:
+    """A request as JSON; ``None`` while monitoring is off, or where it is none."""
+    if current() is None:
+        return None
+    try:
+        data = wire.dumped(request)
+    except Exception:
+        log.debug("Could not read an MCP request", exc_info=True)
+        return None
+    return data if isinstance(data, dict) and isinstance(data.get("method"), str) else None
 
 
 async def _refuse(responder: Any, method: str, error: BlockedError) -> None:

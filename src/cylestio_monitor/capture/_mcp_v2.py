@@ -61,7 +61,7 @@ class Version2:
             except BlockedError as error:
                 if ctx.method != wire.CALL_TOOL:
                     raise _error(error) from error
-                return runner._serialize(ctx.method, ctx.protocol_version, refusal(error))  # noqa: SLF001 -- the SDK's
+                return _tool_error(runner, ctx, error)
             if exchange is None:
                 return await chain(ctx)
             with marked(answering, exchange):
@@ -103,7 +103,14 @@ def _itself(answer: Any) -> Any:
     return answer
 
 
+def _tool_error(runner: Any, ctx: Any, error: BlockedError) -> Any:
+    from mcp_types import CallToolResult  # noqa: PLC0415 -- the SDK is there only where this runs
+
+    answer = CallToolResult.model_validate(refusal(error))
+    return runner._serialize(ctx.method, ctx.protocol_version, answer)  # noqa: SLF001 -- the SDK's
+
+
 def _error(error: BlockedError) -> Any:
-    from mcp.shared.exceptions import MCPError  # noqa: PLC0415 -- the SDK is there only where this runs
+    from mcp.shared.exceptions import MCPError  # noqa: PLC0415 -- as above
 
     return MCPError(code=BLOCKED, message=str(error))
