@@ -77,6 +77,7 @@ class Pipeline:
         self.reported = Reported()
         self.reaper = Reaper()
         self.adopt: Adopt | None = None  # finds the span that another instrumentation has started for the same call
+        self.is_hosted: Callable[[], bool] | None = None  # whether there is such a span here
         self.identity = identity.Identity(agent_id=settings.agent_id, session_id=settings.session_id)
 
     def begin(self, call: Call, *, parent: Context | None = None) -> Invocation:
@@ -353,11 +354,21 @@ def install(pipeline: Pipeline | None) -> None:
     _installed = pipeline
 
 
-def current() -> Pipeline | None:
-    """The running pipeline; `None` while monitoring is off or suppressed in this context."""
-    if _installed is None or otel_context.get_value("suppress_instrumentation"):
-        return None
+def installed() -> Pipeline | None:
+    """The running pipeline, also where monitoring is suppressed; `None` while it is off."""
     return _installed
 
 
-__all__ = ["Finding", "Invocation", "Pipeline", "current", "install"]
+def current() -> Pipeline | None:
+    """The running pipeline; `None` while monitoring is off or suppressed in this context.
+
+    An instrumentation that has started the span of a call suppresses others below it. Ours makes no second span there,
+    but scans the call on that one.
+    """
+    running = _installed
+    if running is not None and otel_context.get_value("suppress_instrumentation"):
+        return running if running.is_hosted is not None and running.is_hosted() else None
+    return running
+
+
+__all__ = ["Finding", "Invocation", "Pipeline", "current", "install", "installed"]

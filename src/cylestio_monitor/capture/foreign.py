@@ -138,6 +138,13 @@ def adopt(pipeline: Pipeline, call: Call, parent: Context | None) -> Guest | Non
     return guest
 
 
+def is_hosted() -> bool:
+    """Whether another instrumentation has a live span for the model call that is made here."""
+    watch = _watch_here() or _watch_before()
+    span = watch.span() if watch is not None else None
+    return watch is not None and span is not None and _is_free(watch, span)
+
+
 def on_log(record: Any) -> None:
     """Takes a log record; one that carries a message of a live span is read with it. Never raises.
 
@@ -173,9 +180,9 @@ def _take(span: Any) -> None:
 
 
 def _watch(span: Any, scope: str) -> Watch:
-    pipeline = road.current()
+    pipeline = road.installed()
     if pipeline is not None and pipeline.adopt is None:
-        pipeline.adopt = adopt
+        pipeline.adopt, pipeline.is_hosted = adopt, is_hosted
     watch = span._cylestio_watch = Watch(span, scope)  # noqa: SLF001 -- kept by the span: it lives as long as that
     _live[span.get_span_context().span_id] = watch
     _latest.set(weakref.ref(watch))
@@ -202,28 +209,48 @@ def _watched_classes(base: type[Any]) -> tuple[type, type]:
 
 def _watch_around(call: Call) -> Watch | None:
     """The live span, free and of the same call, that is the current one or was started last in this context."""
+    here = _watch_here()
+    if here is not None and _is_for(here, call):
+        return here
+    before = _watch_before()
+    if before is None or not _is_for(before, call):
+        return None
+    words = [*(call.provider or "").split("."), *(["anthropic"] if "claude" in (call.model or "") else [])]
+    same = _FRAMEWORK_SCOPE.search(before.scope) or any(word and word in before.scope for word in words)
+    return before if same else None
+
+
+def _watch_here() -> Watch | None:
+    """The watch of the current span, where that is of another instrumentation."""
     here: Any = trace.get_current_span()
     watch: Watch | None = getattr(here, "_cylestio_watch", None)
     if watch is None and type(here) in _classes and foreign_read.operation(here.attributes or {}):
         watch = _watch(here, here.instrumentation_scope.name)  # its attributes were set after its start
-    if watch is not None and _is_free(watch, here, call):
-        return watch
+    return watch
+
+
+def _watch_before() -> Watch | None:
+    """The watch of the last span started in this context that did not become the current one."""
     latest = _latest.get()
     watch = latest() if latest is not None else None
-    span = watch.span() if watch is not None else None
-    if watch is None or span is None or watch.around is not here or not _is_free(watch, span, call):
-        return None
-    words = [*(call.provider or "").split("."), *(["anthropic"] if "claude" in (call.model or "") else [])]
-    same = _FRAMEWORK_SCOPE.search(watch.scope) or any(word and word in watch.scope for word in words)
-    return watch if same else None
+    return watch if watch is not None and watch.around is trace.get_current_span() else None
 
 
-def _is_free(watch: Watch, span: Any, call: Call) -> bool:
+def _is_for(watch: Watch, call: Call) -> bool:
+    span = watch.span()
+    if span is None or not _is_free(watch, span):
+        return False
+    operation = foreign_read.operation(span.attributes or {})
+    return not operation or (operation == "embeddings") == (call.operation == "embeddings")
+
+
+def _is_free(watch: Watch, span: Any) -> bool:
+    """Whether it is the live span of one model call that none of our hooks has taken over."""
     if watch.guest is not None or not span.is_recording():
         return False
     operation = foreign_read.operation(span.attributes or {})
     if operation:
-        return operation in foreign_read.INFERENCE and (operation == "embeddings") == (call.operation == "embeddings")
+        return operation in foreign_read.INFERENCE
     return bool(_INFERENCE_NAME.search(span.name)) and not _NO_INFERENCE_NAME.search(span.name)
 
 
@@ -237,7 +264,7 @@ def _ending(span: Any, end_time: int | None) -> None:
     if watch is not None and watch.guest is not None and watch.left_at is None:
         watch.ended_at = watch.ended_at or ended_at
         return
-    _complete(span, road.current(), watch, ended_at)
+    _complete(span, road.installed(), watch, ended_at)
 
 
 def _complete(span: Any, pipeline: Pipeline | None, watch: Watch | None, ended_at: int) -> None:
@@ -256,6 +283,10 @@ def _tag(span: Any, pipeline: Pipeline, watch: Watch | None) -> None:
             mask(span, pipeline)
         return
     attributes = dict(span.attributes or {})
+    if foreign_read.is_afterword(attributes) and _is_guested(span, attributes):
+        mask(span, pipeline)
+        span.set_attribute(semconv.SCANNED, False)
+        return
     events = [Event(event.name, event.attributes or {}) for event in span.events]
     reading = foreign_read.read(span.name, attributes, [*events, *(watch.events if watch is not None else ())])
     if not reading.has_content:
@@ -266,6 +297,16 @@ def _tag(span: Any, pipeline: Pipeline, watch: Watch | None) -> None:
     review.run()
     if review.holds_secrets:
         mask(span, pipeline)
+
+
+def _is_guested(span: Any, attributes: Mapping[str, Any]) -> bool:
+    """Whether the call that an afterword belongs to is scanned by one of our hooks."""
+    scope, asked = span.instrumentation_scope.name, attributes.get(semconv.INPUT_MESSAGES)
+    for watch in list(_live.values()):
+        other = watch.span() if watch.guest is not None and watch.scope == scope else None
+        if other is not None and (other.attributes or {}).get(semconv.INPUT_MESSAGES) == asked:
+            return True
+    return False
 
 
 def _dropped(span: Any) -> None:

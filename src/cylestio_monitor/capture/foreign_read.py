@@ -107,6 +107,11 @@ def is_genai(attributes: Mapping[str, Any]) -> bool:
     return any(key.startswith(_MARKS) for key in attributes)
 
 
+def is_afterword(attributes: Mapping[str, Any]) -> bool:
+    """Whether the span only repeats one that was made for the same call before, to add a streamed answer."""
+    return attributes.get("logfire.span_type") == "log" and semconv.OUTPUT_MESSAGES in attributes
+
+
 def operation(attributes: Mapping[str, Any]) -> str:
     """The operation in the words of the conventions; empty where the attributes do not say it."""
     name = attributes.get(semconv.OPERATION_NAME)
@@ -150,6 +155,8 @@ def read(name: str, attributes: Mapping[str, Any], events: Iterable[Event]) -> R
         key = next((key for key in _TOOL_LISTS if attributes.get(key)), None)
         call.tools = shapes.tool_definitions(_plain(attributes[key]), key) if key else []
     wraps = does not in INFERENCE and does not in {TOOL, RETRIEVAL} and semconv.MCP_METHOD not in attributes
+    if is_afterword(attributes):
+        call.system, call.messages, call.tools = [], [], []
     return Reading(call, result, wraps)
 
 
