@@ -70,13 +70,15 @@ class Spans(SpanProcessor):
 
 
 @contextmanager
-def watching(path=None, **settings):
+def watching(path=None, cache=None, **settings):
     """Monitoring of MCP with a pipeline of its own; gives the spans."""
     chosen = Settings(**settings)
     spans, provider = Spans(path), TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(spans)
     spans.provider = provider
-    spans.pipeline = pipeline.Pipeline(settings=chosen, scanner=Scanner(chosen, key=KEY), tracer_provider=provider)
+    spans.pipeline = pipeline.Pipeline(
+        settings=chosen, scanner=Scanner(chosen, key=KEY, cache_dir=cache), tracer_provider=provider
+    )
     before = pipeline.current()
     pipeline.install(spans.pipeline)
     instrumentor = MCPInstrumentor()
