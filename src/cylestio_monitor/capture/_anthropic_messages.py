@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cylestio_monitor import semconv
+from cylestio_monitor.capture._conversations import Conversations
 from cylestio_monitor.capture._read import arguments, as_dict, as_list, count, numbers_and_texts, text_or_none, texts
 from cylestio_monitor.model import Message, Part, Result, ToolDefinition, Usage
 
 if TYPE_CHECKING:
-    from cylestio_monitor.model import AttributeValue
+    from cylestio_monitor.model import AttributeValue, Call
     from cylestio_monitor.pipeline import Invocation
 
 COUNTED_TOKENS = "anthropic.message.count_tokens.input_tokens"
@@ -26,6 +27,17 @@ _PARAMETERS = {
     "top_p": semconv.REQUEST_TOP_P,
     "top_k": semconv.REQUEST_TOP_K,
 }
+
+
+THREAD_TYPE = "anthropic.thread.type"
+"""Whether a request begins a thread that the API keeps, or continues one."""
+
+conversations = Conversations()
+
+
+def conversation(body: dict[str, Any]) -> str | None:
+    """The conversation that a request continues, where the API keeps the thread."""
+    return conversations.of(text_or_none(as_dict(body.get("thread")).get("previous_message_id")))
 
 
 def parameters(body: dict[str, Any]) -> dict[str, AttributeValue]:
@@ -41,6 +53,8 @@ def parameters(body: dict[str, Any]) -> dict[str, AttributeValue]:
             out[semconv.OUTPUT_TYPE] = "json"
     if body.get("output_format"):
         out[semconv.OUTPUT_TYPE] = "json"
+    if thread := text_or_none(as_dict(body.get("thread")).get("type")):
+        out[THREAD_TYPE] = thread
     return out
 
 
@@ -149,7 +163,7 @@ def answer_block(item: Any, path: str) -> Part:
     return block(item, path)
 
 
-def answer(message: Any, prefix: str = "") -> Result:
+def answer(message: Any, call: Call, prefix: str = "") -> Result:
     """A whole message of the model."""
     content = getattr(message, "content", None)
     parts = [answer_block(item, f"{prefix}content[{number}]") for number, item in enumerate(as_list(content))]
@@ -159,18 +173,22 @@ def answer(message: Any, prefix: str = "") -> Result:
         getattr(message, "model", None),
         getattr(message, "stop_reason", None),
         usage(getattr(message, "usage", None), {}),
+        call,
     )
 
 
-def _result(parts: list[Part], id_: Any, model: Any, stop_reason: Any, counts: dict[str, Any]) -> Result:
+def _result(parts: list[Part], id_: Any, model: Any, stop_reason: Any, counts: dict[str, Any], call: Call) -> Result:
     reason = text_or_none(stop_reason)
-    return Result(
+    out = Result(
         messages=[Message("assistant", parts, reason)] if parts else [],
         response_id=text_or_none(id_),
         model=text_or_none(model),
         finish_reasons=[reason] if reason else [],
         usage=total(counts) if counts else None,
     )
+    if THREAD_TYPE in call.attributes:
+        conversations.add(out, call)
+    return out
 
 
 _COUNTS = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
@@ -271,6 +289,6 @@ class MessageFold:
     def result(self) -> Result:
         """The message, as far as it has come."""
         parts = [self._blocks[index].part() for index in sorted(self._blocks)]
-        result = _result(parts, self._id, self._model, self._stop, self._counts)
+        result = _result(parts, self._id, self._model, self._stop, self._counts, self._invocation.call)
         result.error_type = self._error
         return result

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-    from cylestio_monitor.capture._streams import Fold, Reading
+    from cylestio_monitor.capture._stainless import Endpoint
+    from cylestio_monitor.capture._streams import Reading
     from cylestio_monitor.model import Result
+    from cylestio_monitor.pipeline import Invocation
 
 log = logging.getLogger(__name__)
 
@@ -41,22 +43,17 @@ class WholeBody:
     It is fed the bytes on the wire; compressed ones are kept up to `MAX_BODY` and decoded at the end.
     """
 
-    def __init__(self, response: Any, fold: Fold, read: Callable[[Any], Result]) -> None:
-        """Looks at the response's headers.
-
-        Args:
-            response: The HTTP response; only its headers and its class are used.
-            fold: Collects the events of a stream.
-            read: Reads a whole answer.
-        """
+    def __init__(self, response: Any, endpoint: Endpoint, invocation: Invocation) -> None:
+        """Looks at the response's headers and its class, and at nothing else of it."""
         headers = response.headers
         encoding = headers.get("content-encoding", "identity").lower()
         self.is_stream = "event-stream" in headers.get("content-type", "")
         self._incremental = self.is_stream and encoding == "identity"
         self._response_class: Callable[..., Any] = type(response)
         self._encoding = encoding
-        self._fold = fold
-        self._read = read
+        self._fold = endpoint.fold(invocation)
+        self._read = endpoint.result
+        self._call = invocation.call
         self._rest = b""
         self._kept: list[bytes] = []
         self._size = 0
@@ -79,7 +76,7 @@ class WholeBody:
         headers = {"content-encoding": self._encoding}
         body: bytes = self._response_class(200, headers=headers, content=b"".join(self._kept)).content
         if not self.is_stream:
-            return self._read(parse(body))
+            return self._read(parse(body), self._call)
         self._lines(body + b"\n")
         return self._fold.result()
 

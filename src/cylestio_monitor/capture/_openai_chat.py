@@ -22,7 +22,7 @@ from cylestio_monitor.capture._read import (
 from cylestio_monitor.model import Message, Part, Result, ToolDefinition, Usage
 
 if TYPE_CHECKING:
-    from cylestio_monitor.model import AttributeValue
+    from cylestio_monitor.model import AttributeValue, Call
     from cylestio_monitor.pipeline import Invocation
 
 _PARAMETERS = {
@@ -174,7 +174,7 @@ def usage(given: Any) -> Usage | None:
     )
 
 
-def answer(completion: Any) -> Result:
+def answer(completion: Any, _: Call) -> Result:
     """A whole chat completion or completion."""
     out = _result(completion)
     for choice in as_list(getattr(completion, "choices", None)):
@@ -199,7 +199,7 @@ def _said(message: Any, path: str) -> list[Part]:
     return parts
 
 
-def embedded(answer_: Any) -> Result:
+def embedded(answer_: Any, _: Call) -> Result:
     """An answer with embeddings: the vectors themselves are not kept."""
     out = Result(model=text_or_none(getattr(answer_, "model", None)), usage=usage(getattr(answer_, "usage", None)))
     data = getattr(answer_, "data", None)

@@ -5,39 +5,19 @@ Paths name places in the JSON: ``input``, ``input[3].content[0]``, ``instruction
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-from cylestio_monitor import identity, semconv
+from cylestio_monitor import semconv
+from cylestio_monitor.capture._conversations import Conversations
 from cylestio_monitor.capture._openai_chat import block
 from cylestio_monitor.capture._read import arguments, as_dict, as_list, count, text_or_none
 from cylestio_monitor.model import Message, Part, Result, Usage
 
 if TYPE_CHECKING:
+    from cylestio_monitor.model import Call
     from cylestio_monitor.pipeline import Invocation
 
-_MAX_CONVERSATIONS = 4096
 _UNFINISHED = frozenset({"in_progress", "queued"})
-
-
-class Conversations:
-    """Which conversation a response belongs to, where each request only names the response before it."""
-
-    def __init__(self) -> None:
-        """Knows none; the last few thousand are remembered."""
-        self._first: OrderedDict[str, str] = OrderedDict()
-
-    def of(self, response_id: str) -> str:
-        """The id of the first response of the conversation that this one belongs to, as far as this process saw it."""
-        return self._first.get(response_id, response_id)
-
-    def add(self, response_id: str, previous: str | None) -> str:
-        """Remembers a response, and says which conversation it belongs to."""
-        conversation = self.of(previous) if previous else response_id
-        self._first[response_id] = conversation
-        if len(self._first) > _MAX_CONVERSATIONS:
-            self._first.popitem(last=False)
-        return conversation
 
 
 conversations = Conversations()
@@ -48,8 +28,7 @@ def conversation(body: dict[str, Any]) -> str | None:
     given = body.get("conversation")
     if found := text_or_none(given.get("id") if isinstance(given, dict) else given):
         return found
-    previous = text_or_none(body.get("previous_response_id"))
-    return conversations.of(previous) if previous else None
+    return conversations.of(text_or_none(body.get("previous_response_id")))
 
 
 def system(body: dict[str, Any]) -> list[Part]:
@@ -126,17 +105,12 @@ def _without_images(output: Any) -> Any:
     }
 
 
-def answer(response: Any, previous: str | None = None) -> Result:
-    """A whole response.
-
-    Args:
-        response: The SDK's object, or its JSON with attributes.
-        previous: The id of the response before, where the answer does not say it itself.
-    """
+def answer(response: Any, call: Call) -> Result:
+    """A whole response."""
     parts: list[Part] = []
     for number, item in enumerate(as_list(getattr(response, "output", None))):
         parts += _answer_item(item, f"output[{number}]")
-    return _result(response, parts, previous)
+    return _result(response, parts, call)
 
 
 def _answer_item(item: Any, path: str) -> list[Part]:
@@ -150,7 +124,7 @@ def _answer_item(item: Any, path: str) -> list[Part]:
     return _item(as_dict(item), path).parts
 
 
-def _result(response: Any, parts: list[Part], previous: str | None) -> Result:
+def _result(response: Any, parts: list[Part], call: Call) -> Result:
     details = getattr(response, "incomplete_details", None)
     status = text_or_none(getattr(response, "status", None))
     reason = text_or_none(getattr(details, "reason", None)) or (status if status not in _UNFINISHED else None)
@@ -165,9 +139,8 @@ def _result(response: Any, parts: list[Part], previous: str | None) -> Result:
         out.attributes[semconv.OPENAI_RESPONSE_SERVICE_TIER] = tier
     if status == "failed":
         out.error_type = text_or_none(getattr(getattr(response, "error", None), "code", None)) or "failed"
-    if out.response_id and getattr(response, "conversation", None) is None and not identity.current().conversation_id:
-        before = text_or_none(getattr(response, "previous_response_id", None)) or previous
-        out.attributes[semconv.CONVERSATION_ID] = conversations.add(out.response_id, before)
+    if response is not None and getattr(response, "conversation", None) is None:
+        conversations.add(out, call)
     return out
 
 
@@ -237,12 +210,12 @@ class EventFold:
     def result(self) -> Result:
         """The response, as far as it has come."""
         if self._whole is not None:
-            return answer(self._whole)
+            return answer(self._whole, self._invocation.call)
         parts = [Part(kind, "".join(pieces), path=path) for path, (kind, pieces) in self._pieces.items()]
         for index in sorted(self._done):
             item = self._items[index]
             if item.type not in {"message", "reasoning"}:
                 parts += _answer_item(item, f"output[{index}]")
-        out = _result(self._begun, parts, None)
+        out = _result(self._begun, parts, self._invocation.call)
         out.error_type = self._error or out.error_type
         return out

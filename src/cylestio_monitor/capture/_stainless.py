@@ -38,12 +38,12 @@ class Endpoint:
 
     Attributes:
         call: Reads a request: the client, the JSON body, and whether the answer is streamed.
-        result: Reads a whole answer: an object of the SDK, or the same as parsed JSON with attributes.
+        result: Reads a whole answer to a call: an object of the SDK, or the same as parsed JSON with attributes.
         fold: Makes what collects the events of a streamed answer.
     """
 
     call: Callable[[Any, Any, bool], Call]
-    result: Callable[[Any], Result]
+    result: Callable[[Any, Call], Result]
     fold: Callable[[Invocation], Fold]
 
 
@@ -234,7 +234,7 @@ class _Attempt:
             if kind == "raw" and not (result := self._observe_raw(answer, invocation)):
                 return False
             if kind == "object":
-                result = self._endpoint.result(answer)
+                result = self._endpoint.result(answer, invocation.call)
         except Exception:
             log.debug("Could not read an answer", exc_info=True)
         invocation.end(result, enforce=True)
@@ -253,8 +253,8 @@ class _Attempt:
         """Reads a body that is here already; one that is not is observed while the application reads it."""
         response = getattr(answer, "http_response", answer)
         if hasattr(response, "_content"):
-            return self._endpoint.result(_bodies.parse(response.content))
-        whole = _bodies.WholeBody(response, self._endpoint.fold(invocation), self._endpoint.result)
+            return self._endpoint.result(_bodies.parse(response.content), invocation.call)
+        whole = _bodies.WholeBody(response, self._endpoint, invocation)
         _bodies.observe_bytes(response, Reading(invocation, whole, is_stream=whole.is_stream))
         return None
 

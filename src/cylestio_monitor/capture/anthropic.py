@@ -77,7 +77,7 @@ def _call(client: Any, body: Any, operation: str, *, stream: bool = False) -> Ca
         attributes=attributes,
         server_address=there.address,
         server_port=there.port,
-        conversation_id=text_or_none(own.get("conversation_id")),
+        conversation_id=text_or_none(own.get("conversation_id")) or wire.conversation(body),
         user_id=text_or_none(metadata.get("user_id")) if isinstance(metadata, dict) else None,
     )
 
@@ -90,7 +90,7 @@ def _message(client: Any, body: Any, stream: bool, *, operation: str = "chat") -
     return call
 
 
-def _counted(answer: Any) -> Result:
+def _counted(answer: Any, _: Call) -> Result:
     tokens = count(getattr(answer, "input_tokens", None))
     return Result(attributes={} if tokens is None else {wire.COUNTED_TOKENS: tokens})
 
@@ -101,7 +101,7 @@ def _completion(client: Any, body: Any, stream: bool) -> Call:
     return call
 
 
-def _completed(answer: Any) -> Result:
+def _completed(answer: Any, _: Call) -> Result:
     reason = text_or_none(getattr(answer, "stop_reason", None))
     return Result(
         messages=[Message("assistant", [Part("text", answer.completion, path="completion")], reason)],
@@ -124,7 +124,7 @@ def _batch(client: Any, body: Any, _: bool) -> Call:
     return call
 
 
-def _batch_made(answer: Any) -> Result:
+def _batch_made(answer: Any, _: Call) -> Result:
     return Result(response_id=text_or_none(getattr(answer, "id", None)))
 
 
@@ -148,7 +148,7 @@ class _CompletionFold:
             self._invocation.feed("completion", text)
 
     def result(self) -> Result:
-        result = _completed(self._last) if self._last is not None else Result()
+        result = _completed(self._last, self._invocation.call) if self._last is not None else Result()
         for message in result.messages:
             message.parts[0].content = "".join(self._pieces)
         return result
@@ -157,7 +157,8 @@ class _CompletionFold:
 class _BatchFold:
     """Collects the lines of a batch's results."""
 
-    def __init__(self, _: Invocation) -> None:
+    def __init__(self, invocation: Invocation) -> None:
+        self._call = invocation.call
         self._messages: list[Message] = []
         self._usages: list[Usage] = []
         self._number = 0
@@ -165,7 +166,7 @@ class _BatchFold:
     def event(self, event: Any) -> None:
         message = getattr(event.result, "message", None)
         if message is not None:
-            one = wire.answer(message, f"[{self._number}].result.message.")
+            one = wire.answer(message, self._call, f"[{self._number}].result.message.")
             self._messages += one.messages
             self._usages += [one.usage] if one.usage else []
         self._number += 1

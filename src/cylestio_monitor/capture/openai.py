@@ -102,7 +102,7 @@ def _batch(client: Any, _: Any, __: bool) -> Call:
     return _call(client, {}, "create_batch")
 
 
-def _identified(answer: Any) -> Result:
+def _identified(answer: Any, _: Call) -> Result:
     return Result(response_id=text_or_none(getattr(answer, "id", None)))
 
 

@@ -1,0 +1,220 @@
+"""Every way to call a model with the Anthropic SDK, as far as the installed version has it."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import anthropic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MAJOR = int(anthropic.__version__.partition(".")[0])
+REQUEST: dict[str, Any] = {
+    "model": "claude-wire",
+    "max_tokens": 64,
+    "messages": [{"role": "user", "content": "What is in the file?"}],
+}
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to call.
+
+    Attributes:
+        title: Its line in the coverage table.
+        run: Makes the call with a client; a coroutine function for an asynchronous one.
+        spans: How many calls it makes.
+        operation: What each is.
+        answers: Whether the model's answer can be seen.
+    """
+
+    title: str
+    run: Callable[[Any], Any]
+    spans: int = 1
+    operation: str = "chat"
+    answers: bool = True
+
+    @property
+    def is_async(self) -> bool:
+        return inspect.iscoroutinefunction(self.run)
+
+
+def get_weather(place: str) -> str:
+    """The weather at a place.
+
+    Args:
+        place: Where.
+    """
+    return f"sunny in {place}"
+
+
+async def get_weather_async(place: str) -> str:
+    """The weather at a place.
+
+    Args:
+        place: Where.
+    """
+    return f"sunny in {place}"
+
+
+def _drain(stream):
+    for _ in stream:
+        pass
+
+
+async def _adrain(stream):
+    async for _ in stream:
+        pass
+
+
+def _with(manager, use):
+    with manager as opened:
+        return use(opened)
+
+
+async def _awith(manager, use):
+    async with manager as opened:
+        return await use(opened)
+
+
+def ways() -> list[Way]:
+    """The synchronous ones."""
+    client = anthropic.Anthropic(api_key="k")
+    beta = client.beta.messages
+    found = [
+        Way("messages.create", lambda c: c.messages.create(**REQUEST)),
+        Way("messages.create(stream=True)", lambda c: _drain(c.messages.create(**REQUEST, stream=True))),
+        Way("messages.stream, iterated", lambda c: _with(c.messages.stream(**REQUEST), _drain)),
+        Way(
+            "messages.stream, text_stream",
+            lambda c: _with(c.messages.stream(**REQUEST), lambda s: _drain(s.text_stream)),
+        ),
+        Way(
+            "messages.stream, get_final_text()",
+            lambda c: _with(c.messages.stream(**REQUEST), lambda s: s.get_final_text()),
+        ),
+        Way(
+            "messages.stream, get_final_message()",
+            lambda c: _with(c.messages.stream(**REQUEST), lambda s: s.get_final_message()),
+        ),
+        Way("messages.stream, until_done()", lambda c: _with(c.messages.stream(**REQUEST), lambda s: s.until_done())),
+        Way("beta.messages.create", lambda c: c.beta.messages.create(**REQUEST)),
+        Way("beta.messages.create(stream=True)", lambda c: _drain(c.beta.messages.create(**REQUEST, stream=True))),
+        Way("messages.with_raw_response", lambda c: c.messages.with_raw_response.create(**REQUEST).parse()),
+        Way(
+            "messages.with_raw_response(stream=True)",
+            lambda c: _drain(c.messages.with_raw_response.create(**REQUEST, stream=True).parse()),
+        ),
+        Way(
+            "messages.with_streaming_response",
+            lambda c: _with(c.messages.with_streaming_response.create(**REQUEST), lambda r: r.parse()),
+        ),
+        Way(
+            "messages.with_streaming_response(stream=True), parsed",
+            lambda c: _with(
+                c.messages.with_streaming_response.create(**REQUEST, stream=True), lambda r: _drain(r.parse())
+            ),
+        ),
+        Way(
+            "messages.with_streaming_response(stream=True), lines",
+            lambda c: _with(
+                c.messages.with_streaming_response.create(**REQUEST, stream=True), lambda r: _drain(r.iter_lines())
+            ),
+        ),
+        Way(
+            "messages.count_tokens",
+            lambda c: c.messages.count_tokens(model="claude-wire", messages=REQUEST["messages"]),
+            operation="count_tokens",
+            answers=False,
+        ),
+        Way(
+            "messages.batches.create",
+            lambda c: c.messages.batches.create(requests=[{"custom_id": "a", "params": REQUEST}]),
+            operation="create_batch",
+            answers=False,
+        ),
+    ]
+    if hasattr(client.messages, "parse"):
+        found.append(Way("messages.parse", lambda c: c.messages.parse(**REQUEST)))
+    if hasattr(beta, "stream"):
+        found.append(
+            Way("beta.messages.stream", lambda c: _with(c.beta.messages.stream(**REQUEST), lambda s: s.until_done()))
+        )
+    if hasattr(beta, "parse"):
+        found.append(Way("beta.messages.parse", lambda c: c.beta.messages.parse(**REQUEST)))
+    if hasattr(beta, "tool_runner"):
+        tool = anthropic.beta_tool(get_weather)
+        found.append(
+            Way(
+                "beta.messages.tool_runner",
+                lambda c: c.beta.messages.tool_runner(**REQUEST, tools=[tool]).until_done(),
+                spans=2,
+            )
+        )
+    return found
+
+
+def async_ways() -> list[Way]:
+    """The asynchronous ones."""
+
+    async def create(client):
+        await client.messages.create(**REQUEST)
+
+    async def create_stream(client):
+        await _adrain(await client.messages.create(**REQUEST, stream=True))
+
+    async def stream(client):
+        await _awith(client.messages.stream(**REQUEST), _adrain)
+
+    async def final_text(client):
+        await _awith(client.messages.stream(**REQUEST), lambda s: s.get_final_text())
+
+    async def until_done(client):
+        await _awith(client.messages.stream(**REQUEST), lambda s: s.until_done())
+
+    async def raw(client):
+        response = await client.messages.with_raw_response.create(**REQUEST)
+        parsed = response.parse()
+        await parsed if inspect.isawaitable(parsed) else parsed
+
+    async def streaming(client):
+        async def parse(response):
+            await response.parse()
+
+        await _awith(client.messages.with_streaming_response.create(**REQUEST), parse)
+
+    async def streaming_stream(client):
+        async def parse(response):
+            await _adrain(await response.parse())
+
+        await _awith(client.messages.with_streaming_response.create(**REQUEST, stream=True), parse)
+
+    async def count_tokens(client):
+        await client.messages.count_tokens(model="claude-wire", messages=REQUEST["messages"])
+
+    async def beta_create(client):
+        await client.beta.messages.create(**REQUEST)
+
+    found = [
+        Way("messages.create", create),
+        Way("messages.create(stream=True)", create_stream),
+        Way("messages.stream, iterated", stream),
+        Way("messages.stream, get_final_text()", final_text),
+        Way("messages.stream, until_done()", until_done),
+        Way("beta.messages.create", beta_create),
+        Way("messages.with_raw_response", raw),
+        Way("messages.with_streaming_response", streaming),
+        Way("messages.with_streaming_response(stream=True), parsed", streaming_stream),
+        Way("messages.count_tokens", count_tokens, operation="count_tokens", answers=False),
+    ]
+    if hasattr(anthropic.AsyncAnthropic(api_key="k").beta.messages, "tool_runner"):
+        tool = anthropic.beta_async_tool(get_weather_async, name="get_weather")
+
+        async def tool_runner(client):
+            await client.beta.messages.tool_runner(**REQUEST, tools=[tool]).until_done()
+
+        found.append(Way("beta.messages.tool_runner", tool_runner, spans=2))
+    return found

@@ -1,0 +1,18 @@
+"""Both SDKs hooked, for the length of a test."""
+
+from __future__ import annotations
+
+import pytest
+
+from cylestio_monitor.capture.anthropic import AnthropicInstrumentor
+from cylestio_monitor.capture.openai import OpenAIInstrumentor
+
+
+@pytest.fixture
+def hooked(monitor):
+    instrumentors = (AnthropicInstrumentor(), OpenAIInstrumentor())
+    for instrumentor in instrumentors:
+        instrumentor.instrument(skip_dep_check=True)
+    yield monitor
+    for instrumentor in instrumentors:
+        instrumentor.uninstrument()
