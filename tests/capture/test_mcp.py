@@ -40,14 +40,14 @@ EVERYTHING = [
 
 
 @pytest.fixture
-def spans(scanner_cache):
-    with watching(cache=scanner_cache) as found:
+def spans():
+    with watching() as found:
         yield found
 
 
 @pytest.fixture
-def blocking(scanner_cache):
-    with watching(mode="block", cache=scanner_cache) as found:
+def blocking():
+    with watching(mode="block") as found:
         yield found
 
 

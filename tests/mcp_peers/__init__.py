@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
@@ -69,16 +70,19 @@ class Spans(SpanProcessor):
         return [client["name"] for client in sorted(clients, key=lambda span: span["started"])]
 
 
+@cache
+def scanner():
+    """One for all: the rules do not depend on the settings of these tests."""
+    return Scanner(Settings(), key=KEY)
+
+
 @contextmanager
-def watching(path=None, cache=None, **settings):
+def watching(path=None, **settings):
     """Monitoring of MCP with a pipeline of its own; gives the spans."""
-    chosen = Settings(**settings)
     spans, provider = Spans(path), TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(spans)
     spans.provider = provider
-    spans.pipeline = pipeline.Pipeline(
-        settings=chosen, scanner=Scanner(chosen, key=KEY, cache_dir=cache), tracer_provider=provider
-    )
+    spans.pipeline = pipeline.Pipeline(settings=Settings(**settings), scanner=scanner(), tracer_provider=provider)
     before = pipeline.current()
     pipeline.install(spans.pipeline)
     instrumentor = MCPInstrumentor()
