@@ -1,0 +1,44 @@
+"""The programs as fixtures, and the table of what was checked with which."""
+
+from __future__ import annotations
+
+import pytest
+
+from e2e import programs
+
+_rows: list[tuple[str, tuple[str, ...], str]] = []
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "programs(*names): the real programs that a test runs, for the closing table")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item):
+    outcome = yield
+    report = outcome.get_result()
+    if item.get_closest_marker("e2e") is None or not (report.when == "call" or report.outcome != "passed"):
+        return
+    names = tuple(name for mark in item.iter_markers("programs") for name in mark.args)
+    what = item.name.removeprefix("test_").replace("_", " ")
+    _rows.append((what, names, report.outcome))
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    if not _rows:
+        return
+    terminalreporter.section("checked with the real programs")
+    width = max(len(what) for what, _, _ in _rows)
+    for what, names, outcome in _rows:
+        told = ", ".join(f"{name} {programs.used.get(name, '')}".strip() for name in names)
+        terminalreporter.write_line(f"{outcome:7} {what:{width}}  {told}")
+
+
+@pytest.fixture(scope="session")
+def collector():
+    return programs.built("collector")
+
+
+@pytest.fixture(scope="session")
+def jaeger():
+    return programs.built("jaeger")

@@ -1,0 +1,172 @@
+"""Two agents and two gateways, one gateway killed under load and then the other: what arrives, how often, how whole."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections import Counter
+
+import pytest
+
+from e2e import collectors
+from e2e.backends import Jaeger
+from e2e.otlp import Receiver
+from e2e.programs import free_ports, until
+from e2e.spans import Sender, finding
+
+pytestmark = pytest.mark.e2e
+
+SECONDS = 14  # of load; the gateways die at a quarter and at three fifths of it
+PER_SECOND = 12  # traces of four spans each, of each agent
+SPANS = 4
+
+
+class Balancer:
+    """What a service address does in a cluster: each connection goes to a backend that answers, in turn."""
+
+    def __init__(self, backends: list[str]) -> None:
+        self.backends = backends
+        (port,) = free_ports(1)
+        self.address = f"127.0.0.1:{port}"
+        self._port = port
+        self._loop = asyncio.new_event_loop()
+        self._tasks: set[asyncio.Task] = set()
+        self._turn = 0
+        started = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(started,), daemon=True)
+        self._thread.start()
+        started.wait(10)
+
+    def _run(self, started: threading.Event) -> None:
+        async def serve() -> None:
+            self._stop = asyncio.Event()
+            server = await asyncio.start_server(self._connection, "127.0.0.1", self._port)
+            started.set()
+            await self._stop.wait()
+            server.close()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+        self._loop.run_until_complete(serve())
+        self._loop.close()
+
+    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in self.backends:
+            self._turn += 1
+            host, port = self.backends[self._turn % len(self.backends)].split(":")
+            try:
+                above = await asyncio.open_connection(host, int(port))
+            except OSError:
+                continue
+            task = asyncio.ensure_future(asyncio.gather(_pipe(reader, above[1]), _pipe(above[0], writer)))
+            self._tasks.add(task)
+            await asyncio.wait([task])
+            self._tasks.discard(task)
+            break
+        writer.close()
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(10)
+
+
+async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    except OSError:
+        pass  # one side went away: so does the other
+    finally:
+        writer.close()
+
+
+@pytest.fixture
+def fleet(collector, jaeger, tmp_path):
+    meter = Receiver()
+    backend = Jaeger(jaeger, tmp_path / "jaeger")
+    both = {"backend": meter.address, "decision_wait": "2s", "keep": 100}
+    gateways = [collectors.run(collector, "gateway", tmp_path / f"gateway-{n}", **both) for n in (1, 2)]
+    balancer = Balancer([gateway.findings for gateway in gateways])
+    known = json.dumps([gateway.grpc for gateway in gateways])
+    agents = [
+        collectors.run(
+            collector, "agent", tmp_path / f"agent-{n}", gateways=known, findings_endpoint=f"dns:///{balancer.address}"
+        )
+        for n in (1, 2)
+    ]
+    yield agents, gateways, meter, backend
+    for each in (*agents, *gateways):
+        each.process.stop()
+    balancer.close()
+    backend.process.stop()
+    meter.close()
+
+
+def _load(sender: Sender, stop: float) -> None:
+    number = 0
+    while time.monotonic() < stop:
+        begun = time.monotonic()
+        parent = sender.tracer.start_span("invoke_agent")
+        flagged = number % 3 == 0
+        for step in range(SPANS - 1):
+            sender.call(*([finding()] if flagged and step == 1 else []), parent=parent)
+        context = parent.get_span_context()
+        parent.end()
+        sender.sent[f"{context.trace_id:032x}", f"{context.span_id:016x}"] = False
+        number += 1
+        time.sleep(max(0.0, 1 / PER_SECOND - (time.monotonic() - begun)))
+
+
+@pytest.mark.programs("collector")
+def test_gateways_die_under_load_and_no_span_with_a_finding_is_lost_or_delivered_twice(fleet, record_property):
+    agents, gateways, meter, _ = fleet
+    senders = [Sender(f"app-{number}", agent.grpc) for number, agent in enumerate(agents, 1)]
+    begin = time.monotonic()
+    threads = [threading.Thread(target=_load, args=(sender, begin + SECONDS)) for sender in senders]
+    for thread in threads:
+        thread.start()
+    deaths = []
+    for gateway, at in zip(gateways, (0.25, 0.6), strict=True):
+        time.sleep(max(0.0, begin + SECONDS * at - time.monotonic()))
+        gateway.process.kill()
+        deaths.append(time.time())
+        time.sleep(SECONDS * 0.15)
+        gateway.process.start()
+    for thread in threads:
+        thread.join()
+    sent = {ids: flagged for sender in senders for ids, flagged in sender.sent.items()}
+    flagged = {ids for ids, is_flagged in sent.items() if is_flagged}
+    until(lambda: flagged <= set(meter.delivered), 60, "every span with a finding")
+
+    def quiet():
+        before = sum(meter.delivered.values())
+        time.sleep(4)
+        return sum(meter.delivered.values()) == before
+
+    until(quiet, 60, "the gateways to have sent everything")
+    for sender in senders:
+        sender.close()
+    twice = {ids: count for ids, count in meter.delivered.items() if count > 1}
+    by_trace: dict[str, list[bool]] = {}
+    for ids in sent:
+        by_trace.setdefault(ids[0], []).append(ids in meter.delivered)
+    split = [trace for trace, arrived in by_trace.items() if any(arrived) and not all(arrived)]
+    missing = [trace for trace, arrived in by_trace.items() if not any(arrived)]
+    counts = Counter({
+        "spans sent": len(sent),
+        "with a finding": len(flagged),
+        "lost with a finding": len(flagged - set(meter.delivered)),
+        "delivered twice with a finding": len(flagged & set(twice)),
+        "delivered twice": len(twice),
+        "traces": len(by_trace),
+        "traces split": len(split),
+        "traces lost": len(missing),
+    })
+    record_property("counts", counts)
+    print(dict(counts))
+    assert counts["lost with a finding"] == 0
+    assert counts["delivered twice with a finding"] == 0
