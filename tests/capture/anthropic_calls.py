@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anthropic
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from capture.ways import Way, adrain, awith, drain, with_
 
 MAJOR = int(anthropic.__version__.partition(".")[0])
 REQUEST: dict[str, Any] = {
@@ -17,29 +15,6 @@ REQUEST: dict[str, Any] = {
     "max_tokens": 64,
     "messages": [{"role": "user", "content": "What is in the file?"}],
 }
-
-
-@dataclass(frozen=True)
-class Way:
-    """One way to call.
-
-    Attributes:
-        title: Its line in the coverage table.
-        run: Makes the call with a client; a coroutine function for an asynchronous one.
-        spans: How many calls it makes.
-        operation: What each is.
-        answers: Whether the model's answer can be seen.
-    """
-
-    title: str
-    run: Callable[[Any], Any]
-    spans: int = 1
-    operation: str = "chat"
-    answers: bool = True
-
-    @property
-    def is_async(self) -> bool:
-        return inspect.iscoroutinefunction(self.run)
 
 
 def get_weather(place: str) -> str:
@@ -60,68 +35,48 @@ async def get_weather_async(place: str) -> str:
     return f"sunny in {place}"
 
 
-def _drain(stream):
-    for _ in stream:
-        pass
-
-
-async def _adrain(stream):
-    async for _ in stream:
-        pass
-
-
-def _with(manager, use):
-    with manager as opened:
-        return use(opened)
-
-
-async def _awith(manager, use):
-    async with manager as opened:
-        return await use(opened)
-
-
 def ways() -> list[Way]:
     """The synchronous ones."""
     client = anthropic.Anthropic(api_key="k")
     beta = client.beta.messages
     found = [
         Way("messages.create", lambda c: c.messages.create(**REQUEST)),
-        Way("messages.create(stream=True)", lambda c: _drain(c.messages.create(**REQUEST, stream=True))),
-        Way("messages.stream, iterated", lambda c: _with(c.messages.stream(**REQUEST), _drain)),
+        Way("messages.create(stream=True)", lambda c: drain(c.messages.create(**REQUEST, stream=True))),
+        Way("messages.stream, iterated", lambda c: with_(c.messages.stream(**REQUEST), drain)),
         Way(
             "messages.stream, text_stream",
-            lambda c: _with(c.messages.stream(**REQUEST), lambda s: _drain(s.text_stream)),
+            lambda c: with_(c.messages.stream(**REQUEST), lambda s: drain(s.text_stream)),
         ),
         Way(
             "messages.stream, get_final_text()",
-            lambda c: _with(c.messages.stream(**REQUEST), lambda s: s.get_final_text()),
+            lambda c: with_(c.messages.stream(**REQUEST), lambda s: s.get_final_text()),
         ),
         Way(
             "messages.stream, get_final_message()",
-            lambda c: _with(c.messages.stream(**REQUEST), lambda s: s.get_final_message()),
+            lambda c: with_(c.messages.stream(**REQUEST), lambda s: s.get_final_message()),
         ),
-        Way("messages.stream, until_done()", lambda c: _with(c.messages.stream(**REQUEST), lambda s: s.until_done())),
+        Way("messages.stream, until_done()", lambda c: with_(c.messages.stream(**REQUEST), lambda s: s.until_done())),
         Way("beta.messages.create", lambda c: c.beta.messages.create(**REQUEST)),
-        Way("beta.messages.create(stream=True)", lambda c: _drain(c.beta.messages.create(**REQUEST, stream=True))),
+        Way("beta.messages.create(stream=True)", lambda c: drain(c.beta.messages.create(**REQUEST, stream=True))),
         Way("messages.with_raw_response", lambda c: c.messages.with_raw_response.create(**REQUEST).parse()),
         Way(
             "messages.with_raw_response(stream=True)",
-            lambda c: _drain(c.messages.with_raw_response.create(**REQUEST, stream=True).parse()),
+            lambda c: drain(c.messages.with_raw_response.create(**REQUEST, stream=True).parse()),
         ),
         Way(
             "messages.with_streaming_response",
-            lambda c: _with(c.messages.with_streaming_response.create(**REQUEST), lambda r: r.parse()),
+            lambda c: with_(c.messages.with_streaming_response.create(**REQUEST), lambda r: r.parse()),
         ),
         Way(
             "messages.with_streaming_response(stream=True), parsed",
-            lambda c: _with(
-                c.messages.with_streaming_response.create(**REQUEST, stream=True), lambda r: _drain(r.parse())
+            lambda c: with_(
+                c.messages.with_streaming_response.create(**REQUEST, stream=True), lambda r: drain(r.parse())
             ),
         ),
         Way(
             "messages.with_streaming_response(stream=True), lines",
-            lambda c: _with(
-                c.messages.with_streaming_response.create(**REQUEST, stream=True), lambda r: _drain(r.iter_lines())
+            lambda c: with_(
+                c.messages.with_streaming_response.create(**REQUEST, stream=True), lambda r: drain(r.iter_lines())
             ),
         ),
         Way(
@@ -141,7 +96,7 @@ def ways() -> list[Way]:
         found.append(Way("messages.parse", lambda c: c.messages.parse(**REQUEST)))
     if hasattr(beta, "stream"):
         found.append(
-            Way("beta.messages.stream", lambda c: _with(c.beta.messages.stream(**REQUEST), lambda s: s.until_done()))
+            Way("beta.messages.stream", lambda c: with_(c.beta.messages.stream(**REQUEST), lambda s: s.until_done()))
         )
     if hasattr(beta, "parse"):
         found.append(Way("beta.messages.parse", lambda c: c.beta.messages.parse(**REQUEST)))
@@ -164,16 +119,16 @@ def async_ways() -> list[Way]:
         await client.messages.create(**REQUEST)
 
     async def create_stream(client):
-        await _adrain(await client.messages.create(**REQUEST, stream=True))
+        await adrain(await client.messages.create(**REQUEST, stream=True))
 
     async def stream(client):
-        await _awith(client.messages.stream(**REQUEST), _adrain)
+        await awith(client.messages.stream(**REQUEST), adrain)
 
     async def final_text(client):
-        await _awith(client.messages.stream(**REQUEST), lambda s: s.get_final_text())
+        await awith(client.messages.stream(**REQUEST), lambda s: s.get_final_text())
 
     async def until_done(client):
-        await _awith(client.messages.stream(**REQUEST), lambda s: s.until_done())
+        await awith(client.messages.stream(**REQUEST), lambda s: s.until_done())
 
     async def raw(client):
         response = await client.messages.with_raw_response.create(**REQUEST)
@@ -184,13 +139,13 @@ def async_ways() -> list[Way]:
         async def parse(response):
             await response.parse()
 
-        await _awith(client.messages.with_streaming_response.create(**REQUEST), parse)
+        await awith(client.messages.with_streaming_response.create(**REQUEST), parse)
 
     async def streaming_stream(client):
         async def parse(response):
-            await _adrain(await response.parse())
+            await adrain(await response.parse())
 
-        await _awith(client.messages.with_streaming_response.create(**REQUEST, stream=True), parse)
+        await awith(client.messages.with_streaming_response.create(**REQUEST, stream=True), parse)
 
     async def count_tokens(client):
         await client.messages.count_tokens(model="claude-wire", messages=REQUEST["messages"])

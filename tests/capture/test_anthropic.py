@@ -9,14 +9,11 @@ import anthropic
 import pytest
 from opentelemetry.trace import SpanKind, StatusCode
 
-from capture.anthropic_calls import MAJOR, REQUEST, Way, async_ways, ways
+from capture.anthropic_calls import MAJOR, REQUEST, async_ways, ways
+from capture.ways import Way, marked
 from cylestio_monitor import semconv
 from cylestio_monitor.errors import BlockedError
 from wire import Status, Text, Thinking, ToolCall, Usage
-
-
-def marked(found: list[Way], kind: str):
-    return [pytest.param(way, id=way.title, marks=pytest.mark.case(f"Anthropic, {kind}: {way.title}")) for way in found]
 
 
 def queue_answers(wire, way: Way) -> None:
@@ -44,7 +41,7 @@ def check(spans, way: Way) -> None:
         assert last.attributes[semconv.RESPONSE_FINISH_REASONS] == ("end_turn",)
 
 
-@pytest.mark.parametrize("way", marked(ways(), "sync"))
+@pytest.mark.parametrize("way", marked(ways(), "Anthropic"))
 def test_every_way_makes_one_span_a_call(hooked, wire, way):
     queue_answers(wire, way)
     with anthropic.Anthropic(base_url=wire.url, api_key="k", max_retries=0) as client:
@@ -52,7 +49,7 @@ def test_every_way_makes_one_span_a_call(hooked, wire, way):
     check(model_spans(hooked, way.spans), way)
 
 
-@pytest.mark.parametrize("way", marked(async_ways(), "async"))
+@pytest.mark.parametrize("way", marked(async_ways(), "AsyncAnthropic"))
 def test_every_async_way_makes_one_span_a_call(hooked, wire, way):
     async def main():
         async with anthropic.AsyncAnthropic(base_url=wire.url, api_key="k", max_retries=0) as client:
