@@ -10,7 +10,10 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    import sqlite3
 
 _PATIENCE_S: Final = 2.0
 """Longest that a fork waits for a write that is under way."""
@@ -41,12 +44,19 @@ class _Guard:
 
 
 guard: Final = _Guard()
+_inherited: Final[list[sqlite3.Connection]] = []
 _members: weakref.WeakSet[Forkable] = weakref.WeakSet()
 
 
 def register(member: Forkable) -> None:
     """Has the member told of every fork, for as long as it lives."""
     _members.add(member)
+
+
+def leave_open(connection: sqlite3.Connection | None) -> None:
+    """Keeps an inherited connection from being closed: closing would touch the files of the parent."""
+    if connection is not None:
+        _inherited.append(connection)
 
 
 def _before() -> None:

@@ -69,10 +69,20 @@ def digest(body: bytes) -> bytes:
 
 
 def seal(*parts: Any) -> tuple[int, bytes]:
-    """Checksum (CRC-32) and fingerprint (SHA-256, 32 bytes) of a row's values; bytes count as they are."""
-    plain = encode_json([part for part in parts if type(part) is not bytes])
-    blob = b"\x00".join(part for part in parts if type(part) is bytes)
+    """Checksum and fingerprint (SHA-256, 32 bytes) of a row's values; bytes count as they are."""
+    plain, blob = _bytes_of(parts)
     return zlib.crc32(blob, zlib.crc32(plain)), sha256(plain + b"\x00" + blob).digest()
+
+
+def checksum(*parts: Any) -> int:
+    """CRC-32 of a row's values: finds what the disk did to them, not what an attacker did."""
+    plain, blob = _bytes_of(parts)
+    return zlib.crc32(blob, zlib.crc32(plain))
+
+
+def _bytes_of(parts: tuple[Any, ...]) -> tuple[bytes, bytes]:
+    plain = encode_json([part for part in parts if type(part) is not bytes])
+    return plain, b"\x00".join([part for part in parts if type(part) is bytes])
 
 
 def timestamp(time_ns: int) -> str:

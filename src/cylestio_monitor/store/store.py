@@ -19,9 +19,10 @@ from cylestio_monitor.store.records import Event, Labels
 from cylestio_monitor.store.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan
 
     from cylestio_monitor import config
@@ -46,16 +47,19 @@ class Store:
 
     Attributes:
         path: The database file.
+        settings: Its budget, retention and durability.
         key: The deployment's secret, 32 bytes, for keyed hashes.
+        cipher: What seals content, where the user gave a key to encrypt it with.
     """
 
     def __init__(self, path: Path, settings: config.Store) -> None:
         """Use `Store.open`."""
         self.path = path
-        self._settings = settings
+        self.settings = settings
         secret, provided = keys.load(path)
         self.key = keys.derive(secret, "match")
-        self._writer = Writer(path, settings, secret, keys.Cipher(secret) if provided else None)
+        self.cipher = keys.Cipher(secret) if provided else None
+        self._writer = Writer(path, settings, secret, self.cipher)
         self._queue = Queue()
         self._thread: threading.Thread | None = None
         self._start_lock = threading.Lock()
@@ -66,6 +70,7 @@ class Store:
         self._failures = 0
         self._next_maintenance = time.monotonic() + _IDLE_S
         self._last_error = ""
+        self._committed: list[Callable[[], None]] = []
         _open[path.absolute()] = self
         forks.register(self)
         atexit.register(self.close)
@@ -155,6 +160,10 @@ class Store:
         """Hands over an entry for the public events table. Never blocks, never raises."""
         return self._add("event", event, size=256)
 
+    def add_metrics(self, batch: bytes) -> Ticket:
+        """Hands over a collected batch of metrics, as `metrics.pack` makes it, for the outbox."""
+        return self._add("metric", batch, size=len(batch))
+
     def flush(self, timeout_s: float) -> bool:
         """Waits until everything handed over so far is committed; whether it is."""
         return self._add("barrier", None, urgent=True).wait(timeout_s)
@@ -178,6 +187,19 @@ class Store:
         if thread is None or not thread.is_alive():
             with forks.guard:
                 self._writer.close()
+
+    def forward(self, signals: frozenset[str], resource: Resource | None, on_commit: Callable[[], None]) -> None:
+        """Has what is stored from now on entered in the outbox as well.
+
+        Args:
+            signals: Of ``traces``, ``logs`` and ``metrics``.
+            resource: Whose events these are; that of the first span, without it.
+            on_commit: Called on the writer's thread after every commit.
+        """
+        self._writer.forward = signals
+        if resource is not None:
+            self._writer.resource = resource
+        self._committed = [on_commit] if signals else []
 
     def stats(self) -> dict[str, Any]:
         """Numbers of this process: what waits, what was written, what was dropped and why."""
@@ -254,6 +276,8 @@ class Store:
             self._written[ticket.kind] = self._written.get(ticket.kind, 0) + 1
         self._queue.settle(group, durable=True)
         self._failures = 0
+        for callback in self._committed:
+            callback()
         return True
 
     def _write_one_by_one(self, group: list[Ticket], error: Exception) -> bool:

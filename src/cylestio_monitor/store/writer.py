@@ -10,7 +10,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from cylestio_monitor.store import chain, database
+from cylestio_monitor.store import chain, database, forks
 from cylestio_monitor.store.encode import SpanEncoder, SpanRow
 from cylestio_monitor.store.records import digest, event_row, finding_rows, seal
 from cylestio_monitor.store.retention import Retention
@@ -94,10 +94,9 @@ class Writer:
             connection.close()
 
     def abandon(self) -> None:
-        """Lets go of an inherited connection without closing it: closing would touch the parent's files."""
-        if self._connection is not None:
-            _inherited.append(self._connection)
-            self._connection = None
+        """Lets go of an inherited connection without closing it."""
+        forks.leave_open(self._connection)
+        self._connection = None
 
     def write(self, group: Sequence[Ticket]) -> None:
         """Commits the group, all or nothing.
@@ -203,9 +202,6 @@ class Writer:
                 self._shared.clear()
             known = self._shared[body] = (number, key)
         return known
-
-
-_inherited: list[sqlite3.Connection] = []
 
 
 def _inode(path: Path) -> tuple[int, int] | None:

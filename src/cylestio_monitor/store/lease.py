@@ -1,0 +1,82 @@
+"""Who sends: of the processes that share a store, one at a time, and the next one when it is gone."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+if TYPE_CHECKING:
+    import sqlite3
+
+LEASE_S: Final = 120.0
+"""How long a sender that gives no sign of life keeps the lease: longer than any request takes. A dead one on this
+machine loses it at once."""
+
+_KEY: Final = "sender"
+
+
+class _Holder(msgspec.Struct, frozen=True):
+    token: str
+    host: str
+    pid: int
+    started: str
+    until: float
+
+
+class Lease:
+    """The claim of one process. Its methods run inside the caller's transaction, which holds the write lock."""
+
+    def __init__(self) -> None:
+        """Names this process."""
+        self._token = secrets.token_hex(8)
+        self._host = socket.gethostname()
+        self._pid = os.getpid()
+        self._started = _started(self._pid)
+
+    def take(self, connection: sqlite3.Connection) -> bool:
+        """Takes or renews the lease; whether it is ours now."""
+        if not self.may_take(connection):
+            return False
+        own = _Holder(self._token, self._host, self._pid, self._started, time.time() + LEASE_S)
+        connection.execute("REPLACE INTO meta (key, value) VALUES (?, ?)", (_KEY, msgspec.json.encode(own).decode()))
+        return True
+
+    def may_take(self, connection: sqlite3.Connection) -> bool:
+        """Whether it is ours, or nobody's; needs no lock."""
+        row = connection.execute("SELECT value FROM meta WHERE key = ?", (_KEY,)).fetchone()
+        return row is None or self._free(row[0], time.time())
+
+    def give_up(self, connection: sqlite3.Connection) -> None:
+        """Lets the next process send at once."""
+        connection.execute("DELETE FROM meta WHERE key = ? AND json_extract(value, '$.token') = ?", (_KEY, self._token))
+
+    def _free(self, value: str, now: float) -> bool:
+        try:
+            holder = msgspec.json.decode(value, type=_Holder)
+        except msgspec.DecodeError:
+            return True
+        if holder.token == self._token or not now < holder.until <= now + 2 * LEASE_S:
+            return True  # ours, over, or from a clock that was wrong
+        return holder.host == self._host and _started(holder.pid) != holder.started
+
+
+def _started(pid: int) -> str:
+    """When a process of this machine began, as the kernel counts; empty where there is no such process."""
+    try:
+        # Field 22; the second one, in brackets, may hold spaces itself.
+        return Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        pass
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return ""
+    except OSError:
+        return "alive"
+    return "alive"

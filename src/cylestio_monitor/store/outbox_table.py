@@ -1,0 +1,197 @@
+"""The outbox as rows: what waits, what was delivered, what was set aside, and who sends."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from cylestio_monitor.errors import StoreError
+from cylestio_monitor.store import database, forks, metrics, rebuild, schema
+from cylestio_monitor.store.lease import LEASE_S, Lease
+from cylestio_monitor.store.retention import count
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+
+    from cylestio_monitor.store.store import Store
+
+_REQUEST_BYTES: Final = 2_000_000
+"""Stored bytes of one request: unpacked it stays below the 4 MiB that gRPC servers take by default."""
+
+_SPAN_QUERY: Final = (
+    f"SELECT outbox.ref, length(attributes) + coalesce(length(events), 0) + 3 * coalesce(length(content), 0), "  # noqa: S608 -- constants
+    f"source, common, checksum, {rebuild.SPAN_COLUMNS} FROM outbox LEFT JOIN span ON span.id = outbox.ref "
+    "WHERE signal = 'traces' AND reason IS NULL AND outbox.ref > ? ORDER BY outbox.ref LIMIT ?"
+)
+_EVENT_QUERY: Final = (
+    f"SELECT outbox.ref, length(data), source, checksum, {rebuild.EVENT_COLUMNS} FROM outbox "  # noqa: S608 -- constants
+    "LEFT JOIN event ON event.id = outbox.ref "
+    "WHERE signal = 'logs' AND reason IS NULL AND outbox.ref > ? ORDER BY outbox.ref LIMIT ?"
+)
+_METRIC_QUERY: Final = (
+    "SELECT outbox.ref, length(data), data FROM outbox LEFT JOIN metric ON metric.id = outbox.ref "
+    "WHERE signal = 'metrics' AND reason IS NULL AND outbox.ref > ? ORDER BY outbox.ref LIMIT ?"
+)
+
+
+class Entry(NamedTuple):
+    """One thing to send.
+
+    Attributes:
+        ref: The id of its row.
+        record: What the exporter takes; `None` where the row cannot be read, and the reason says why.
+        reason: Why it cannot be sent, where it cannot.
+    """
+
+    ref: int
+    record: Any
+    reason: str = ""
+
+
+class OutboxTable:
+    """Reads and changes the outbox over a connection of its own, opened when first needed."""
+
+    def __init__(self, store: Store) -> None:
+        """Opens nothing yet.
+
+        Args:
+            store: Whose outbox it is.
+        """
+        self._store = store
+        self._lease = Lease()
+        self._connection: sqlite3.Connection | None = None
+        self._rebuilder: rebuild.Rebuilder | None = None
+        self._lead_until = 0.0
+
+    def lead(self) -> bool:
+        """Takes or renews the lease; whether this process is the one that sends."""
+        now = time.monotonic()
+        if now < self._lead_until:
+            return True
+        with forks.guard:
+            connection = self._open()
+            if not self._lease.may_take(connection):
+                return False
+            with database.transaction(connection):
+                led = self._lease.take(connection)
+        self._lead_until = now + LEASE_S / 4 if led else 0.0
+        return led
+
+    def leave(self) -> None:
+        """Gives up the lease and closes."""
+        with forks.guard:
+            connection = self._open()
+            with database.transaction(connection):
+                self._lease.give_up(connection)
+            self.close()
+        self._lead_until = 0.0
+
+    def read(self, signal: str, limit: int) -> list[Entry]:
+        """The oldest entries that wait, at most `limit` of them and no more than a request holds."""
+        with forks.guard:
+            connection = self._open()
+            query = {"traces": _SPAN_QUERY, "logs": _EVENT_QUERY, "metrics": _METRIC_QUERY}[signal]
+            rows = connection.execute(query, (0, 1 if signal == "metrics" else limit)).fetchall()
+            size = 0
+            entries: list[Entry] = []
+            for ref, length, *row in rows:
+                size += length or 0
+                if entries and size > _REQUEST_BYTES:
+                    break
+                entries.append(self._entry(signal, ref, length, row))
+        return entries
+
+    def batch(self, signal: str, entries: Sequence[Entry]) -> Any:
+        """The records as the exporter of the signal takes them."""
+        return entries[0].record if signal == "metrics" else [entry.record for entry in entries]
+
+    def sent(self, signal: str, entries: Sequence[Entry]) -> None:
+        """Takes delivered entries out, and counts them."""
+        with forks.guard:
+            connection = self._open()
+            with database.transaction(connection):
+                refs = [(signal, entry.ref) for entry in entries]
+                connection.executemany("DELETE FROM outbox WHERE signal = ? AND ref = ?", refs)
+                if signal == "metrics":  # nobody else reads them
+                    connection.executemany("DELETE FROM metric WHERE id = ?", [(entry.ref,) for entry in entries])
+                count(connection, f"sent.{signal}", len(entries))
+                self._lease.take(connection)
+
+    def set_aside(self, signal: str, entries: Sequence[Entry], reason: str, *, sent: int = 0) -> None:
+        """Keeps entries that shall not be sent again, with the reason.
+
+        Args:
+            signal: Whose.
+            entries: Which.
+            reason: Why.
+            sent: How many of them the collector has taken all the same.
+        """
+        with forks.guard:
+            connection = self._open()
+            with database.transaction(connection):
+                connection.executemany(
+                    "UPDATE outbox SET reason = ? WHERE signal = ? AND ref = ?",
+                    [(reason, signal, entry.ref) for entry in entries],
+                )
+                count(connection, f"quarantined.{signal}", len(entries) - sent)
+                if sent:
+                    count(connection, f"sent.{signal}", sent)
+                self._lease.take(connection)
+
+    def newest(self) -> dict[str, int]:
+        """The newest entry that waits, by signal."""
+        with forks.guard:
+            query = "SELECT signal, max(ref) FROM outbox WHERE reason IS NULL GROUP BY signal"
+            return dict(self._open().execute(query).fetchall())
+
+    def sent_up_to(self, marks: dict[str, int]) -> bool:
+        """Whether nothing waits any more up to these marks."""
+        query = "SELECT 1 FROM outbox WHERE signal = ? AND ref <= ? AND reason IS NULL LIMIT 1"
+        with forks.guard:
+            connection = self._open()
+            return all(connection.execute(query, mark).fetchone() is None for mark in marks.items())
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """By signal: queued, quarantined, sent since the store began."""
+        with forks.guard:
+            return counts(self._open())
+
+    def close(self) -> None:
+        """Closes the connection."""
+        connection, self._connection, self._rebuilder = self._connection, None, None
+        if connection is not None:
+            connection.close()
+
+    def abandon(self) -> None:
+        """Lets go of an inherited connection without closing it."""
+        forks.leave_open(self._connection)
+        self._connection = self._rebuilder = None
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = database.connect(self._store.path, self._store.settings)
+            self._rebuilder = rebuild.Rebuilder(self._connection, self._store.cipher)
+        return self._connection
+
+    def _entry(self, signal: str, ref: int, length: int | None, row: list[Any]) -> Entry:
+        assert self._rebuilder is not None
+        if length is None:
+            return Entry(ref, None, "the row is missing")
+        try:
+            if signal == "traces":
+                return Entry(ref, self._rebuilder.span(row))
+            return Entry(ref, self._rebuilder.record(row) if signal == "logs" else metrics.unpack(row[0]))
+        except (StoreError, ValueError, TypeError, KeyError, IndexError) as error:
+            return Entry(ref, None, str(error) if isinstance(error, StoreError) else "the row is damaged")
+
+
+def counts(connection: sqlite3.Connection) -> dict[str, dict[str, int]]:
+    """By signal: queued, quarantined, sent since the store began."""
+    numbers = {signal: {"queued": 0, "quarantined": 0, "sent": 0} for signal in schema.SIGNALS}
+    rows = connection.execute("SELECT signal, count(*), count(reason) FROM outbox GROUP BY signal").fetchall()
+    for signal, total, quarantined in rows:
+        numbers[signal].update(queued=total - quarantined, quarantined=quarantined)
+    for key, value in connection.execute("SELECT key, value FROM meta WHERE key GLOB 'count.sent.*'").fetchall():
+        numbers[key.rpartition(".")[2]]["sent"] = value
+    return numbers
