@@ -6,6 +6,7 @@ import pytest
 
 from e2e import programs
 
+_scale: dict[str, int] = {}
 _rows: list[tuple[str, tuple[str, ...], str]] = []
 
 
@@ -32,6 +33,16 @@ def pytest_terminal_summary(terminalreporter) -> None:
     for what, names, outcome in _rows:
         told = ", ".join(f"{name} {programs.used.get(name, '')}".strip() for name in names)
         terminalreporter.write_line(f"{outcome:7} {what:{width}}  {told}")
+    if _scale:
+        terminalreporter.section("two agents, two gateways, each gateway killed once under load")
+        for what, count in _scale.items():
+            terminalreporter.write_line(f"{count:6} {what}")
+
+
+@pytest.fixture
+def scale_report():
+    """What the test of scale counted, for the closing table."""
+    return _scale
 
 
 @pytest.fixture(scope="session")

@@ -63,10 +63,21 @@ def span(number: int, name: str = "chat", attributes: dict | None = None, events
 
 
 class Receiver(trace_service_pb2_grpc.TraceServiceServicer):
-    """Counts every span that is delivered, by trace id and span id as hex."""
+    """Counts every span that is delivered, and passes it on to a backend.
 
-    def __init__(self) -> None:
+    Args:
+        backend: `host:port` of an OTLP gRPC receiver; its answer is the sender's.
+
+    Attributes:
+        delivered: Deliveries, by trace id and span id as hex.
+        first: When the first of them came, in seconds since the epoch.
+    """
+
+    def __init__(self, backend: str) -> None:
         self.delivered: Counter[tuple[str, str]] = Counter()
+        self.first: dict[tuple[str, str], float] = {}
+        self._channel = grpc.insecure_channel(backend)
+        self._backend = trace_service_pb2_grpc.TraceServiceStub(self._channel)
         self._lock = threading.Lock()
         self._server = grpc.server(futures.ThreadPoolExecutor(8), options=[("grpc.max_receive_message_length", 1 << 26)])
         trace_service_pb2_grpc.add_TraceServiceServicer_to_server(self, self._server)
@@ -78,8 +89,11 @@ class Receiver(trace_service_pb2_grpc.TraceServiceServicer):
             for resource in request.resource_spans:
                 for scope in resource.scope_spans:
                     for each in scope.spans:
-                        self.delivered[each.trace_id.hex(), each.span_id.hex()] += 1
-        return trace_service_pb2.ExportTraceServiceResponse()
+                        ids = (each.trace_id.hex(), each.span_id.hex())
+                        self.delivered[ids] += 1
+                        self.first.setdefault(ids, time.time())
+        return self._backend.Export(request, timeout=10)
 
     def close(self) -> None:
         self._server.stop(1).wait()
+        self._channel.close()
