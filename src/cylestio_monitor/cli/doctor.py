@@ -9,13 +9,12 @@ import click
 
 from cylestio_monitor.cli import options, output
 from cylestio_monitor.cli.group import NEGATIVE, Context
+from cylestio_monitor.otel import diagnosis
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.table import Table
-
-    from cylestio_monitor.otel.diagnosis import SDK
 
 STYLES = {"hooked": "green", "ready": "green", "absent": "dim"}
 """States that are in order; the others are shown as what they are: to be looked at."""
@@ -31,8 +30,6 @@ def doctor(obj: Context, *, no_probe: bool, as_json: bool) -> int:
     A process is started under the launcher, in this environment, and imports every installed SDK.
     Exit code 1 if an installed SDK is not hooked or something else needs attention.
     """
-    from cylestio_monitor.otel import diagnosis  # noqa: PLC0415 -- read when used
-
     sdks = diagnosis.survey(obj.loaded)
     if not no_probe:
         sdks = diagnosis.probe(sdks)
@@ -55,7 +52,7 @@ def doctor(obj: Context, *, no_probe: bool, as_json: bool) -> int:
     return 0 if good else NEGATIVE
 
 
-def sdk_table(sdks: Sequence[SDK]) -> Table:
+def sdk_table(sdks: Sequence[diagnosis.SDK]) -> Table:
     """The SDKs as a table."""
     return output.table(
         ("SDK", "version", "supported", "state", "why"),

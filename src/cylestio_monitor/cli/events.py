@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cylestio_monitor.cli import options, output
+from cylestio_monitor.errors import StoreError
+from cylestio_monitor.store import queries
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,8 +50,6 @@ def events(
     as_json: bool,
 ) -> None:
     """List events, the newest first: calls of models and tools, and what the application logged."""
-    from cylestio_monitor.store import queries  # noqa: PLC0415 -- read when used
-
     where = queries.EventFilter(
         agent_id=agent,
         event_type=event_type,
@@ -80,20 +80,24 @@ def events(
 @click.pass_obj
 def tail(obj: Context, *, interval: float, as_json: bool) -> None:
     """Print events as they come, until interrupted. Waits for a store that does not exist yet."""
-    from cylestio_monitor.store import queries  # noqa: PLC0415 -- read when used
-
-    cursor: tuple[int, int] | None = None if obj.database.exists() else (0, 0)
     console = output.console()
+    cursor: tuple[int, int] | None = None if obj.database.exists() else (0, 0)
+    said = ""
     while True:
-        if obj.database.exists():
-            # A connection a look: a store that was replaced meanwhile is followed to its successor.
+        rows: list[dict[str, Any]] = []
+        try:
+            # A connection a look: a store that is replaced meanwhile is followed to its successor.
             with obj.store() as connection:
                 rows, cursor = queries.follow(connection, cursor)
-            for row in rows:
-                if as_json:
-                    output.as_json(row, lines=True)
-                else:
-                    console.print(_line(row), soft_wrap=True)
+        except StoreError as error:
+            if str(error) != said:
+                said = str(error)
+                output.hint(f"waiting: {said}")
+        for row in rows:
+            if as_json:
+                output.as_json(row, lines=True)
+            else:
+                console.print(_line(row), soft_wrap=True)
         time.sleep(interval)
 
 

@@ -8,6 +8,7 @@ import click
 
 from cylestio_monitor.cli import options, output
 from cylestio_monitor.model import SEVERITIES
+from cylestio_monitor.store import queries
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -36,8 +37,6 @@ def findings(
     as_json: bool,
 ) -> None:
     """List findings, the newest first. The matched text is not in the store; place and hash are."""
-    from cylestio_monitor.store import queries  # noqa: PLC0415 -- read when used
-
     with obj.store() as connection:
         rows = queries.findings(
             connection, limit=limit, severity=severity, category=category, rule=rule, agent_id=agent, since=since

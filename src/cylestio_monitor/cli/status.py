@@ -10,6 +10,8 @@ import click
 from cylestio_monitor import __version__
 from cylestio_monitor.cli import options, output
 from cylestio_monitor.cli.doctor import sdk_table
+from cylestio_monitor.otel import diagnosis
+from cylestio_monitor.store import queries
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,9 +27,6 @@ def status(obj: Context, *, as_json: bool) -> None:
 
     Nothing is started: `cylestio doctor` tries.
     """
-    from cylestio_monitor.otel import diagnosis  # noqa: PLC0415 -- read when used
-    from cylestio_monitor.store import queries  # noqa: PLC0415 -- read when used
-
     loaded = obj.loaded
     sdks = diagnosis.survey(loaded)
     held: dict[str, Any] | None = None

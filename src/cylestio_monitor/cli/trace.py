@@ -10,6 +10,7 @@ import click
 from cylestio_monitor import semconv
 from cylestio_monitor.cli import options, output
 from cylestio_monitor.cli.group import NEGATIVE, Context
+from cylestio_monitor.store import queries
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from cylestio_monitor.store.queries import SpanNode
 
-MAX_DEPTH = 40
+MAX_DEPTH = 12
 """Deepest nesting that is drawn; what lies deeper is drawn below the root."""
 
 
@@ -33,8 +34,6 @@ def trace(obj: Context, trace_id: str | None, *, as_json: bool) -> int:
     ID is a trace id or the first digits of one; without it, the latest trace is shown.
     Exit code 1 if there is no such trace.
     """
-    from cylestio_monitor.store import queries  # noqa: PLC0415 -- read when used
-
     with obj.store() as connection:
         wanted = trace_id or next((row["trace_id"] for row in queries.traces(connection, limit=1)), None)
         roots = queries.trace(connection, wanted, obj.database) if wanted else []
