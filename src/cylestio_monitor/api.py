@@ -10,12 +10,12 @@ import os
 import secrets
 import sys
 import threading
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from cylestio_monitor.config import database_path, load
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from cylestio_monitor.config import Settings
@@ -35,14 +35,20 @@ def start_monitoring(agent_id: str | None = None, config: Mapping[str, Any] | st
         agent_id: Name of this agent on every span and event.
         config: Settings as the YAML file holds them, nested, or the path of such a file.
     """
-    given = config if isinstance(config, (str, os.PathLike)) else None
-    overrides = dict(config) if config is not None and not isinstance(config, (str, os.PathLike)) else {}
+    overrides: dict[str, Any] = {}
+    path = None
+    if isinstance(config, (str, os.PathLike)):
+        path = config
+    elif isinstance(config, Mapping):
+        overrides.update(config)
+    elif config is not None:
+        log.warning("config: must be a mapping or a path, not %s; it is left out", type(config).__name__)
     if agent_id is not None:
         overrides["agent_id"] = agent_id
     try:
         from cylestio_monitor.otel import setup  # noqa: PLC0415 -- the SDK is imported when monitoring starts
 
-        setup.start(overrides, path=given)
+        setup.start(overrides, path=path)
     except Exception:
         log.warning("Monitoring could not start; the application runs on without it", exc_info=True)
 

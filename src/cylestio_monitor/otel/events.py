@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import _logs, trace
@@ -18,8 +19,6 @@ from cylestio_monitor.otel import setup
 from cylestio_monitor.store import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from cylestio_monitor.model import AttributeValue
 
 log = logging.getLogger("cylestio_monitor")
@@ -57,7 +56,7 @@ def log_event(
         attributes: The same as `data`.
     """
     try:
-        _record(event_type or name or "event", {**(data or {}), **(attributes or {})}, channel, level)
+        _record(event_type or name or "event", {**_mapping(data), **_mapping(attributes)}, channel, level)
     except Exception:
         log.debug("An event could not be recorded", exc_info=True)
 
@@ -78,8 +77,7 @@ def log_error(
         channel: Which part of the system speaks.
     """
     kind = type(error).__qualname__ if isinstance(error, BaseException) else "_OTHER"
-    about = {semconv.ERROR_TYPE: kind, "error.message": sanitize.clean_text(error)}
-    log_event(name, {**about, **(attributes or {})}, channel, "ERROR")
+    log_event(name, {semconv.ERROR_TYPE: kind, "error.message": error}, channel, "ERROR", attributes=attributes)
 
 
 def _record(event_type: object, data: dict[str, Any], channel: object, level: object) -> None:
@@ -126,6 +124,13 @@ def _record(event_type: object, data: dict[str, Any], channel: object, level: ob
         running.store.add_event(event)
     if running.json_log is not None:
         running.json_log.write(event)
+
+
+def _mapping(given: object) -> Mapping[str, Any]:
+    """What was given as a mapping; anything else under the key ``data``, so that it is not lost."""
+    if given is None:
+        return {}
+    return given if isinstance(given, Mapping) else {"data": given}
 
 
 def _flat(data: Mapping[str, Any]) -> dict[str, AttributeValue]:
