@@ -94,13 +94,17 @@ def _rule(entry: Any, defaults: dict[str, Any], ruleset: str, known: Sequence[st
     if "ruleset" in entry:
         raise msgspec.ValidationError("Object contains unknown field `ruleset`")
     rule = msgspec.convert({**defaults, **entry, "ruleset": ruleset}, Rule)
-    if (rule.pattern is not None) + bool(rule.keywords) + (rule.evasion is not None) != 1:
-        raise _UnusableError("pattern", "needs one of `pattern`, `keywords` and `evasion`")
+    kinds = (rule.pattern is not None, bool(rule.keywords), bool(rule.signs), rule.evasion is not None)
+    if sum(kinds) != 1:
+        raise _UnusableError("pattern", "needs one of `pattern`, `keywords`, `signs` and `evasion`")
+    expressions = {f"signs[{number}]": sign for number, sign in enumerate(rule.signs)}
     if rule.pattern is not None:
+        expressions = {"pattern": rule.pattern}
+    for key, expression in expressions.items():
         try:
-            pattern.shape(rule.pattern, ignore_case=rule.case == "insensitive")
+            pattern.shape(expression, ignore_case=rule.case == "insensitive")
         except (pattern.PatternError, re.error) as error:
-            raise _UnusableError("pattern", f"cannot be used: {error}") from error
+            raise _UnusableError(key, f"cannot be used: {error}") from error
     for number, name in enumerate(rule.validators):
         if known and name.partition(":")[0] not in known:
             raise _UnusableError(f"validators[{number}]", f"no validator is called `{name.partition(':')[0]}`")

@@ -84,6 +84,9 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         pattern: What is looked for: a regular expression in the syntax of `re`, ASCII classes, no back-reference.
             A group named ``value`` narrows the finding to that part.
         keywords: Words or phrases to look for in place of a pattern; they know word borders and identifiers.
+        signs: In place of a pattern: expressions that mean little alone; found where `least` different ones stand in
+            the text.
+        least: How many signs it takes.
         evasion: In place of a pattern: found where a text that is undone from this disguise holds another finding
             that the text itself does not.
         case: Whether letter case counts.
@@ -111,6 +114,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     status: Status = "stable"
     pattern: Annotated[str, Meta(min_length=2, max_length=8000)] | None = None
     keywords: tuple[Annotated[str, Meta(min_length=2, max_length=200)], ...] = ()
+    signs: tuple[Annotated[str, Meta(min_length=2, max_length=2000)], ...] = ()
+    least: Annotated[int, Meta(ge=2, le=20)] = 3
     evasion: Evasion | None = None
     case: Literal["sensitive", "insensitive"] = "insensitive"
     validators: tuple[str, ...] = ()

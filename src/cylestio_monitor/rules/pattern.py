@@ -25,8 +25,10 @@ UNBOUNDED = 64
 """What ``*`` and ``+`` stand for at most: without a bound no window would be large enough."""
 
 MAX_WIDTH = 4096
-_MAX_BYTES_WIDE = 600  # what of a pattern the engine is given; the rest is confirmed
+_MAX_COST = 500  # states of the engine for one pattern
+_GAP_COST = 8
 _MAX_LITERALS = 48
+_LOOSE = 3  # a repetition that varies by more is left unbounded for the engine
 _WIDE = 3  # bytes of a code point beyond ASCII, but for the rare astral ones, which the engine's class covers singly
 
 _QUANTIFIER = re.compile(r"\{(\d*),(\d*)\}|[*+]")
@@ -81,19 +83,19 @@ def shape(pattern: str, *, ignore_case: bool) -> Shape:
 def bounded(pattern: str) -> str:
     """The pattern with ``*``, ``+`` and ``{n,}`` bounded, and nothing else changed."""
     out: list[str] = []
-    index, in_class = 0, False
+    index, opened = 0, -1
     while index < len(pattern):
         character = pattern[index]
         if character == "\\":
             out.append(pattern[index : index + 2])
             index += 2
             continue
-        if in_class:
+        if opened >= 0:
             # A bracket that comes first in a class is a member of it.
-            first = pattern[index - 1] == "[" or pattern[index - 2 : index] == "[^"
-            in_class = character != "]" or first
+            if character == "]" and pattern[opened + 1 : index] not in {"", "^"}:
+                opened = -1
         elif character == "[":
-            in_class = True
+            opened = index
         else:
             quantifier = _QUANTIFIER.match(pattern, index)
             if quantifier and (quantifier[2] == "" or quantifier[0] in "*+"):
@@ -130,33 +132,55 @@ def _refuse_nested(tree: Any, *, inside: bool) -> None:
 
 
 def _lower(tree: Any) -> str:
-    """The tree as an expression over bytes that matches at least wherever the tree does."""
-    pieces: list[str] = []
-    total = 0
-    items = list(tree)
-    for number, item in enumerate(items):
-        width = _bytes_wide(item)
-        if pieces and total + width > _MAX_BYTES_WIDE and _selective(items[:number]):
-            break
-        total += width
-        # The engine reports every end and no start: an outer repetition need not be seen whole.
-        pieces.append(_emit(item, outer=number in {0, len(items) - 1}))
-    return "".join(pieces)
+    """The tree as an expression over bytes that matches at least wherever the tree does.
+
+    A costly one is left to its rarest segment between two varying gaps; the rest is confirmed.
+    """
+    items = _flat(tree)
+    if sum(map(_cost, items)) > _MAX_COST:
+        items = max(_segments(items), key=_rarity)
+    # The engine reports every end and no start: an outer repetition need not be seen whole.
+    return "".join(_emit(item, outer=number in {0, len(items) - 1}) for number, item in enumerate(items))
 
 
-def _selective(items: list[Any]) -> bool:
-    found = _literals(items)
-    return bool(found) and min(map(len, found or ())) >= 3
+def _flat(tree: Any) -> list[Any]:
+    """The items of a sequence, those of plain groups in their place."""
+    items: list[Any] = []
+    for op, value in tree:
+        if op is _c.SUBPATTERN and not value[1] and not value[2]:
+            items += _flat(value[3])
+        else:
+            items.append((op, value))
+    return items
 
 
-def _bytes_wide(item: Any) -> int:
+def _segments(items: list[Any]) -> list[list[Any]]:
+    """The parts of a sequence between its varying gaps."""
+    segments: list[list[Any]] = [[]]
+    for item in items:
+        op, value = item
+        if op in {_c.MAX_REPEAT, _c.MIN_REPEAT} and value[1] - value[0] > _LOOSE:
+            segments.append([])
+        else:
+            segments[-1].append(item)
+    return [segment for segment in segments if segment] or [items]
+
+
+def _rarity(items: list[Any]) -> float:
+    return _score(_literals(items)) - sum(map(_cost, items)) / 10_000
+
+
+def _cost(item: Any) -> int:
+    """About how many states the engine needs."""
     op, value = item
     if op in {_c.MAX_REPEAT, _c.MIN_REPEAT}:
-        return int(value[1]) * sum(map(_bytes_wide, value[2]))
+        least, most, body = value
+        inner = sum(map(_cost, body))
+        return int(max(least, 1) * inner + (_GAP_COST if most - least > _LOOSE else 0))
     if op is _c.SUBPATTERN:
-        return sum(map(_bytes_wide, value[3]))
+        return sum(map(_cost, value[3]))
     if op is _c.BRANCH:
-        return sum(sum(map(_bytes_wide, branch)) for branch in value[1])
+        return sum(sum(map(_cost, branch)) for branch in value[1])
     return 1
 
 
@@ -209,8 +233,9 @@ def _repeat(least: int, most: int, body: Any, *, outer: bool) -> str:
         return ""
     if outer:
         return f"(?:{inner}){{{least}}}" if least else ""
-    if most - least >= UNBOUNDED and inner == r"[\s]":
-        return rf"\s{{{least},}}"  # without a bound it costs the engine nothing, and blanks end soon
+    if most - least > _LOOSE:
+        # Counting costs the engine memory and time; what lies beyond the bound is refused when it is confirmed.
+        return f"(?:{inner}){{{least},}}"
     if any(map(_beyond_ascii, body)):
         most *= _WIDE
     if most == 0:

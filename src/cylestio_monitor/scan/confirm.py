@@ -48,6 +48,9 @@ def confirm(plan: Plan, text: str, places: Sequence[int]) -> Iterator[Match]:
         places: Its candidates, ascending, as an engine names them.
     """
     pattern = _compiled(plan.regex, plan.flags)
+    if plan.least:
+        yield from _signs(plan, pattern, text, places)
+        return
     checks = [validator(name) for name in plan.validators]
     value = "value" in pattern.groupindex
     tried = found = 0
@@ -66,6 +69,20 @@ def confirm(plan: Plan, text: str, places: Sequence[int]) -> Iterator[Match]:
                 found += 1
                 if found >= MAX_MATCHES:
                     return
+
+
+def _signs(plan: Plan, pattern: re.Pattern[str], text: str, places: Sequence[int]) -> Iterator[Match]:
+    """One match from the first sign to the last, where enough different ones stand in the text."""
+    seen: set[str | None] = set()
+    start = end = -1
+    for low, high in _windows(places, plan.width, len(text)):
+        for match in pattern.finditer(text, low, high):
+            if match.lastgroup not in seen:
+                seen.add(match.lastgroup)
+                start = match.start() if start < 0 else start
+                end = match.end()
+    if len(seen) >= plan.least:
+        yield Match(plan, start, end)
 
 
 def _windows(places: Sequence[int], width: int, length: int) -> Iterator[tuple[int, int]]:

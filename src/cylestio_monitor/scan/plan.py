@@ -41,6 +41,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         generic: Gives way to another rule of its category at the same place.
         unfold: Whether undone evasions are looked at too.
         evasion: The evasion that raises it.
+        least: How many of the groups of `regex` must stand in the text; 0 where each match counts by itself.
     """
 
     rule_id: str
@@ -62,6 +63,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     generic: bool = False
     unfold: bool = False
     evasion: str | None = None
+    least: int = 0
 
     def applies(self, target: str, surface: str) -> bool:
         """Whether the rule looks at this side and surface of a call."""
@@ -90,6 +92,8 @@ def plan_of(rule: Rule, overrides: Sequence[Override] = ()) -> Plan:
     if rule.keywords:
         expression = "|".join(sorted(map(phrase, rule.keywords), key=len, reverse=True))
         validators = ("identifier", *validators)
+    if rule.signs:
+        expression = "|".join(f"(?P<s{number}>{sign})" for number, sign in enumerate(rule.signs))
     shape = None
     if expression is not None:
         shape = pattern.shape(expression, ignore_case=rule.case == "insensitive")
@@ -113,6 +117,7 @@ def plan_of(rule: Rule, overrides: Sequence[Override] = ()) -> Plan:
         generic=rule.generic,
         unfold=rule.unfold,
         evasion=rule.evasion,
+        least=rule.least if rule.signs else 0,
     )
 
 

@@ -6,6 +6,7 @@ argument after a colon: ``entropy:3.5``.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from functools import lru_cache, partial
@@ -86,6 +87,7 @@ def card(text: str, start: int, end: int, _argument: str = "") -> bool:
 
 _PLACEHOLDER = re.compile(
     r"x{4,}|\*{3,}|\.{3,}|<[^>]*>|\$\{|\{\{|%\(|0{6,}|1{6,}|a{6,}|(?:12345|abcdef|qwerty)[a-z0-9]{0,3}(?:12345|abcdef)"
+    r"|12345678(?:90|9)|(?:1234-){2}|abc123|123xyz|ghijklmnop|GHIJKLMNOP|deadbeefdeadbeef"
     r"|example|placeholder|your[_-]?|changeme|change_me|redacted|dummy|sample|insert|replace|todo|fake|mock|secret_here",
     re.IGNORECASE,
 )
@@ -108,7 +110,7 @@ def digits(text: str, start: int, end: int, argument: str) -> bool:
 
 
 _STAND_INS = re.compile(
-    r"(?:my|your|the|a|test|user|db|admin|root|new|old|some|any|default)?[_.-]?"
+    r"(.)\1*|(?:my|your|the|a|test|user|db|admin|root|new|old|some|any|default)?[_.-]?"
     r"(?:pass(?:word|wd|phrase|code)?|pwd|pw|secret|user(?:name)?|token|key|api[_-]?key|admin|root|test|guest|postgres|mysql"
     r"|string|none|null|true|false|undefined|value|text|foo|bar|baz|foobar|login|credentials?|name|id|email|auth|host|port)"
     r"[_.-]?(?:here|\d{0,3})",
@@ -131,7 +133,7 @@ def no_code(text: str, start: int, end: int, _argument: str = "") -> bool:
 
 
 _KNOWN_SHAPE = re.compile(
-    r"[a-f0-9]{8}(?:-[a-f0-9]{4}){3}-[a-f0-9]{12}|\d{4}-\d\d-\d\dT?[\d:.Z+-]*|v?\d+(?:\.\d+){1,5}[\w.-]*|[\d.,:/+-]+", re.IGNORECASE
+    r"[a-f0-9]{8}(?:-[a-f0-9]{4}){3}-[a-f0-9]{12}|\d{4}-\d\d-\d\dT?[\d:.Z+-]*|(?:[a-z]+-){0,6}v?\d+(?:\.\d+){1,5}[\w.-]*|[\d.,:/+-]+", re.IGNORECASE
 )
 _WORD = re.compile(r"[A-Z]?[a-z]{4,}")
 
@@ -146,7 +148,7 @@ def random_looking(text: str, start: int, end: int, _argument: str = "") -> bool
     return worded * 2 < len(value) and not _HARMLESS_NAME.search(before)
 
 
-_HARMLESS_NAME = re.compile(r"public|check_?sum|digest|commit|integrity|sha\d|md5|hash|\buuid|guid|kms_key|key_?name|nonce|etag|version|revision|build")
+_HARMLESS_NAME = re.compile(r"public|csrf|xsrf|check_?sum|digest|commit|integrity|sha\d|md5|hash|\buuid|guid|kms_key|key_?name|nonce|etag|version|revision|build")
 _VOWELS = frozenset("aeiouy")
 
 
@@ -160,6 +162,21 @@ def symbols(text: str, start: int, end: int, _argument: str = "") -> bool:
     """The match has a letter and, beside letters, a digit or a sign, and ends no sentence with it."""
     value = text[start:end].rstrip(".!?")
     return any(map(str.isalpha, value)) and any(not character.isalpha() and character not in "-'." for character in value)
+
+
+_PUBLISHED = frozenset(
+    # SHA-256, first 12 digits, of the sample keys in the open source of the Firebase SDKs.
+    (
+    "f56e323494a6 2037abcaffb2 3f370c9dd822 e4a5542bb7fd a19f89ab3555 0b476bdf9acf eb540d2b6ee2 "
+    "37f8f09bdf12 8731261cb72d 49f777db995e 27a9a42931df dc0fcf046c61 4c98242dcadc ea9bb1082cf9 "
+    "3a8b61d0f636 a6c814bc555a "
+    ).split()
+)
+
+
+def unpublished(text: str, start: int, end: int, _argument: str = "") -> bool:
+    """The match is none of the sample keys that vendors publish in their own SDKs."""
+    return hashlib.sha256(text[start:end].encode()).hexdigest()[:12] not in _PUBLISHED
 
 
 def rm(text: str, start: int, _end: int, argument: str) -> bool:
@@ -184,6 +201,7 @@ VALIDATORS: dict[str, Validator] = {
     "no-code": no_code,
     "random": random_looking,
     "symbols": symbols,
+    "unpublished": unpublished,
     "rm": rm,
     "sql": in_sql,
 }
