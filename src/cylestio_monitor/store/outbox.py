@@ -67,10 +67,14 @@ class Outbox:
         self._store.forward(frozenset(self._lines), self._resource, self._committed)
         self._run_thread()
 
-    def stop(self, timeout_s: float = 2.0) -> bool:
+    def stop(self, timeout_s: float = 2.0, *, release: bool = False) -> bool:
         """Sends what it can within `timeout_s` seconds and ends; whether nothing is left.
 
         What is left stays in the store, and the next process that shares it sends it.
+
+        Args:
+            timeout_s: Longest time it takes, in seconds.
+            release: Whether the exporters are left as they came, for whoever they belong to; else they are shut down.
         """
         started = time.monotonic()
         self._store.flush(timeout_s / 2)
@@ -84,7 +88,10 @@ class Outbox:
         if thread is not None and thread.is_alive():
             return False  # it hangs in a request, and goes with the process
         for line in self._lines.values():
-            line.channel.close()
+            if release:
+                line.channel.release()
+            else:
+                line.channel.close()
         return self._attempt(lambda: not self._table.newest(), default=False)
 
     def force_flush(self, timeout_s: float) -> bool:

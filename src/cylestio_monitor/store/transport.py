@@ -67,6 +67,7 @@ class Channel:
         """
         self.exporter = exporter
         self._outcome: Outcome | None = None
+        self._unwatched: dict[str, Any] = {}
         self._session = _session_of(exporter)
         if self._session is not None:
             self._watch_session(self._session)
@@ -109,6 +110,13 @@ class Channel:
         """Shuts the exporter down."""
         self.exporter.shutdown()
 
+    def release(self) -> None:
+        """Stops watching: the exporter is again as it came, for whoever it belongs to."""
+        if self._session is not None:
+            self._session.__dict__.pop("request", None)
+        for name, value in self._unwatched.items():
+            setattr(self.exporter, name, value)
+
     def _watch_session(self, session: Any) -> None:
         request = session.request
 
@@ -128,6 +136,7 @@ class Channel:
 
     def _watch_stub(self, exporter: Any) -> None:
         make = exporter._stub  # noqa: SLF001 -- the one place where its answers can be seen
+        self._unwatched = {"_stub": make, "_client": exporter._client}  # noqa: SLF001
         channel = self
 
         class Watched:
