@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from e2e import programs
@@ -37,6 +39,18 @@ def pytest_terminal_summary(terminalreporter) -> None:
         terminalreporter.section("two agents, two gateways, each gateway killed once under load")
         for what, count in _scale.items():
             terminalreporter.write_line(f"{count:6} {what}")
+
+
+@pytest.fixture
+def started():
+    """Registers what a test starts, anything with a `process`, to be stopped when the test ends, the last one first."""
+    with contextlib.ExitStack() as stack:
+
+        def register(running):
+            stack.callback(running.process.stop)
+            return running
+
+        yield register
 
 
 @pytest.fixture

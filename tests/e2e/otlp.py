@@ -79,7 +79,9 @@ class Receiver(trace_service_pb2_grpc.TraceServiceServicer):
         self._channel = grpc.insecure_channel(backend)
         self._backend = trace_service_pb2_grpc.TraceServiceStub(self._channel)
         self._lock = threading.Lock()
-        self._server = grpc.server(futures.ThreadPoolExecutor(8), options=[("grpc.max_receive_message_length", 1 << 26)])
+        self._server = grpc.server(
+            futures.ThreadPoolExecutor(8), options=[("grpc.max_receive_message_length", 1 << 26)]
+        )
         trace_service_pb2_grpc.add_TraceServiceServicer_to_server(self, self._server)
         self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         self._server.start()

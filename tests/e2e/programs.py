@@ -27,6 +27,7 @@ DEBIAN = {
     "amtool": "prometheus-alertmanager",
     "systemd-analyze": "systemd",
 }
+"""Program to Debian's package."""
 used: dict[str, str] = {}
 """Program to version, of every program that a test asked for."""
 
@@ -47,17 +48,21 @@ def built(name: str) -> Path:
 
 def installed(name: str) -> Path:
     """A program of Debian's packages; root installs it where it is missing."""
-    found = shutil.which(name)
+    found = _which(name)
     if found is None and shutil.which("apt-get") and os.geteuid() == 0:
         _apt("update", "-qq")
         _apt("install", "-y", "-qq", "--no-install-recommends", DEBIAN[name])
-        found = shutil.which(name)
+        found = _which(name)
     if found is None:
         _missing(f"{name} is not installed: apt-get install --no-install-recommends {DEBIAN[name]}")
     told = subprocess.run([found, "--version"], capture_output=True, text=True, check=True)
     version = re.search(r"(?:version|systemd) (\S+)", told.stdout + told.stderr)
     used[name] = version[1] if version else "?"
     return Path(found)
+
+
+def _which(name: str) -> str | None:
+    return shutil.which(name) or shutil.which(f"prometheus-{name}")  # Debian's name of Alertmanager
 
 
 def _apt(*arguments: str) -> None:
@@ -146,7 +151,11 @@ class Process:
             self.process = subprocess.Popen(
                 self.command, cwd=self.cwd, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
-        until(self._is_ready, 60, f"{self.command[0]} to be ready; its log: {self.folder / 'log'}")
+        try:
+            until(self._is_ready, 60, f"{self.command[0]} to be ready; its log: {self.folder / 'log'}")
+        except BaseException:
+            self.stop()
+            raise
 
     def _is_ready(self) -> bool:
         if self.process.poll() is not None:
@@ -172,9 +181,3 @@ class Process:
                 self.process.wait(15)
             except subprocess.TimeoutExpired:
                 self.kill()
-
-    def __enter__(self) -> Process:  # noqa: PYI034 -- `Self` is not in Python 3.10
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.stop()

@@ -1,4 +1,4 @@
-"""Spans as this package makes them, from the OpenTelemetry SDK: the same attributes and events, without a model call."""
+"""Spans as this package makes them, without a model call: the same attributes and events, from the OpenTelemetry SDK."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
 
 
-def finding(rule: str = "secret.aws-access-key-id", category: str = "secret", severity: str = "high", **more) -> Finding:
+def finding(
+    rule: str = "secret.aws-access-key-id", category: str = "secret", severity: str = "high", **more
+) -> Finding:
     """A finding of one rule."""
     values = {"target": "input", "subtype": "llm", "path": "messages[0].content", "start": 3, "end": 23, **more}
     return Finding(rule_id=rule, category=category, severity=severity, alert=ALERT_OF[severity], **values)
@@ -78,14 +80,16 @@ class Sender:
         context = trace.set_span_in_context(parent) if parent else None
         verdict = Verdict("deny" if action == "block" else "warn", action) if findings else Verdict()
         span = self.tracer.start_span(name, context, kind=SpanKind.INTERNAL if tool else SpanKind.CLIENT)
-        span.set_attributes({
-            semconv.OPERATION_NAME: operation,
-            semconv.CYLESTIO_AGENT_ID: self.agent,
-            semconv.CYLESTIO_SESSION_ID: self.session,
-            **({semconv.TOOL_NAME: tool} if tool else {semconv.REQUEST_MODEL: "claude-sonnet-4-5"}),
-            **security.attributes(findings, verdict, {}),
-            **attributes,
-        })
+        span.set_attributes(
+            {
+                semconv.OPERATION_NAME: operation,
+                semconv.CYLESTIO_AGENT_ID: self.agent,
+                semconv.CYLESTIO_SESSION_ID: self.session,
+                **({semconv.TOOL_NAME: tool} if tool else {semconv.REQUEST_MODEL: "claude-sonnet-4-5"}),
+                **security.attributes(findings, verdict, {}),
+                **attributes,
+            }
+        )
         for each in findings:
             span.add_event(semconv.EVENT_FINDING, security.event(each))
             labels = {"category": each.category, "severity": each.severity, "rule": each.rule_id}

@@ -124,7 +124,9 @@ def test_deployment_files_name_files_and_variables_that_there_are():
     for service in compose["services"].values():
         for volume in service.get("volumes", []):
             source = volume.split(":")[0]
-            assert not source.startswith(".") or source == "./bin/cylestio-collector" or (deploy / source).exists(), source
+            assert not source.startswith(".") or source == "./bin/cylestio-collector" or (deploy / source).exists(), (
+                source
+            )
         for port in service.get("ports", []):
             assert port.startswith("127.0.0.1:")
 

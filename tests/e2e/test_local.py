@@ -30,7 +30,9 @@ def stack(collector, jaeger, tmp_path_factory):
 
 
 def _series(local, name: str) -> list[tuple[dict[str, str], float]]:
-    return [(dict(LABEL.findall(labels)), float(value)) for n, labels, value in SERIES.findall(local.metrics()) if n == name]
+    return [
+        (dict(LABEL.findall(labels)), float(value)) for n, labels, value in SERIES.findall(local.metrics()) if n == name
+    ]
 
 
 def _total(local, name: str, **labels: str) -> float:
@@ -48,7 +50,9 @@ def test_findings_counted_from_spans_equal_those_that_the_SDK_counts(stack):  # 
             for _ in range(7):
                 sender.call(finding(), injection, injection)
             for _ in range(3):
-                sender.call(injection, operation="execute_tool", tool="delete_file", action="block", error="BlockedError")
+                sender.call(
+                    injection, operation="execute_tool", tool="delete_file", action="block", error="BlockedError"
+                )
             sender.call()
             sender.flush()
 
@@ -66,7 +70,9 @@ def test_findings_counted_from_spans_equal_those_that_the_SDK_counts(stack):  # 
 
     counted = until(agree, 20, "the same counts from spans and from the SDK")
     assert counted["secret.aws-access-key-id", "secret", "high", "audit", "chat", ""] == 64
-    assert counted["prompt_injection.override", "prompt_injection", "medium", "block", "execute_tool", "delete_file"] == 6
+    assert (
+        counted["prompt_injection.override", "prompt_injection", "medium", "block", "execute_tool", "delete_file"] == 6
+    )
 
 
 @pytest.mark.programs("collector")
@@ -92,7 +98,11 @@ def test_the_number_of_series_is_bounded_whatever_is_sent(stack):
 
     def summed():
         overflow = _series(local, "cylestio_span_findings_total")
-        return sum(value for labels, value in overflow if labels.get("service_name") == "many" or "otel_metric_overflow" in labels)
+        return sum(
+            value
+            for labels, value in overflow
+            if labels.get("service_name") == "many" or "otel_metric_overflow" in labels
+        )
 
     assert until(lambda: summed() == 200, 20, "all 200 counted, most under the overflow")
     for metric in ("cylestio_span_findings_total", "cylestio_span_calls_total", "cylestio_span_flagged_total"):
@@ -131,20 +141,19 @@ def test_secrets_are_masked_wherever_on_a_span_they_stand(stack):
 
 
 @pytest.mark.programs("collector", "prometheus")
-def test_hostile_names_cannot_break_out_of_a_label_or_a_log(stack, tmp_path):
+def test_hostile_names_cannot_break_out_of_a_label_or_a_log(stack, tmp_path, started):
     local, _ = stack
     hostile = 'x"} 1\nevil_total{a="\\\x1b[31m\u2028'
     with Sender("hostile", local.grpc) as sender:
         sender.call(finding(rule=hostile), operation="execute_tool", tool=hostile, name=hostile)
         sender.call(finding(rule="r" * 5000), operation="execute_tool", tool="t" * 5000)
     until(lambda: _total(local, "cylestio_span_findings_total", service_name="hostile") == 2, 20, "both counted")
-    prometheus = Prometheus(tmp_path, {"cylestio": [local.prometheus]})
-    with prometheus.process:
-        rows = until(lambda: prometheus.query('cylestio_span_findings_total{service_name="hostile"}'), 20, "a scrape")
-        names = prometheus.query("count({__name__=~'evil.*'})")
-        assert names == []
-        assert {labels["tool"] for labels, _ in rows} == {hostile, "t" * 128}
-        assert prometheus.value("up{job='cylestio'}") == 1
+    prometheus = started(Prometheus(tmp_path, {"cylestio": [local.prometheus]}))
+    rows = until(lambda: prometheus.query('cylestio_span_findings_total{service_name="hostile"}'), 20, "a scrape")
+    names = prometheus.query("count({__name__=~'evil.*'})")
+    assert names == []
+    assert {labels["tool"] for labels, _ in rows} == {hostile, "t" * 128}
+    assert prometheus.value("up{job='cylestio'}") == 1
     assert "\x1b" not in local.process.log()
 
 
@@ -183,4 +192,6 @@ def test_what_is_too_much_on_a_span_is_cut_and_counted(stack):
     assert len(span["tags"]) < 140
     assert {tag["key"] for tag in span["tags"]} >= {semconv.FINDING_COUNT, "cylestio.collector.cut"}
     assert max(len(str(field["value"])) for log in span["logs"] for field in log["fields"]) <= 4096
-    assert until(lambda: _total(local, "cylestio_span_masked_total", service_name="crowded"), 20, "the cut counted") == 1
+    assert (
+        until(lambda: _total(local, "cylestio_span_masked_total", service_name="crowded"), 20, "the cut counted") == 1
+    )

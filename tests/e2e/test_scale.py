@@ -164,16 +164,18 @@ def test_gateways_die_under_load_and_no_span_with_a_finding_is_lost_or_there_twi
         for trace in backend.find(sender.service)
         for span in trace["spans"]
     )
-    scale_report.update({
-        "spans sent": len(sent),
-        "spans with a finding": len(flagged),
-        "spans with a finding lost": len(flagged - set(stored)),
-        "spans with a finding there twice": sum(stored[ids] > 1 for ids in flagged),
-        "deliveries repeated, their answer lost at a kill": len(again),
-        "traces": len(arrived),
-        "traces split, in flight at a kill": len(split),
-        "traces without a finding lost, in flight at a kill": len(lost),
-    })
+    scale_report.update(
+        {
+            "spans sent": len(sent),
+            "spans with a finding": len(flagged),
+            "spans with a finding lost": len(flagged - set(stored)),
+            "spans with a finding there twice": sum(stored[ids] > 1 for ids in flagged),
+            "deliveries repeated, their answer lost at a kill": len(again),
+            "traces": len(arrived),
+            "traces split, in flight at a kill": len(split),
+            "traces without a finding lost, in flight at a kill": len(lost),
+        }
+    )
     assert flagged <= set(stored)
     assert max(stored.values()) == 1
     # Delivered at least once: a backend may get again what it had answered for when the gateway died.
