@@ -67,7 +67,9 @@ def test_counts_are_by_agent_type_channel_and_level(store):
 def test_an_event_is_written_with_and_without_a_running_monitor(store):
     assert utils.log_to_db("a", "first", {"n": float("nan")})
     store.close()
-    assert utils.log_to_db(None, "second", level="warning", timestamp=datetime(2026, 1, 2, 3, 4, 5, 6))
+    assert utils.log_to_db(
+        None, "second", level="warning", timestamp=datetime.fromisoformat("2026-01-02T03:04:05.000006")
+    )
     rows = utils.get_recent_events()
     assert [(row["event_type"], row["level"]) for row in rows] == [("first", "INFO"), ("second", "WARNING")]
     assert rows[0]["data"] == {"n": "NaN"}

@@ -100,13 +100,13 @@ class Collector:
         if fault == "hang":
             self.released.wait(30)
             handler.close_connection = True
-            return
+            return None
         if fault == "slow":
             time.sleep(0.3)
         if fault == "drop":
             handler.close_connection = True
             handler.connection.close()
-            return
+            return None
         names = [
             span.name for group in getattr(request, "resource_spans", ()) for s in group.scope_spans for span in s.spans
         ]

@@ -7,11 +7,11 @@ import pytest
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
-from store.collector import Collector
 
 from cylestio_monitor import config
 from cylestio_monitor.store import Store, queries
 from cylestio_monitor.store.outbox import Outbox
+from store.collector import Collector
 
 
 class ToStore(SpanProcessor):

@@ -21,12 +21,12 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
-from store.collector import Collector
-from store.conftest import Bench, eventually, took_less_than
 
 from cylestio_monitor.store import Event
 from cylestio_monitor.store.metrics import StoreMetricExporter
 from cylestio_monitor.store.outbox import Outbox
+from store.collector import Collector
+from store.conftest import Bench, eventually, took_less_than
 
 
 def assert_each_once(collector, count):
@@ -265,7 +265,7 @@ class _GrpcCollector(TraceServiceServicer):
         self.spans = Counter()
         self.code = None
 
-    def Export(self, request, context):
+    def Export(self, request, context):  # noqa: N802 -- the service's own name
         spans = [s for g in request.resource_spans for sc in g.scope_spans for s in sc.spans]
         poison = any("poison" in span.name for span in spans)
         if self.code is not None and (poison or self.code is not grpc.StatusCode.INVALID_ARGUMENT):

@@ -12,9 +12,9 @@ import time
 
 import pytest
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from store.conftest import eventually, took_less_than
 
 from cylestio_monitor import semconv
+from store.conftest import eventually, took_less_than
 
 PRELUDE = """
 import multiprocessing, os, signal, sys, time

@@ -94,6 +94,15 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
+def inode(path: Path) -> tuple[int, int] | None:
+    """Which file stands at the path: a connection to another one, moved away meanwhile, writes into the void."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 def is_damage(error: sqlite3.Error) -> bool:
     """Whether the error says that the file's content is broken, not that it is busy, full or not to be reached."""
     text = str(error)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from cylestio_monitor.errors import StoreError
 from cylestio_monitor.store import database, forks, metrics, rebuild, schema
 from cylestio_monitor.store.lease import LEASE_S, Lease
+from cylestio_monitor.store.records import EVENT_COLUMNS, SPAN_COLUMNS
 from cylestio_monitor.store.retention import count
 
 if TYPE_CHECKING:
@@ -21,11 +22,11 @@ _REQUEST_BYTES: Final = 2_000_000
 
 _SPAN_QUERY: Final = (
     f"SELECT outbox.ref, length(attributes) + coalesce(length(events), 0) + 3 * coalesce(length(content), 0), "  # noqa: S608 -- constants
-    f"source, common, checksum, {rebuild.SPAN_COLUMNS} FROM outbox LEFT JOIN span ON span.id = outbox.ref "
+    f"source, common, checksum, {SPAN_COLUMNS} FROM outbox LEFT JOIN span ON span.id = outbox.ref "
     "WHERE signal = 'traces' AND reason IS NULL AND outbox.ref > ? ORDER BY outbox.ref LIMIT ?"
 )
 _EVENT_QUERY: Final = (
-    f"SELECT outbox.ref, length(data), source, checksum, {rebuild.EVENT_COLUMNS} FROM outbox "  # noqa: S608 -- constants
+    f"SELECT outbox.ref, length(data), source, checksum, {EVENT_COLUMNS} FROM outbox "  # noqa: S608 -- constants
     "LEFT JOIN event ON event.id = outbox.ref "
     "WHERE signal = 'logs' AND reason IS NULL AND outbox.ref > ? ORDER BY outbox.ref LIMIT ?"
 )
@@ -63,6 +64,7 @@ class OutboxTable:
         self._connection: sqlite3.Connection | None = None
         self._rebuilder: rebuild.Rebuilder | None = None
         self._lead_until = 0.0
+        self._inode: tuple[int, int] | None = None
 
     def lead(self) -> bool:
         """Takes or renews the lease; whether this process is the one that sends."""
@@ -169,8 +171,11 @@ class OutboxTable:
         self._connection = self._rebuilder = None
 
     def _open(self) -> sqlite3.Connection:
+        if self._connection is not None and self._inode != database.inode(self._store.path):
+            self.close()
         if self._connection is None:
             self._connection = database.connect(self._store.path, self._store.settings)
+            self._inode = database.inode(self._store.path)
             self._rebuilder = rebuild.Rebuilder(self._connection, self._store.cipher)
         return self._connection
 

@@ -26,16 +26,6 @@ if TYPE_CHECKING:
 
     from cylestio_monitor.store.keys import Cipher
 
-SPAN_COLUMNS: Final = (
-    "trace_id, span_id, parent_span_id, name, kind, start_ns, end_ns, status, agent_id, session_id, severity_number, "
-    "alert, event_type, channel, operation, provider, model, tool, action, input_tokens, output_tokens, attributes, "
-    "events, extra, content"
-)
-"""The columns that a span's seal covers, in its order."""
-
-EVENT_COLUMNS: Final = "agent_id, event_type, channel, level, timestamp, time_ns, data, trace_id, span_id"
-"""The columns that an event's seal covers, in its order."""
-
 _KINDS: Final = tuple(SpanKind)
 _STATUS: Final = (StatusCode.UNSET, StatusCode.OK, StatusCode.ERROR)
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)

@@ -23,6 +23,22 @@ MAX_NAME: Final = 1024
 
 _MAX_EVENT_BYTES: Final = 256_000
 
+SPAN_COLUMNS: Final = (
+    "trace_id, span_id, parent_span_id, name, kind, start_ns, end_ns, status, agent_id, session_id, severity_number, "
+    "alert, event_type, channel, operation, provider, model, tool, action, input_tokens, output_tokens, attributes, "
+    "events, extra, content"
+)
+"""The columns of a span that its seal covers, in its order; the digests of what it shares follow."""
+
+FINDING_COLUMNS: Final = (
+    'trace_id, span_id, timestamp, rule_id, category, severity, alert, target, subtype, path, start, "end", owasp, '
+    "atlas, match_hash, agent_id, session_id, service_name, action, operation, model, tool"
+)
+"""The columns of a finding that its seal covers, in its order."""
+
+EVENT_COLUMNS: Final = "agent_id, event_type, channel, level, timestamp, time_ns, data, trace_id, span_id"
+"""The columns of an event that its seal covers, in its order."""
+
 encode_json = msgspec.json.Encoder().encode
 
 

@@ -24,6 +24,8 @@ HIGH_WATER: Final = 0.9
 
 GAP_EVENT: Final = "store_gap"
 
+INSERT_OUTBOX: Final = "INSERT OR IGNORE INTO outbox (signal, ref) VALUES (?, ?)"
+
 
 class Removed(NamedTuple):
     """What one pass removed; `unsent` of them had not been sent."""

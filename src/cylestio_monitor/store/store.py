@@ -68,7 +68,7 @@ class Store:
         self._written: dict[str, int] = {}
         self._dropped: dict[str, int] = {}
         self._failures = 0
-        self._next_maintenance = time.monotonic() + _IDLE_S
+        self._next_maintenance = 0.0
         self._last_error = ""
         self._committed: list[Callable[[], None]] = []
         _open[path.absolute()] = self
@@ -296,6 +296,14 @@ class Store:
                 with forks.guard:
                     if self._writer.maintain(at_cap=True):
                         return True
+            elif isinstance(error, sqlite3.Error) and database.is_damage(error):
+                with forks.guard:
+                    self._writer.replace_damaged()
+                self._next_maintenance = 0.0
+                return True
+            elif "locked" not in str(error):
+                with forks.guard:
+                    self._writer.close()  # the file may be another one by now
         except (sqlite3.Error, StoreError, OSError) as second:
             error = second
         self._failures += 1

@@ -7,16 +7,24 @@ neither can stand without the other.
 from __future__ import annotations
 
 import logging
+import sqlite3
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from cylestio_monitor.store import chain, database, forks
+from cylestio_monitor.store import chain, database, forks, salvage
 from cylestio_monitor.store.encode import SpanEncoder, SpanRow
-from cylestio_monitor.store.records import digest, event_row, finding_rows, seal
-from cylestio_monitor.store.retention import Retention
+from cylestio_monitor.store.records import (
+    EVENT_COLUMNS,
+    FINDING_COLUMNS,
+    SPAN_COLUMNS,
+    digest,
+    event_row,
+    finding_rows,
+    seal,
+)
+from cylestio_monitor.store.retention import INSERT_OUTBOX, Retention
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Sequence
     from pathlib import Path
 
@@ -26,27 +34,15 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-SPAN_COLUMNS: Final = (
-    "trace_id, span_id, parent_span_id, name, kind, start_ns, end_ns, status, source, common, agent_id, session_id, "
-    "severity_number, alert, event_type, channel, operation, provider, model, tool, action, input_tokens, "
-    "output_tokens, attributes, events, extra, content"
-)
-FINDING_COLUMNS: Final = (
-    'trace_id, span_id, timestamp, rule_id, category, severity, alert, target, subtype, path, start, "end", owasp, '
-    "atlas, match_hash, agent_id, session_id, service_name, action, operation, model, tool"
-)
-EVENT_COLUMNS: Final = "agent_id, event_type, channel, level, timestamp, time_ns, data, trace_id, span_id, source"
-
 
 def _insert(table: str, columns: str, conflict: str = "") -> str:
     marks = ", ".join("?" * (columns.count(",") + 3))
     return f"INSERT {conflict} INTO {table} ({columns}, seq, checksum) VALUES ({marks})"  # noqa: S608 -- constants
 
 
-_INSERT_SPAN: Final = _insert("span", SPAN_COLUMNS, "OR IGNORE")
+_INSERT_SPAN: Final = _insert("span", f"source, common, {SPAN_COLUMNS}", "OR IGNORE")
 _INSERT_FINDING: Final = _insert("findings", FINDING_COLUMNS, "OR IGNORE")
-_INSERT_EVENT: Final = _insert("event", EVENT_COLUMNS)
-_INSERT_OUTBOX: Final = "INSERT OR IGNORE INTO outbox (signal, ref) VALUES (?, ?)"
+_INSERT_EVENT: Final = _insert("event", f"{EVENT_COLUMNS}, source")
 _MOST_SHARED: Final = 4096
 
 
@@ -64,7 +60,6 @@ class Writer:
 
         Raises:
             StoreError: Nothing can be written there.
-            sqlite3.DatabaseError: The file is damaged.
         """
         self.path = path
         self.forward: frozenset[str] = frozenset()
@@ -75,15 +70,22 @@ class Writer:
         self._shared: dict[bytes, tuple[int, bytes]] = {}
         self._inode: tuple[int, int] | None = None
         self._connection: sqlite3.Connection | None = None
-        self.connection()
+        self._salvage: salvage.Salvage | None = None
+        try:
+            self.connection()
+        except sqlite3.DatabaseError as error:
+            if not database.is_damage(error):
+                raise
+            self.replace_damaged()
+            self.connection()
 
     def connection(self) -> sqlite3.Connection:
         """The open connection; opened anew after a fork, or where the file was replaced."""
-        if self._connection is not None and self._inode != _inode(self.path):
+        if self._connection is not None and self._inode != database.inode(self.path):
             self.close()
         if self._connection is None:
             self._connection = database.connect(self.path, self._settings)
-            self._inode = _inode(self.path)
+            self._inode = database.inode(self.path)
             self._shared.clear()
         return self._connection
 
@@ -126,6 +128,23 @@ class Writer:
             if urgent:
                 connection.execute("PRAGMA synchronous = NORMAL")
 
+    def replace_damaged(self) -> None:
+        """Sets a damaged file aside and begins a new one; what reads of the old one follows by and by."""
+        self.close()
+        target = salvage.set_aside(self.path)
+        if target is not None:
+            self._salvage = salvage.Salvage(target, self)
+
+    def _salvage_on(self, connection: sqlite3.Connection) -> int:
+        assert self._salvage is not None
+        with database.transaction(connection):
+            run = self.chain.begin(connection)
+            more = self._salvage.step(connection, run)
+            run.finish()
+        if not more:
+            self._salvage = None
+        return 1
+
     def maintain(self, *, at_cap: bool = False) -> int:
         """Removes one chunk of what is too old, or too much; returns how many rows went.
 
@@ -133,13 +152,15 @@ class Writer:
             at_cap: The page budget is used up: something has to go, whatever its age.
         """
         connection = self.connection()
+        if self._salvage is not None and not at_cap:
+            return self._salvage_on(connection)
         with database.transaction(connection):
             retention = Retention(connection, self.chain)
             removed = retention.by_size(at_cap=at_cap)
             if not at_cap:
                 removed += retention.by_age(self._settings, time.time_ns())
-        if removed:
-            connection.execute("PRAGMA incremental_vacuum(256)")
+        if removed and not at_cap:
+            connection.execute("PRAGMA incremental_vacuum(256)").fetchall()
         return removed
 
     def _encode(self, ticket: Ticket) -> Any:
@@ -155,41 +176,54 @@ class Writer:
 
     def _store(self, connection: sqlite3.Connection, run: chain.Run, ticket: Ticket, payload: Any) -> None:
         if ticket.kind == "span":
-            self._store_span(connection, run, payload)
+            ref = self.store_span(connection, run, payload)
+            if ref is not None and "traces" in self.forward:
+                connection.execute(INSERT_OUTBOX, ("traces", ref))
         elif ticket.kind == "findings":
-            self._store_findings(connection, run, payload)
+            self.store_findings(connection, run, payload)
         elif ticket.kind == "event":
-            source = self._share(connection, self._encoder.source(self.resource, None)[0])[0] if self.resource else None
-            checksum, leaf = seal(*payload)
-            ref = connection.execute(_INSERT_EVENT, (*payload, source, run.next_seq, checksum)).lastrowid or 0
-            run.add("event", ref, leaf)
+            ref = self.store_event(connection, run, payload, self._encoder.source(self.resource, None)[0])
             if "logs" in self.forward:
-                connection.execute(_INSERT_OUTBOX, ("logs", ref))
+                connection.execute(INSERT_OUTBOX, ("logs", ref))
         else:
             connection.execute("INSERT INTO metric (time_ns, data) VALUES (?, ?)", (time.time_ns(), payload))
             connection.execute("INSERT INTO outbox (signal, ref) VALUES ('metrics', last_insert_rowid())")
 
-    def _store_span(self, connection: sqlite3.Connection, run: chain.Run, row: SpanRow) -> None:
+    def store_span(self, connection: sqlite3.Connection, run: chain.Run, row: SpanRow) -> int | None:
+        """Adds a span with its findings and its entry in the audit trail; a known one is left alone.
+
+        Returns:
+            Its id; `None` for a known one.
+        """
         source, source_digest = self._share(connection, row.source)
         common, common_digest = self._share(connection, row.common)
         checksum, leaf = seal(*row.values, *row.rest, source_digest, common_digest)
         seq = run.next_seq if row.event_type is not None else None
-        cursor = connection.execute(_INSERT_SPAN, (*row.values, source, common, *row.rest, seq, checksum))
-        if cursor.rowcount:  # else it is here already, by another road
-            ref = cursor.lastrowid or 0
-            if seq is not None:
-                run.add("span", ref, leaf)
-            if "traces" in self.forward:
-                connection.execute(_INSERT_OUTBOX, ("traces", ref))
+        cursor = connection.execute(_INSERT_SPAN, (source, common, *row.values, *row.rest, seq, checksum))
+        ref = cursor.lastrowid if cursor.rowcount else None  # it may be here already, by another road
+        if ref is not None and seq is not None:
+            run.add("span", ref, leaf)
         if row.findings:
-            self._store_findings(connection, run, row.findings)
+            self.store_findings(connection, run, row.findings)
+        return ref
 
-    def _store_findings(self, connection: sqlite3.Connection, run: chain.Run, rows: Sequence[tuple[Any, ...]]) -> None:
+    def store_findings(self, connection: sqlite3.Connection, run: chain.Run, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Adds findings with their entries in the audit trail; known ones are left alone."""
         for row in rows:
             checksum, leaf = seal(*row)
             cursor = connection.execute(_INSERT_FINDING, (*row, run.next_seq, checksum))
             if cursor.rowcount:
                 run.add("finding", cursor.lastrowid or 0, leaf)
+
+    def store_event(
+        self, connection: sqlite3.Connection, run: chain.Run, row: tuple[Any, ...], source: bytes | None
+    ) -> int:
+        """Adds an event with its entry in the audit trail; returns its id."""
+        number = None if source is None else self._share(connection, source)[0]
+        checksum, leaf = seal(*row)
+        ref = connection.execute(_INSERT_EVENT, (*row, number, run.next_seq, checksum)).lastrowid or 0
+        run.add("event", ref, leaf)
+        return ref
 
     def _share(self, connection: sqlite3.Connection, body: bytes) -> tuple[int, bytes]:
         """The id of the body in `shared`, and its digest; it is added where it is new."""
@@ -202,11 +236,3 @@ class Writer:
                 self._shared.clear()
             known = self._shared[body] = (number, key)
         return known
-
-
-def _inode(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino

@@ -1,0 +1,211 @@
+"""A damaged file is set aside, a new one begun, and what can still be read of the old one carried over."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from cylestio_monitor.store import database, files
+from cylestio_monitor.store.encode import SpanRow
+from cylestio_monitor.store.records import (
+    EVENT_COLUMNS,
+    FINDING_COLUMNS,
+    SPAN_COLUMNS,
+    Event,
+    checksum,
+    digest,
+    event_row,
+)
+from cylestio_monitor.store.retention import INSERT_OUTBOX, count
+
+try:
+    import fcntl
+except ImportError:  # not on Windows, where a file in use cannot be moved away in the first place
+    fcntl = None  # type: ignore[assignment]
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from cylestio_monitor.store.chain import Run
+    from cylestio_monitor.store.writer import Writer
+
+_logger = logging.getLogger(__name__)
+
+WINDOW: Final = 200
+"""Rows that are carried over at a time, between the groups that are written."""
+
+DAMAGE_EVENT: Final = "store_damaged"
+
+_TABLES: Final = {
+    "span": f"id, checksum, source, common, {SPAN_COLUMNS}",
+    "findings": f"id, checksum, NULL, NULL, {FINDING_COLUMNS}",
+    "event": f"id, checksum, source, NULL, {EVENT_COLUMNS}",
+}
+_MOST_EMPTY: Final = 50
+"""Windows without a row after which the end is reached, where the file does not say."""
+
+
+def set_aside(path: Path) -> Path | None:
+    """Moves a damaged file out of the way; `None` where another process has done so already."""
+    with _lock(path):
+        if not _damaged(path):
+            return None
+        target = files.set_aside(path, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + f"-{os.getpid()}")
+    _logger.warning("The store was damaged; it now lies at %s, and a new one is begun", target)
+    return target
+
+
+class Salvage:
+    """Carries rows over from a file that was set aside, a window at a time, oldest first."""
+
+    def __init__(self, source: Path, writer: Writer) -> None:
+        """Opens the old file.
+
+        Args:
+            source: Where it lies now.
+            writer: Of the new one.
+        """
+        self._path = source
+        self._writer = writer
+        self._bodies: dict[int, bytes] = {}
+        self._counts = {"span": 0, "findings": 0, "event": 0, "unreadable": 0}
+        self._windows = self._walk()
+        self._connection: sqlite3.Connection | None = None
+        with contextlib.suppress(sqlite3.Error):
+            self._connection = sqlite3.connect(source, isolation_level=None, check_same_thread=False)
+            self._connection.execute("PRAGMA query_only = ON")
+            # Without this SQLite reads nothing at all of a file that is shorter than its header says.
+            self._connection.execute("PRAGMA writable_schema = ON")
+        self._unsent = self._waiting()
+
+    def step(self, target: sqlite3.Connection, run: Run) -> bool:
+        """Carries one window over, in the caller's transaction; whether there is more."""
+        window = next(self._windows, None)
+        if window is not None:
+            table, rows = window
+            for row in rows:
+                self._carry(target, run, table, row)
+            return True
+        for table, number in self._counts.items():
+            if number:
+                count(target, f"salvaged.{table}", number)
+        now = time.time_ns()
+        event = Event(None, DAMAGE_EVENT, "STORE", "WARNING", now, {"file": self._path.name, **self._counts})
+        self._writer.store_event(target, run, event_row(event), None)
+        self.close()
+        return False
+
+    def close(self) -> None:
+        """Lets go of the old file."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _walk(self) -> Iterator[tuple[str, list[Any]]]:
+        for table, columns in _TABLES.items():
+            first, empty = 1, 0
+            last = self._last(table)
+            while (first <= last) if last is not None else (empty < _MOST_EMPTY):
+                rows = self._window(table, columns, first)
+                empty = 0 if rows else empty + 1
+                if rows:
+                    yield table, rows
+                first += WINDOW
+
+    def _last(self, table: str) -> int | None:
+        try:
+            assert self._connection is not None
+            return int(self._connection.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0])  # noqa: S608
+        except (sqlite3.Error, AssertionError):
+            return None
+
+    def _window(self, table: str, columns: str, first: int) -> list[Any]:
+        if self._connection is None:
+            return []
+        query = f"SELECT {columns} FROM {table} WHERE id BETWEEN ? AND ?"  # noqa: S608 -- constants
+        try:
+            return self._connection.execute(query, (first, first + WINDOW - 1)).fetchall()
+        except sqlite3.Error:
+            rows: list[Any] = []
+            for number in range(first, first + WINDOW):
+                try:
+                    rows += self._connection.execute(query, (number, number)).fetchall()
+                except sqlite3.Error:
+                    continue
+            return rows
+
+    def _carry(self, target: sqlite3.Connection, run: Run, table: str, row: tuple[Any, ...]) -> None:
+        old, stored, source, common, *values = row
+        try:
+            if table == "span":
+                bodies = [self._body(source), self._body(common)]
+                if checksum(*values, *map(digest, bodies)) == stored:
+                    span = SpanRow(bodies[0], bodies[1], tuple(values[:8]), tuple(values[8:]), [], values[12])
+                    self._queue(target, "traces", old, self._writer.store_span(target, run, span))
+                    self._counts["span"] += 1
+                    return
+            elif checksum(*values) == stored:
+                if table == "findings":
+                    self._writer.store_findings(target, run, [tuple(values)])
+                else:
+                    body = None if source is None else self._body(source)
+                    self._queue(target, "logs", old, self._writer.store_event(target, run, tuple(values), body))
+                self._counts[table] += 1
+                return
+        except (sqlite3.DatabaseError, TypeError) as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise
+            _logger.debug("a row could not be carried over: %s", error)
+        self._counts["unreadable"] += 1
+
+    def _queue(self, target: sqlite3.Connection, signal: str, old: int, new: int | None) -> None:
+        """What waited to be sent waits on; what was sent is not sent twice."""
+        if new is not None and (signal, old) in self._unsent:
+            target.execute(INSERT_OUTBOX, (signal, new))
+
+    def _waiting(self) -> set[tuple[str, int]]:
+        try:
+            assert self._connection is not None
+            return set(self._connection.execute("SELECT signal, ref FROM outbox WHERE reason IS NULL"))
+        except (sqlite3.Error, AssertionError):
+            return set()
+
+    def _body(self, number: int) -> bytes:
+        """An entry of `shared` of the old file."""
+        known = self._bodies.get(number)
+        if known is None:
+            assert self._connection is not None
+            row = self._connection.execute("SELECT body FROM shared WHERE id = ?", (number,)).fetchone()
+            known = self._bodies[number] = row[0].encode() if row is not None else b""
+        return known
+
+
+@contextlib.contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """One process at a time; the file stays, as removing it would let a third one in."""
+    lock = path.with_name(f"{path.name}.lock")
+    files.check_file(lock)
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+    try:
+        if fcntl is not None:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _damaged(path: Path) -> bool:
+    """Whether the file as it lies there now is broken; another process may have begun a new one."""
+    try:
+        connection = sqlite3.connect(path, timeout=database.BUSY_SECONDS, isolation_level=None)
+        try:
+            return bool(connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok")
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        return database.is_damage(error)

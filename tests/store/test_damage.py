@@ -1,0 +1,192 @@
+"""Full, broken, foreign and hostile: the application runs on, and what can be kept is kept."""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from cylestio_monitor import config
+from cylestio_monitor.store import Store, StoreError, queries, schema
+from store.conftest import Bench, eventually
+
+BIG = {"gen_ai.operation.name": "chat", "noise": ""}
+
+
+def filled(path, count=3000):
+    bench = Bench(path)
+    for number in range(count):
+        bench.span(f"chat {number}", attributes={"gen_ai.operation.name": "chat", "n": number, "pad": f"{number}" * 20})
+    bench.flush()
+    bench.close()
+    return path.stat().st_size
+
+
+def spans(path):
+    with queries.connect(path) as connection:
+        return {row[0] for row in connection.execute("SELECT name FROM span")}
+
+
+def truncate(path, size):
+    os.truncate(path, size * 2 // 3)
+
+
+def overwrite(path, size):
+    with path.open("r+b") as file:
+        file.seek(size // 2)
+        file.write(random.Random(1).randbytes(64_000))
+
+
+def garbage(path, size):
+    path.write_bytes(random.Random(2).randbytes(size))
+
+
+@pytest.mark.parametrize(("damage", "kept"), [(truncate, 1000), (overwrite, 1000), (garbage, 0)])
+def test_a_damaged_file_is_set_aside_salvaged_and_begun_anew(tmp_path, damage, kept):
+    path = tmp_path / "s.db"
+    damage(path, filled(path))
+    bench = Bench(path)
+    for number in range(300):  # reaches damaged pages sooner or later
+        bench.span(f"new {number}")
+    bench.flush()
+    aside = [file.name for file in tmp_path.iterdir() if ".damaged-" in file.name]
+    assert len([name for name in aside if not name.endswith(("-wal", "-shm"))]) == 1
+    eventually(lambda: bench.rows("SELECT 1 FROM event WHERE event_type = 'store_damaged'"), 20)
+    names = spans(path)
+    assert {f"new {number}" for number in range(300)} <= names
+    assert len([name for name in names if name.startswith("chat")]) >= kept
+    bench.close()
+
+
+def test_a_file_that_vanishes_or_is_replaced_is_noticed(bench):
+    bench.fill(3)
+    bench.flush()
+    bench.path.unlink()
+    bench.fill(3, "after")
+    bench.flush()
+    assert spans(bench.path) == {"after 0", "after 1", "after 2"}
+
+
+def test_the_budget_holds_and_what_goes_is_benign_oldest_first_and_counted(tmp_path):
+    bench = Bench(tmp_path / "s.db", max_mb=8)
+    flagged = {"cylestio.security.severity_number": 2, "cylestio.security.alert": "suspicious"}
+    noise = random.Random(3)
+    for number in range(6000):
+        attributes = {"gen_ai.operation.name": "chat", "noise": noise.randbytes(1000).hex()}
+        bench.span(f"chat {number}", attributes=attributes | (flagged if number % 100 == 0 else {}))
+        if number % 500 == 0:
+            bench.flush()
+    bench.flush()
+    assert bench.path.stat().st_size <= 8 << 20
+    names = spans(bench.path)
+    assert {f"chat {number}" for number in range(0, 6000, 100)} <= names
+    benign = sorted(int(name.split()[1]) for name in names if int(name.split()[1]) % 100)
+    assert benign[-1] == 5999
+    assert benign == [number for number in range(benign[0], 6000) if number % 100]
+    (gap,) = [row["data"] for row in queries_events(bench) if row["event_type"] == "store_gap"]
+    assert gap["reason"] == "size"
+    assert gap["spans"] == 6000 - len(names)
+    bench.close()
+
+
+def queries_events(bench):
+    with queries.connect(bench.path) as connection:
+        return queries.events(connection, limit=10_000)
+
+
+def test_old_rows_go_by_themselves(tmp_path):
+    path = tmp_path / "s.db"
+    bench = Bench(path)
+    old = 1_600_000_000_000_000_000
+    span = bench.tracer.start_span("old", start_time=old)
+    span.end(old + 1)
+    bench.span("new")
+    bench.flush()
+    bench.close()
+    bench = Bench(path)
+    bench.span("newer")
+    eventually(lambda: spans(path) == {"new", "newer"})
+    bench.close()
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_for_a_while_costs_nothing(tmp_path):
+    code = """
+    import resource, signal, sys, time
+    from pathlib import Path
+    from store.conftest import Bench
+    bench = Bench(Path(sys.argv[1]))
+    bench.fill(20, "before")
+    bench.flush()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+    bench.fill(200, "while")
+    assert not bench.store.flush(0.5)
+    assert bench.store.stats()["waiting"] >= 200, bench.store.stats()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert bench.store.flush(10), bench.store.stats()
+    assert bench.store.stats()["dropped"] == {}
+    """
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(code))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, str(script), str(tmp_path / "d" / "s.db")], env=environment, check=True, timeout=60)
+    assert len(spans(tmp_path / "d" / "s.db")) == 220
+
+
+def test_a_place_that_cannot_be_written_is_said_once_and_clearly(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StoreError, match=r"file.*Not a directory|is no folder|File exists"):
+        Store.open(tmp_path / "file" / "s.db", config.Store())
+
+
+def test_links_and_open_folders_are_refused(tmp_path):
+    target = tmp_path / "elsewhere"
+    target.write_bytes(b"")
+    (tmp_path / "s.db").symlink_to(target)
+    with pytest.raises(StoreError, match="no regular file"):
+        Store.open(tmp_path / "s.db", config.Store())
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o777)
+    with pytest.raises(StoreError, match="everybody"):
+        Store.open(shared / "s.db", config.Store())
+
+
+def test_a_database_of_something_else_is_left_alone(tmp_path):
+    path = tmp_path / "s.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE precious (x)")
+    connection.close()
+    with pytest.raises(StoreError, match="something else"):
+        Store.open(path, config.Store())
+    assert sqlite3.connect(path).execute("SELECT name FROM sqlite_master").fetchall() == [("precious",)]
+
+
+def test_a_file_of_a_newer_version_is_refused_politely(tmp_path):
+    path = tmp_path / "s.db"
+    filled(path, 1)
+    connection = sqlite3.connect(path)
+    connection.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
+    connection.close()
+    with pytest.raises(StoreError, match="newer version"):
+        Store.open(path, config.Store())
+    assert spans(path) == {"chat 0"}
+
+
+def test_a_queue_that_is_full_drops_counts_and_still_takes_what_is_flagged(bench):
+    from cylestio_monitor.store import forks
+
+    bench.store._queue._max_items = 10
+    with forks.guard:  # the writer waits, as it would for a slow disk
+        bench.fill(400)
+        flagged = bench.span("flagged", attributes={"cylestio.security.severity_number": 4})
+    assert flagged.wait(5)
+    bench.flush()
+    dropped = bench.store.stats()["dropped"]["queue full"]
+    assert dropped > 0
+    assert len(spans(bench.path)) == 401 - dropped
