@@ -5,7 +5,7 @@ PYTHON ?=
 LOCK := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
 	--no-annotate --python-version 3.10
 
-.PHONY: demo test unit lint format bench bench-scan bench-delivery bench-peers e2e collector docs lock setup clean
+.PHONY: demo demo-picture test unit lint format bench bench-scan bench-delivery bench-peers e2e collector docs lock setup clean
 
 setup:
 	@.ci/setup $(VENV) $(PYTHON)
@@ -13,6 +13,10 @@ setup:
 ## An agent at work: its trace with the findings in place
 demo: setup
 	@$(BIN)/python docs/tutorial/demo/run.py
+
+## Its output as the picture in the README
+demo-picture: setup
+	@$(BIN)/python docs/tutorial/demo/picture.py
 
 ## The whole test suite
 test: setup
@@ -40,8 +44,7 @@ format: setup
 
 ## What monitoring costs
 bench: setup
-	@$(BIN)/python tests/benchmarks/bench_capture.py
-	@$(BIN)/python tests/benchmarks/bench_scan.py
+	@$(BIN)/python tests/benchmarks/bench.py
 
 bench-scan: setup
 	@$(BIN)/python tests/benchmarks/bench_scan.py

@@ -66,7 +66,7 @@ def _tree(root: SpanNode) -> Tree:
 
 def _span_line(span: Mapping[str, Any]) -> Text:
     """Name, duration, tokens, and what stands out: an error, a refusal."""
-    line = output.cell(span["name"], "bold")
+    line = output.cell("").append_text(output.cell(span["name"], "bold"))
     line.append(f"  {(span['end_ns'] - span['start_ns']) / 1e6:,.0f} ms", "dim")
     if span["input_tokens"] is not None or span["output_tokens"] is not None:
         line.append(f"  {span['input_tokens'] or 0:,} → {span['output_tokens'] or 0:,} tokens", "dim")
@@ -80,7 +80,7 @@ def _span_line(span: Mapping[str, Any]) -> Text:
 
 
 def _finding_line(finding: Mapping[str, Any]) -> Text:
-    line = output.cell("● ", output.STYLES.get(finding["severity"], ""))
+    line = output.cell("").append_text(output.cell("● ", output.STYLES.get(finding["severity"], "")))
     line.append_text(output.level(finding["severity"]))
     line.append("  ").append_text(output.cell(finding["rule_id"]))
     line.append("  ").append_text(output.cell(f"{finding['path'] or finding['target']}", "dim"))
