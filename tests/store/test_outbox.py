@@ -28,6 +28,8 @@ from cylestio_monitor.store.outbox import Outbox
 from store.collector import Collector
 from store.conftest import Bench, eventually, took_less_than
 
+NOW = time.time_ns()
+
 
 def assert_each_once(collector, count):
     assert len(collector.spans) == count
@@ -66,11 +68,11 @@ def test_a_span_leaves_the_store_as_it_came(bench, collector):
             "flag": True,
             "list": ["a", "b"],
         },
-        start_time=1_700_000_000_000_000_001,
+        start_time=NOW + 1,
     )
-    span.add_event("cylestio.security.finding", {"cylestio.security.finding.rule": "x.y"}, 1_700_000_000_000_000_002)
+    span.add_event("cylestio.security.finding", {"cylestio.security.finding.rule": "x.y"}, NOW + 2)
     span.set_status(Status(StatusCode.ERROR, "no"))
-    span.end(1_700_000_000_000_000_003)
+    span.end(NOW + 3)
     assert outbox.force_flush(10)
     (sent,) = [s for r in received for g in r.resource_spans for sc in g.scope_spans for s in sc.spans]
     from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
@@ -236,7 +238,7 @@ def test_events_and_metrics_go_the_same_way(bench, collector):
     meter.create_histogram("duration").record(1.5)
     meter.create_observable_gauge("level", [lambda _: [api_metrics.Observation(7)]])
     assert meters.force_flush()
-    bench.store.add_event(Event("me", "login", "AUTH", "WARNING", 1_700_000_000_000_000_000, {"user": "Ann", "n": [1]}))
+    bench.store.add_event(Event("me", "login", "AUTH", "WARNING", NOW, {"user": "Ann", "n": [1]}))
     assert not outbox.force_flush(0.4)
     collector.fault = None
     assert outbox.force_flush(15)
@@ -245,7 +247,7 @@ def test_events_and_metrics_go_the_same_way(bench, collector):
     assert (record.event_name, record.severity_text, record.time_unix_nano) == (
         "login",
         "WARNING",
-        1_700_000_000_000_000_000,
+        NOW,
     )
     assert {pair.key: pair.value.string_value for pair in record.attributes} == {
         "user": "Ann",
