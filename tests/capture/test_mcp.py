@@ -2,12 +2,10 @@
 
 import inspect
 import sys
-from contextlib import asynccontextmanager
 
 import anyio
 import mcp.shared.jsonrpc_dispatcher
 import pytest
-import uvicorn
 from mcp import ClientSession, StdioServerParameters
 from mcp.client import Client
 from mcp.client.sse import sse_client
@@ -25,6 +23,7 @@ from cylestio_monitor import pipeline
 from cylestio_monitor.capture._mcp_exchange import BLOCKED
 from cylestio_monitor.errors import BlockedError
 from mcp_peers import HERE, watching
+from mcp_peers.loopback import serving
 from mcp_peers.server import build
 
 EVERYTHING = [
@@ -49,20 +48,6 @@ def spans():
 def blocking():
     with watching(mode="block") as found:
         yield found
-
-
-@asynccontextmanager
-async def serving(app):
-    """The app behind a loopback port; gives the port."""
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", ws="none"))
-    async with anyio.create_task_group() as group:
-        group.start_soon(server.serve)
-        while not server.started:  # noqa: ASYNC110 -- uvicorn has no event for it
-            await anyio.sleep(0.01)
-        try:
-            yield server.servers[0].sockets[0].getsockname()[1]
-        finally:
-            server.should_exit = True
 
 
 async def everything(client):
