@@ -11,13 +11,12 @@ import secrets
 import sys
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cylestio_monitor.config import database_path, load
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from cylestio_monitor.config import Settings
     from cylestio_monitor.model import Finding, Subtype, Target
     from cylestio_monitor.scan import Scanner
@@ -37,12 +36,13 @@ def start_monitoring(agent_id: str | None = None, config: Mapping[str, Any] | st
     """
     overrides: dict[str, Any] = {}
     path = None
-    if isinstance(config, (str, os.PathLike)):
-        path = config
-    elif isinstance(config, Mapping):
-        overrides.update(config)
-    elif config is not None:
-        log.warning("config: must be a mapping or a path, not %s; it is left out", type(config).__name__)
+    given: object = config
+    if isinstance(given, (str, Path)):
+        path = given
+    elif isinstance(given, Mapping):
+        overrides.update(given)
+    elif given is not None:
+        log.warning("config: must be a mapping or a path, not %s; it is left out", type(given).__name__)
     if agent_id is not None:
         overrides["agent_id"] = agent_id
     try:

@@ -275,7 +275,7 @@ class TestExits:
         spans_of(traced, "one")
         logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
         started = time.monotonic()
-        exits.shut_down([traced], 0.3)
+        exits.shut_down_processors([traced], time.monotonic() + 0.3)
         traced.shutdown()
         assert time.monotonic() - started < 1.5
         logging.getLogger("opentelemetry").setLevel(logging.NOTSET)

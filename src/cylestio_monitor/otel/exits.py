@@ -24,16 +24,30 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("cylestio_monitor")
 
-OTLP = "opentelemetry.exporter.otlp."
+
+def shut_down_metrics(deadline: float) -> None:
+    """Has the last metrics collected and handed on.
+
+    Args:
+        deadline: Time (monotonic) until which it may take.
+    """
+    meter_provider: Any = metrics.get_meter_provider()
+    shutdown = getattr(meter_provider, "shutdown", None)
+    if shutdown is not None:
+        atexit.unregister(shutdown)
+        _bounded(shutdown, deadline)
 
 
-def shut_down(tracer_providers: Iterable[TracerProvider], timeout_s: float) -> None:
-    """Shuts down what sends spans, metrics and logs over OTLP, all of it within `timeout_s` seconds.
+def shut_down_processors(tracer_providers: Iterable[TracerProvider], deadline: float) -> None:
+    """Shuts down what still sends spans and log records over OTLP by itself.
 
     Log records are the application's own for the most part: where it named an endpoint for them, their processors are
     left to their own time.
+
+    Args:
+        tracer_providers: Whose processors.
+        deadline: Time (monotonic) until which it may take, all of it together.
     """
-    deadline = time.monotonic() + timeout_s
     processors = [processor for one in tracer_providers for processor in provider.span_processors(one)]
     if not _has_endpoint("LOGS"):
         multi = getattr(_logs.get_logger_provider(), "_multi_log_record_processor", None)
@@ -42,18 +56,18 @@ def shut_down(tracer_providers: Iterable[TracerProvider], timeout_s: float) -> N
         batch = otlp_batch(processor)
         if batch is not None:
             _bounded(batch.shutdown, deadline)
-    meter_provider: Any = metrics.get_meter_provider()
-    shutdown = getattr(meter_provider, "shutdown", None)
-    if shutdown is not None:
-        atexit.unregister(shutdown)
-        _bounded(shutdown, deadline)
 
 
 def otlp_batch(processor: object) -> Any:
     """The batching part of a processor that exports over OTLP; `None` for every other processor."""
     batch = getattr(processor, "_batch_processor", None)
     exporter = getattr(batch, "_exporter", None)
-    return batch if type(exporter).__module__.startswith(OTLP) else None
+    return batch if is_otlp(exporter) else None
+
+
+def is_otlp(exporter: object) -> bool:
+    """Whether it is one of the official OTLP exporters."""
+    return type(exporter).__module__.startswith("opentelemetry.exporter.otlp.")
 
 
 def _has_endpoint(signal: str) -> bool:

@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import platformdirs
-from opentelemetry import _logs
+from opentelemetry import _logs, metrics
 
 from cylestio_monitor import config, pipeline
 from cylestio_monitor.errors import CylestioError
-from cylestio_monitor.otel import exits, instrumentors, provider
+from cylestio_monitor.otel import delivery, exits, instrumentors, provider
+from cylestio_monitor.otel.delivery import Delivery
 from cylestio_monitor.otel.exporter import SQLiteSpanExporter
 from cylestio_monitor.otel.jsonlog import JsonLog
 from cylestio_monitor.otel.processor import CylestioSpanProcessor, ForeignLogProcessor, ForeignSpanProcessor
@@ -67,6 +68,7 @@ class Running:
         json_log: The JSON log, where it is switched on and can be written.
         scanner: The scanner.
         pipeline: The road of every call.
+        delivery: What sends over OTLP, where something is configured to.
         attached: Every tracer provider, with what was changed about it.
     """
 
@@ -77,6 +79,7 @@ class Running:
     json_log: JsonLog | None
     scanner: Scanner
     pipeline: pipeline.Pipeline
+    delivery: Delivery | None = None
     attached: list[Attached] = field(default_factory=list)
 
 
@@ -206,10 +209,21 @@ def _attach(made: Running, tracer_provider: TracerProvider) -> None:
     for processor in processors:
         add(processor)
     made.attached.append(Attached(tracer_provider, processors, doubles))
+    _deliver(made, tracer_provider)
     logger_provider = _logs.get_logger_provider()
     if hasattr(logger_provider, "add_log_record_processor") and logger_provider not in _logged:
         _logged.add(logger_provider)
         logger_provider.add_log_record_processor(ForeignLogProcessor())
+
+
+def _deliver(made: Running, tracer_provider: TracerProvider) -> None:
+    """Sends through the store what this provider sends; the application's own set-up replaces the environment's."""
+    meter_provider = metrics.get_meter_provider()
+    if made.store is None or not delivery.is_wanted(tracer_provider, meter_provider):
+        return
+    if made.delivery is not None:
+        made.delivery.give_back(EXIT_S / 2)
+    made.delivery = Delivery(made.store, tracer_provider, meter_provider)
 
 
 def _writes_to(processor: SpanProcessor, path: Path) -> bool:
@@ -237,6 +251,8 @@ def _take_apart(made: Running) -> None:
     atexit.unregister(_at_exit)
     pipeline.install(None)
     made.pipeline.flush()
+    if made.delivery is not None:
+        made.delivery.give_back(EXIT_S)
     for tracer_provider, added, removed in made.attached:
         provider.remove(tracer_provider, added)
         for processor in added:
@@ -250,15 +266,18 @@ def _take_apart(made: Running) -> None:
 
 
 def _at_exit() -> None:
-    """Has everything written that was seen; registered after the provider's own handler, so it runs before it."""
+    """Has everything written that was seen, and what can be sent in time; runs before the providers' own handlers."""
     made = _running
     if made is None:
         return
+    deadline = time.monotonic() + EXIT_S
     made.pipeline.flush()
-    started = time.monotonic()
+    exits.shut_down_metrics(deadline)
+    if made.delivery is not None:
+        made.delivery.outbox.stop(deadline - time.monotonic())
     if made.store is not None:
-        made.store.close(EXIT_S)
-    exits.shut_down([one.provider for one in made.attached], EXIT_S - (time.monotonic() - started))
+        made.store.close(max(0.5, deadline - time.monotonic()))
+    exits.shut_down_processors([one.provider for one in made.attached], deadline)
 
 
 def _after_fork() -> None:

@@ -1,0 +1,85 @@
+"""Delivery to a collector goes through the store, once: what the SDK would have kept in memory is on disk first.
+
+The exporters stay the ones that were configured, by the environment, a file or the application. Taken over are the
+batching processor and the periodic reader around them: they keep what is not sent in memory, drop it when the process
+is killed, and hold up its end for up to 30 s where nobody answers. Every other processor and reader is left alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+from cylestio_monitor.otel import provider
+from cylestio_monitor.otel.exits import is_otlp
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import SpanProcessor
+
+    from cylestio_monitor.store import Store
+    from cylestio_monitor.store.outbox import Outbox
+
+
+class Delivery:
+    """What was taken over, and the outbox that does it now.
+
+    Attributes:
+        outbox: The sender.
+    """
+
+    def __init__(self, store: Store, tracer_provider: Any, meter_provider: Any) -> None:
+        """Takes over and begins to send, also what an earlier process left.
+
+        Args:
+            store: Where everything waits.
+            tracer_provider: Its first OTLP processor is taken over; a second one goes to somebody else's collector.
+            meter_provider: The same of its readers.
+        """
+        from cylestio_monitor.store.outbox import Outbox  # noqa: PLC0415 -- only where something is to be sent
+
+        exporters: dict[str, Any] = {}
+        self._provider = tracer_provider
+        self._processor = _processor(tracer_provider)
+        if self._processor is not None and provider.remove(tracer_provider, [self._processor]):
+            exporters["traces"] = self._processor.span_exporter
+        else:
+            self._processor = None
+        self._reader = _reader(meter_provider)
+        self._metric_exporter: Any = None
+        if self._reader is not None:
+            from cylestio_monitor.store.metrics import StoreMetricExporter  # noqa: PLC0415 -- as above
+
+            self._metric_exporter = exporters["metrics"] = self._reader._exporter  # noqa: SLF001 -- the reader only takes it
+            self._reader._exporter = StoreMetricExporter(store, self._metric_exporter)  # noqa: SLF001
+        resource = getattr(tracer_provider, "resource", None)
+        self.outbox: Outbox = Outbox(store, exporters, resource=resource)
+        self.outbox.start()
+
+    def give_back(self, timeout_s: float) -> None:
+        """Puts everything back as it was, after sending for at most `timeout_s` seconds."""
+        self.outbox.stop(timeout_s, release=True)
+        if self._processor is not None:
+            self._provider.add_span_processor(self._processor)
+        if self._reader is not None:
+            self._reader._exporter = self._metric_exporter  # noqa: SLF001
+
+
+def is_wanted(tracer_provider: Any, meter_provider: Any) -> bool:
+    """Whether there is anything that sends over OTLP."""
+    return _processor(tracer_provider) is not None or _reader(meter_provider) is not None
+
+
+def _processor(tracer_provider: Any) -> Any:
+    def sends(processor: SpanProcessor) -> bool:
+        return isinstance(processor, BatchSpanProcessor) and is_otlp(processor.span_exporter)
+
+    return next(filter(sends, provider.span_processors(tracer_provider)), None)
+
+
+def _reader(meter_provider: Any) -> Any:
+    """The first reader that exports over OTLP; the only kind that has an exporter is the periodic one."""
+    readers = getattr(meter_provider, "_metric_readers", None)
+    if readers is None:  # an older SDK
+        readers = getattr(getattr(meter_provider, "_sdk_config", None), "metric_readers", None)
+    return next((reader for reader in readers or () if is_otlp(getattr(reader, "_exporter", None))), None)
