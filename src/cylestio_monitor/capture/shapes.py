@@ -205,7 +205,7 @@ def _tool_result(result: Mapping[str, Any], path: str) -> Part:
 
 
 def _is_message(value: Mapping[str, Any]) -> bool:
-    if isinstance(value.get("role"), str) or value.get("type") in _ROLES:
+    if isinstance(value.get("role"), str) or value.get("type") in _ROLES or isinstance(value.get("tool_calls"), list):
         return True
     if value.get("type") in _KNOWN_ROLES and any(key in value for key in _CONTENT_KEYS):
         return True

@@ -1,0 +1,89 @@
+"""Makes a virtual environment from one of `requirements/*.in`, once, and keeps it outside the checkout."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import platformdirs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+_INSTALL_S = 900
+_RUN_S = 180
+
+
+def environment(name: str) -> Path:
+    """The interpreter of the environment for `requirements/<name>.in`, with this project's own dependencies in it."""
+    wanted = (ROOT / "requirements" / f"{name}.in").read_text("utf-8")
+    project = (ROOT / "pyproject.toml").read_text("utf-8")
+    mark = hashlib.sha256(f"{wanted}{_dependencies(project)}{sys.version_info[:2]}".encode()).hexdigest()[:16]
+    folder = Path(platformdirs.user_cache_dir("cylestio-monitor-tests", appauthor=False)) / f"{name}-{mark}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(folder.with_suffix(".lock")):
+        if not (folder / ".complete").exists():
+            _make(folder, name, _dependencies(project))
+            (folder / ".complete").touch()
+    return folder / "bin" / "python"
+
+
+def run(python: Path, program: Path, *args: str, **variables: str) -> Any:
+    """Runs a program of this folder against the checkout's sources; what its last line prints as JSON.
+
+    Args:
+        python: The interpreter of an environment.
+        program: The program.
+        args: Its arguments.
+        variables: Environment variables beside the inherited ones.
+    """
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "CYLESTIO_", "COV"))}
+    done = subprocess.run(
+        [str(python), "-W", "ignore", str(program), *args],
+        env={**inherited, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT / 'tests'}", **variables},
+        capture_output=True,
+        text=True,
+        timeout=_RUN_S,
+        check=False,
+    )
+    assert done.returncode == 0, f"{program.name} {args}:\n{done.stdout[-2000:]}\n{done.stderr[-6000:]}"
+    return {**json.loads(done.stdout.splitlines()[-1]), "stderr": done.stderr}
+
+
+def _dependencies(project: str) -> list[str]:
+    lines = project.partition("\ndependencies = [")[2].partition("\n]")[0].splitlines()
+    return [line.strip().rstrip(",").strip('"') for line in lines if line.strip().startswith('"')]
+
+
+def _make(folder: Path, name: str, dependencies: list[str]) -> None:
+    requirements = ["-r", str(ROOT / "requirements" / f"{name}.in"), *dependencies]
+    uv = [sys.executable, "-m", "uv"]
+    if subprocess.run([*uv, "--version"], capture_output=True, check=False).returncode:
+        _do([sys.executable, "-m", "venv", "--clear", str(folder)])
+        _do([str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", *requirements])
+        return
+    if "PIP_INDEX_URL" in os.environ:
+        os.environ.setdefault("UV_DEFAULT_INDEX", os.environ["PIP_INDEX_URL"])
+    _do([*uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)])
+    _do([*uv, "pip", "install", "--quiet", "--python", str(folder / "bin" / "python"), *requirements])
+
+
+def _do(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=_INSTALL_S, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """One process at a time; test workers run side by side."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
