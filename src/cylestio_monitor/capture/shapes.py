@@ -205,9 +205,10 @@ def _tool_result(result: Mapping[str, Any], path: str) -> Part:
 
 
 def _is_message(value: Mapping[str, Any]) -> bool:
-    if isinstance(value.get("role"), str) or value.get("type") in _ROLES or isinstance(value.get("tool_calls"), list):
+    kind = value.get("type") if isinstance(value.get("type"), str) else ""
+    if isinstance(value.get("role"), str) or kind in _ROLES or isinstance(value.get("tool_calls"), list):
         return True
-    if value.get("type") in _KNOWN_ROLES and any(key in value for key in _CONTENT_KEYS):
+    if kind in _KNOWN_ROLES and any(key in value for key in _CONTENT_KEYS):
         return True
     for key in _WRAPPERS:
         inner = value.get(key)
