@@ -70,4 +70,4 @@ lock: setup
 	@$(BIN)/$(LOCK) --constraint requirements/dev.txt pyproject.toml requirements/launcher.in -o requirements/launcher.txt
 
 clean:
-	rm -rf .venv .venvs dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venvs .demo dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

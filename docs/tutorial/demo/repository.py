@@ -41,7 +41,7 @@ def commit(folder: Path, name: str, text: str, message: str) -> None:
 
 def git(folder: Path, *arguments: str) -> None:
     """Runs git with a fixed author and no settings of the user's."""
-    who = {"NAME": "Demo", "EMAIL": "demo@example.com", "DATE": "2026-01-05T09:00:00Z"}
+    who = {"NAME": "Demo", "EMAIL": "demo", "DATE": "2026-01-05T09:00:00Z"}
     variables = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in who.items()}
     environment = {**os.environ, **variables, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
     subprocess.run(["git", *arguments], cwd=folder, env=environment, check=True)  # noqa: S603, S607 -- git is where PATH has it

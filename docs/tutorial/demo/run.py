@@ -36,7 +36,7 @@ def main() -> int:
         show("opentelemetry-instrument python agent.py")
         agent = [BIN / "opentelemetry-instrument", sys.executable, HERE / "agent.py", place, QUESTION]
         done = subprocess.run(agent, env=environment(address, store), capture_output=True, text=True, check=False)  # noqa: S603 -- our own
-    print(done.stdout.strip() or done.stderr.strip().rpartition("\n")[2])
+    print(done.stdout.strip() or last_error(done.stderr))
     command = [BIN / "cylestio", "--db", store]
     show("cylestio trace")
     shown = subprocess.run([*command, "trace"], check=False)  # noqa: S603 -- our own
@@ -63,6 +63,12 @@ def environment(address: str, store: Path) -> dict[str, str]:
 def show(command: str) -> None:
     """Prints a command the way it would be typed."""
     print(f"\n$ {command}\n", flush=True)
+
+
+def last_error(traceback: str) -> str:
+    """The line that names the exception, also where an exception group frames it."""
+    lines = [line.strip(" |") for line in traceback.splitlines()]
+    return next((line for line in reversed(lines) if "Error: " in line), traceback)
 
 
 def short(path: Path) -> str:

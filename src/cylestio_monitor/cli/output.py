@@ -63,7 +63,7 @@ def cell(text: object, style: str = "", limit: int = CELL) -> Text:
 
 def level(name: str) -> Text:
     """A severity or an alert level in its colour."""
-    return cell(name, STYLES.get(name, ""))
+    return cell(name, STYLES.get(name.strip(), ""))
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> Table:

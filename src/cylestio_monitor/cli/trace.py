@@ -81,7 +81,7 @@ def _span_line(span: Mapping[str, Any]) -> Text:
 
 def _finding_line(finding: Mapping[str, Any]) -> Text:
     line = output.cell("").append_text(output.cell("● ", output.STYLES.get(finding["severity"], "")))
-    line.append_text(output.level(finding["severity"]))
+    line.append_text(output.level(f"{finding['severity']:<8}"))
     line.append("  ").append_text(output.cell(finding["rule_id"]))
     line.append("  ").append_text(output.cell(f"{finding['path'] or finding['target']}", "dim"))
     line.append_text(output.cell(f" {finding['start']}-{finding['end']}", "dim"))
