@@ -89,17 +89,21 @@ class Exchange:
             return
         self.ended = True
         result, call = Result(), self._invocation.call
-        method = str(call.attributes[semconv.MCP_METHOD])
+        method, content = str(call.attributes[semconv.MCP_METHOD]), None
         try:
             content = read(answer)
             if isinstance(content, dict):
                 result = wire.read_result(method, content)
-                if call.kind == "client":
-                    self._peers.learn(self._peer, method, content, result)
         except Exception:
             log.debug("Could not read an MCP result", exc_info=True)
-        if semconv.NETWORK_TRANSPORT not in call.attributes or semconv.MCP_SESSION_ID not in call.attributes:
-            result.attributes.update(self._peer.connection())
+            result.response = content
+        try:
+            if call.kind == "client" and isinstance(content, dict):
+                self._peers.learn(self._peer, method, content, result)
+            if semconv.NETWORK_TRANSPORT not in call.attributes or semconv.MCP_SESSION_ID not in call.attributes:
+                result.attributes.update(self._peer.connection())
+        except Exception:
+            log.debug("Could not describe an MCP session", exc_info=True)
         self._invocation.end(result)
 
     def fail(self, error: BaseException | None, code: object = None) -> None:
@@ -137,7 +141,7 @@ class Exchanges:
     def send(
         self, session: object, stream: object, method: str, params: Mapping[str, Any] | None, request_id: object = None
     ) -> Exchange | None:
-        """Begins a request that is sent; ``None`` where monitoring is off or the request cannot be read.
+        """Begins a request that is sent; ``None`` while monitoring is off.
 
         Args:
             session: The SDK's session or dispatcher.
@@ -163,7 +167,7 @@ class Exchanges:
         version: str | None = None,
         session_id: str | None = None,
     ) -> Exchange | None:
-        """Begins a request that is answered; ``None`` where monitoring is off or the request cannot be read.
+        """Begins a request that is answered; ``None`` while monitoring is off.
 
         Args:
             session: The SDK's session or dispatcher.
@@ -197,6 +201,11 @@ class Exchanges:
             return None
         try:
             call = wire.read_call(kind, method, params, request_id)
+        except Exception:
+            log.debug("Could not read an MCP request", exc_info=True)
+            call = wire.unread_call(kind, method, params)
+        peer, parent = Peer(), None
+        try:
             call.attributes.update({name: value for name, value in known.items() if value})
             peer = self.peers.of(session, stream)
             peer.version = known.get(semconv.MCP_PROTOCOL_VERSION) or peer.version
@@ -204,8 +213,7 @@ class Exchanges:
             call.attributes.update(of_request(request))
             parent = _parent(wire.meta_of(params)) if kind == "server" else None
         except Exception:
-            log.debug("Could not read an MCP request", exc_info=True)
-            return None
+            log.debug("Could not describe an MCP session", exc_info=True)
         return Exchange(pipeline.begin(call, parent=parent), self.peers, peer)
 
 

@@ -65,6 +65,11 @@ def read_call(kind: Kind, method: str, params: Mapping[str, Any] | None, request
     return call
 
 
+def unread_call(kind: Kind, method: str, params: Mapping[str, Any] | None) -> Call:
+    """A request that could not be read: what it holds is scanned as a whole."""
+    return Call(operation="", name=method, kind=kind, arguments=params, attributes={semconv.MCP_METHOD: method})
+
+
 def read_result(method: str, answer: Mapping[str, Any]) -> Result:
     """The result member of a JSON-RPC response."""
     result = Result()
