@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+import cylestio_monitor
 from cylestio_monitor import config
 from cylestio_monitor.cli import main as command_line
 
@@ -37,6 +40,13 @@ a key without a variable can be set in the file only.
 """
 
 
+API = """
+`opentelemetry-instrument` needs none of this. It is for programs that start monitoring themselves, add events of
+their own, name the agent, the session or the user, or scan a text. Importing `cylestio_monitor` imports nothing else:
+each name brings its module when it is first used. Monitoring itself never raises into the program.
+"""
+
+
 def main() -> None:
     """Writes every page."""
     for path, text in pages().items():
@@ -45,7 +55,13 @@ def main() -> None:
 
 def pages() -> dict[Path, str]:
     """Every generated page and its text."""
-    return {REFERENCE / "cli.md": cli(), REFERENCE / "settings.md": settings()}
+    schema = json.dumps(config.json_schema(), indent=2) + "\n"
+    return {
+        REFERENCE / "cli.md": cli(),
+        REFERENCE / "settings.md": settings(),
+        REFERENCE / "settings.schema.json": schema,
+        REFERENCE / "api.md": api(),
+    }
 
 
 def cli() -> str:
@@ -113,6 +129,29 @@ def variable(option: config.Option) -> str:
 def plain(value: Any) -> Any:
     """A default as JSON would hold it."""
     return list(value) if isinstance(value, tuple) else value
+
+
+def api() -> str:
+    """The page of the Python API, from the public names and their docstrings."""
+    blocks = [f"# Python API\n\n{NOTE}{API}"]
+    blocks += (one_name(name, getattr(cylestio_monitor, name)) for name in cylestio_monitor.__all__)
+    return "\n".join(blocks)
+
+
+def one_name(name: str, value: Any) -> str:
+    """The section of one public name: its signature and what its docstring says."""
+    if isinstance(value, type):
+        head = f"class {name}({', '.join(base.__name__ for base in value.__bases__ if base is not object)})"
+    else:
+        head = re.sub(r"(: |-> )'([^']*)'", r"\1\2", f"{name}{inspect.signature(value)}")
+    text, *sections = re.split(r"\n\n(?=(?:Args|Returns|Raises|Attributes):\n)", inspect.getdoc(value) or "")
+    lines = [f"## `{name}`", "", "```python", head.removesuffix("()"), "```", "", text, ""]
+    for section in sections:
+        title, _, rest = section.partition("\n")
+        body = textwrap.dedent(rest)
+        items = re.sub(r"^(\w+): ", r"- `\1`: ", body, flags=re.MULTILINE) if title != "Returns:" else body
+        lines += [f"**{title.rstrip(':')}**", "", re.sub(r"\n {4}(?=\S)", "\n  ", items), ""]
+    return "\n".join([*lines[:6], *(line.replace("``", "`") for line in lines[6:])])
 
 
 if __name__ == "__main__":

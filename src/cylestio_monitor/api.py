@@ -1,6 +1,6 @@
 """The Python API: for programs that start monitoring themselves, and for scanning a text by hand.
 
-Nothing here raises into the application: what cannot be done is one line in the log of `cylestio_monitor`.
+Starting and stopping never raise: what cannot be done is one line in the log of `cylestio_monitor`.
 """
 
 from __future__ import annotations
@@ -105,7 +105,11 @@ def get_database_path() -> str:
 
 
 def cleanup_old_events(days: int = 30) -> int:
-    """Deletes events that are older than `days`; returns how many."""
+    """Removes spans, findings and events that are older than `days` days; returns how many spans and events went.
+
+    Raises:
+        StoreError: The store cannot be opened.
+    """
     from cylestio_monitor.db import utils  # noqa: PLC0415 -- the queries are imported when they are used
 
     return utils.cleanup_old_events(days)
