@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 
 import pytest
 
-from e2e import programs
+from e2e import filled, programs
 
 _scale: dict[str, int] = {}
-_rows: list[tuple[str, tuple[str, ...], str]] = []
+_rows: dict[tuple[str, tuple[str, ...]], Counter[str]] = {}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -23,27 +24,26 @@ def pytest_runtest_makereport(item: pytest.Item):
     if item.get_closest_marker("e2e") is None or not (report.when == "call" or report.outcome != "passed"):
         return
     names = tuple(name for mark in item.iter_markers("programs") for name in mark.args)
-    what = item.name.removeprefix("test_").replace("_", " ")
-    _rows.append((what, names, report.outcome))
+    what = item.originalname.removeprefix("test_").replace("_", " ")
+    _rows.setdefault((what, names), Counter())[report.outcome] += 1
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
     if not _rows:
         return
     terminalreporter.section("checked with the real programs")
-    width = max(len(what) for what, _, _ in _rows)
-    for what, names, outcome in _rows:
+    width = max(len(what) for what, _ in _rows)
+    for (what, names), outcomes in _rows.items():
         told = ", ".join(f"{name} {programs.used.get(name, '')}".strip() for name in names)
-        terminalreporter.write_line(f"{outcome:7} {what:{width}}  {told}")
+        count = " ".join(f"{number} {outcome}" for outcome, number in outcomes.items())
+        terminalreporter.write_line(f"{count:10} {what:{width}}  {told}".rstrip())
     if _scale:
         terminalreporter.section("two agents, two gateways, each gateway killed once under load")
         for what, count in _scale.items():
             terminalreporter.write_line(f"{count:6} {what}")
 
 
-@pytest.fixture
-def started():
-    """Registers what a test starts, anything with a `process`, to be stopped when the test ends, the last one first."""
+def _registered():
     with contextlib.ExitStack() as stack:
 
         def register(running):
@@ -51,6 +51,24 @@ def started():
             return running
 
         yield register
+
+
+@pytest.fixture
+def started():
+    """Registers what a test starts, anything with a `process`, to be stopped when the test ends, the last one first."""
+    yield from _registered()
+
+
+@pytest.fixture(scope="session")
+def started_session():
+    """The same, to be stopped at the end of all tests."""
+    yield from _registered()
+
+
+@pytest.fixture(scope="session")
+def stack(collector, jaeger, tmp_path_factory, started_session):
+    """The shipped stack, filled with the work of two agents."""
+    return filled.fill(collector, jaeger, tmp_path_factory.mktemp("filled"), started_session)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Spans as this package makes them, without a model call: the same attributes and events, from the OpenTelemetry SDK."""
+"""Spans as this package makes them, without a model call: the same attributes and events, by the SDK alone."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def test_compose_scrapes_with_the_shipped_rules_and_jobs():
 def test_deployment_files_name_files_and_variables_that_there_are():
     deploy = CONFIG / "deploy"
     known = {name for file in CONFIG.rglob("*.yaml") for name in re.findall(r"env:(CYLESTIO_\w+)", file.read_text())}
-    known |= {"CYLESTIO_PROMETHEUS_URL", "CYLESTIO_JAEGER_URL"}
+    known |= {"CYLESTIO_PROMETHEUS_URL", "CYLESTIO_JAEGER_URL", "CYLESTIO_TEMPO_URL"}
     for file in deploy.iterdir():
         used = set(re.findall(r"CYLESTIO_[A-Z_]+", file.read_text()))
         assert used <= known, file

@@ -20,7 +20,7 @@ LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
 @pytest.fixture(scope="module")
-def stack(collector, jaeger, tmp_path_factory):
+def local_stack(collector, jaeger, tmp_path_factory):
     folder = tmp_path_factory.mktemp("local")
     backend = Jaeger(jaeger, folder / "jaeger")
     local = collectors.run(collector, "local", folder / "collector", backend=backend.otlp, max_series=60)
@@ -40,8 +40,8 @@ def _total(local, name: str, **labels: str) -> float:
 
 
 @pytest.mark.programs("collector")
-def test_findings_counted_from_spans_equal_those_that_the_SDK_counts(stack):  # noqa: N802 -- SDK is written so
-    local, _ = stack
+def test_findings_counted_from_spans_equal_those_that_the_SDK_counts(local_stack):  # noqa: N802 -- SDK is written so
+    local, _ = local_stack
     injection = finding("prompt_injection.override", "prompt_injection", "medium")
     with Sender("equal", local.grpc) as first, Sender("equal", local.grpc) as second:
         for sender in (first, second):
@@ -76,8 +76,8 @@ def test_findings_counted_from_spans_equal_those_that_the_SDK_counts(stack):  # 
 
 
 @pytest.mark.programs("collector")
-def test_other_events_of_a_span_are_no_findings(stack):
-    local, _ = stack
+def test_other_events_of_a_span_are_no_findings(local_stack):
+    local, _ = local_stack
     with Sender("exceptions", local.grpc) as sender:
         span = sender.tracer.start_span("chat")
         span.record_exception(ValueError("x"))
@@ -89,8 +89,8 @@ def test_other_events_of_a_span_are_no_findings(stack):
 
 
 @pytest.mark.programs("collector")
-def test_the_number_of_series_is_bounded_whatever_is_sent(stack):
-    local, _ = stack
+def test_the_number_of_series_is_bounded_whatever_is_sent(local_stack):
+    local, _ = local_stack
     with Sender("many", local.grpc) as sender:
         for number in range(200):
             sender.call(finding(rule=f"rule-{number}"), operation="execute_tool", tool=f"tool-{number}")
@@ -110,8 +110,8 @@ def test_the_number_of_series_is_bounded_whatever_is_sent(stack):
 
 
 @pytest.mark.programs("collector", "jaeger")
-def test_secrets_are_masked_wherever_on_a_span_they_stand(stack):
-    local, backend = stack
+def test_secrets_are_masked_wherever_on_a_span_they_stand(local_stack):
+    local, backend = local_stack
     bearer = "Bearer " + "a1" * 20
     body = otlp.request(
         [
@@ -141,8 +141,8 @@ def test_secrets_are_masked_wherever_on_a_span_they_stand(stack):
 
 
 @pytest.mark.programs("collector", "prometheus")
-def test_hostile_names_cannot_break_out_of_a_label_or_a_log(stack, tmp_path, started):
-    local, _ = stack
+def test_hostile_names_cannot_break_out_of_a_label_or_a_log(local_stack, tmp_path, started):
+    local, _ = local_stack
     hostile = 'x"} 1\nevil_total{a="\\\x1b[31m\u2028'
     with Sender("hostile", local.grpc) as sender:
         sender.call(finding(rule=hostile), operation="execute_tool", tool=hostile, name=hostile)
@@ -158,8 +158,8 @@ def test_hostile_names_cannot_break_out_of_a_label_or_a_log(stack, tmp_path, sta
 
 
 @pytest.mark.programs("collector", "jaeger")
-def test_malformed_oversized_and_foreign_input_is_refused_and_the_next_span_arrives(stack):
-    local, backend = stack
+def test_malformed_oversized_and_foreign_input_is_refused_and_the_next_span_arrives(local_stack):
+    local, backend = local_stack
     good = otlp.request([otlp.span(0xB0, attributes={"gen_ai.operation.name": "chat"})], {"service.name": "good"})
     assert otlp.post(local.http, b"\xff\xff\xff not protobuf") == 400
     assert otlp.post(local.http, b'{"resourceSpans": "no"}', "application/json") == 400
@@ -180,8 +180,8 @@ def test_malformed_oversized_and_foreign_input_is_refused_and_the_next_span_arri
 
 
 @pytest.mark.programs("collector", "jaeger")
-def test_what_is_too_much_on_a_span_is_cut_and_counted(stack):
-    local, backend = stack
+def test_what_is_too_much_on_a_span_is_cut_and_counted(local_stack):
+    local, backend = local_stack
     crowd = {f"key-{number:04}": "v" for number in range(1000)} | {semconv.FINDING_COUNT: 1, "long": "x" * 500_000}
     events = [(semconv.EVENT_FINDING, {semconv.FINDING_RULE: "r" * 9000, semconv.FINDING_CATEGORY: "keyword"})]
     body = otlp.request([otlp.span(0xC0, "n" * 5000, crowd, events)], {"service.name": "crowded"})
