@@ -25,7 +25,7 @@ def remove_before(path: Path, settings: config.Store, time_ns: int) -> int:
         StoreError: The store cannot be opened or written.
     """
     chain = Chain(keys.load(path)[0])
-    with _writable(path, settings) as connection, database.transaction(connection):
+    with writable(path, settings) as connection, database.transaction(connection):
         return Retention(connection, chain).before(time_ns)
 
 
@@ -35,14 +35,15 @@ def optimize(path: Path, settings: config.Store) -> None:
     Raises:
         StoreError: The store cannot be opened or written.
     """
-    with _writable(path, settings) as connection:
+    with writable(path, settings) as connection:
         connection.execute("PRAGMA incremental_vacuum").fetchall()
         connection.execute("PRAGMA optimize")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 @contextmanager
-def _writable(path: Path, settings: config.Store) -> Iterator[sqlite3.Connection]:
+def writable(path: Path, settings: config.Store) -> Iterator[sqlite3.Connection]:
+    """A connection for one piece of work by hand; forks wait for it."""
     with forks.guard:
         try:
             connection = database.connect(path, settings)

@@ -11,12 +11,13 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from cylestio_monitor.store import chain, database, forks, salvage
+from cylestio_monitor.store import chain, checkpoint, database, forks, salvage
 from cylestio_monitor.store.encode import SpanEncoder, SpanRow
 from cylestio_monitor.store.records import (
     EVENT_COLUMNS,
     FINDING_COLUMNS,
     SPAN_COLUMNS,
+    Event,
     digest,
     event_row,
     finding_rows,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cylestio_monitor import config
+    from cylestio_monitor.store.checkpoint import Checkpoint
     from cylestio_monitor.store.keys import Cipher
     from cylestio_monitor.store.queue import Ticket
 
@@ -65,6 +67,7 @@ class Writer:
         self.forward: frozenset[str] = frozenset()
         self.resource: Any = None
         self.chain = chain.Chain(secret)
+        self._secret = secret
         self._settings = settings
         self._encoder = SpanEncoder(cipher)
         self._shared: dict[bytes, tuple[int, bytes]] = {}
@@ -127,6 +130,28 @@ class Writer:
         finally:
             if urgent:
                 connection.execute("PRAGMA synchronous = NORMAL")
+
+    def seal(self) -> Checkpoint | None:
+        """Signs what the audit trail gained since the last checkpoint, where it gained more than that one's event.
+
+        Raises:
+            StoreError: The package `cryptography` is not installed.
+        """
+        connection = self.connection()
+        if checkpoint.unsealed(connection) < 2:
+            return None
+        signer = checkpoint.Signer(self._secret)
+        with database.transaction(connection):
+            made = signer.make(connection)
+            if made is not None:
+                run = self.chain.begin(connection)
+                data = {"checkpoint": made.line().decode().strip(), "seq": made.seq, "public_key": made.public_key}
+                row = event_row(Event(None, checkpoint.EVENT, "STORE", "INFO", time.time_ns(), data))
+                ref = self.store_event(connection, run, row, None)
+                run.finish()
+                if "logs" in self.forward:
+                    connection.execute(INSERT_OUTBOX, ("logs", ref))
+        return made
 
     def replace_damaged(self) -> None:
         """Sets a damaged file aside and begins a new one; what reads of the old one follows by and by."""
