@@ -1,0 +1,135 @@
+"""What `pyproject.toml`, the lock files and the pages say of each other."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parents[2]
+PINNED = re.compile(r"^([\w.-]+)==([^\s;]+)(?: ; (.+?))? \\$", re.MULTILINE)
+
+
+def requirements(source: str) -> list[Requirement]:
+    lines = (ROOT / "requirements" / source).read_text("utf-8").splitlines()
+    return [Requirement(line) for line in lines if line and not line.startswith(("#", "-"))]
+
+
+def declared() -> list[Requirement]:
+    return [Requirement(line) for line in importlib.metadata.requires("cylestio-monitor") or []]
+
+
+def own() -> list[Requirement]:
+    return [requirement for requirement in declared() if "extra" not in str(requirement.marker or "")]
+
+
+def extras() -> list[Requirement]:
+    return [requirement for requirement in declared() if "extra" in str(requirement.marker or "")]
+
+
+def pinned(lock: str) -> dict[str, set[Version]]:
+    versions: dict[str, set[Version]] = {}
+    for name, version, _ in PINNED.findall((ROOT / "requirements" / lock).read_text("utf-8")):
+        versions.setdefault(name, set()).add(Version(version))
+    return versions
+
+
+@pytest.mark.parametrize(
+    ("lock", "wanted"),
+    [
+        ("dev.txt", own() + requirements("dev.in")),
+        ("launcher.txt", own() + requirements("launcher.in")),
+        ("bootstrap.txt", requirements("bootstrap.in")),
+    ],
+)
+def test_the_lock_files_hold_what_is_asked_for(lock, wanted):
+    versions = pinned(lock)
+    for requirement in wanted:
+        assert requirement.name.lower() in versions, f"{requirement.name} is missing: run `make lock`"
+        for version in versions[requirement.name.lower()]:
+            assert requirement.specifier.contains(version, prereleases=True)
+
+
+@pytest.mark.parametrize("lock", ["dev.txt", "launcher.txt", "bootstrap.txt"])
+def test_every_locked_package_has_hashes_and_no_address(lock):
+    text = (ROOT / "requirements" / lock).read_text("utf-8")
+    blocks = re.split(r"^(?=\S)", text, flags=re.MULTILINE)[1:]
+    assert len(blocks) == len(PINNED.findall(text))
+    assert all("--hash=sha256:" in block for block in blocks)
+    assert "://" not in text
+
+
+def test_the_launchers_environments_have_the_versions_of_the_others():
+    launcher, dev = pinned("launcher.txt"), pinned("dev.txt")
+    assert {name: launcher[name] for name in launcher.keys() & dev.keys()} == {
+        name: dev[name] for name in launcher.keys() & dev.keys()
+    }
+
+
+def test_every_dependency_has_its_reason_and_no_reason_stands_alone():
+    page = (ROOT / "docs" / "explanation" / "dependencies.md").read_text("utf-8")
+    assert set(re.findall(r"^\| `([\w.-]+)` \|", page, re.MULTILINE)) == {requirement.name for requirement in own()}
+
+
+def test_no_sdk_is_a_dependency_and_no_extra_stops_the_launcher():
+    assert not {"anthropic", "openai", "mcp"} & {requirement.name for requirement in own()}
+    # The launcher refuses every instrumentor of a distribution that declares `instruments` which are not all there.
+    assert not [requirement for requirement in extras() if "instruments" in str(requirement.marker)]
+
+
+def entry_points():
+    return [
+        pytest.param(entry, id=f"{entry.group}:{entry.name}")
+        for entry in importlib.metadata.distribution("cylestio-monitor").entry_points
+    ]
+
+
+@pytest.mark.parametrize("entry", entry_points())
+def test_every_entry_point_leads_somewhere(entry):
+    module = importlib.import_module(entry.module)
+    for name in entry.attr.split(".") if entry.attr else []:
+        module = getattr(module, name)
+    assert module
+
+
+def test_every_instrumentor_of_the_package_has_an_entry_point():
+    modules = {path.stem for path in (ROOT / "src" / "cylestio_monitor" / "capture").glob("[a-z]*.py")}
+    defined = {
+        f"cylestio_monitor.capture.{name}"
+        for name in modules
+        if re.search(
+            r"^class \w+\((?:BaseInstrumentor|\w*Instrumentor)\)",
+            (ROOT / "src" / "cylestio_monitor" / "capture" / f"{name}.py").read_text("utf-8"),
+            re.MULTILINE,
+        )
+    }
+    group = importlib.metadata.entry_points(group="opentelemetry_instrumentor")
+    named = {entry.module for entry in group if entry.name.startswith("cylestio_")}
+    assert named <= defined
+    assert defined - named <= {"cylestio_monitor.capture.base"}
+
+
+def test_the_version_is_said_once():
+    import cylestio_monitor
+
+    assert importlib.metadata.version("cylestio-monitor") == cylestio_monitor.__version__
+
+
+def test_importing_any_capture_module_imports_no_sdk():
+    names = [
+        f"cylestio_monitor.capture.{path.stem}" for path in (ROOT / "src/cylestio_monitor/capture").glob("[a-z]*.py")
+    ]
+    program = (
+        "import importlib, sys\n"
+        f"for name in {names!r}: importlib.import_module(name)\n"
+        "print([name for name in ('anthropic', 'openai', 'mcp', 'httpx', 'langchain_core') if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "[]\n"
