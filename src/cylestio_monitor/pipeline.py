@@ -93,7 +93,7 @@ class Pipeline:
         self.reaper.ensure()
         invocation = self.adopt(self, call, parent) if self.adopt is not None else None
         if invocation is None:
-            invocation = Invocation(self, call, self._start_span(call, parent))
+            invocation = Invocation(self, call, self.start_span(call, parent))
         invocation.inspect_input()
         return invocation
 
@@ -101,7 +101,8 @@ class Pipeline:
         """Ends the spans of streams that were dropped without being read."""
         self.reaper.drain()
 
-    def _start_span(self, call: Call, parent: Context | None) -> Span:
+    def start_span(self, call: Call, parent: Context | None) -> Span:
+        """The span of a call, with what a sampler needs; one that records nothing where none can be started."""
         try:
             attributes = safe(genai.at_start(call, self.who()))
             return self.tracer.start_span(

@@ -89,7 +89,7 @@ class Review(Borrowed):
         super().__init__(pipeline, reading.call, span)
         self._result = reading.result
         if reading.wraps:
-            self._inspection = _Echo(pipeline, span.get_span_context().trace_id)
+            self._inspection = Echo(pipeline, span.get_span_context().trace_id)
 
     def run(self) -> None:
         """Scans both sides and sets the attributes."""
@@ -118,7 +118,7 @@ class Review(Borrowed):
         """Leaves the end to whoever called `end`."""
 
 
-class _Echo(Inspection):
+class Echo(Inspection):
     """The scan of a span around other calls: what these have reported is not found again."""
 
     __slots__ = ("_reported", "_trace_id")
@@ -129,10 +129,12 @@ class _Echo(Inspection):
         self._trace_id = trace_id
 
     def call(self, call: Call) -> None:
+        """Scans what goes in."""
         super().call(call)
         self.findings = self._reported.new(self._trace_id, self.findings)
 
     def result(self, result: Result | None) -> None:
+        """Scans what came back."""
         known = len(self.findings)
         super().result(result)
         self.findings = self.findings[:known] + self._reported.new(self._trace_id, self.findings[known:])
