@@ -75,7 +75,8 @@ def test_the_launchers_environments_have_the_versions_of_the_others():
 
 def test_every_dependency_has_its_reason_and_no_reason_stands_alone():
     page = (ROOT / "docs" / "explanation" / "dependencies.md").read_text("utf-8")
-    assert set(re.findall(r"^\| `([\w.-]+)` \|", page, re.MULTILINE)) == {requirement.name for requirement in own()}
+    named = {name.lower() for name in re.findall(r"^\| `([\w.-]+)` \|", page, re.MULTILINE)}
+    assert named == {requirement.name.lower() for requirement in own()}
 
 
 def test_no_sdk_is_a_dependency_and_no_extra_stops_the_launcher():
@@ -112,14 +113,7 @@ def test_every_instrumentor_of_the_package_has_an_entry_point():
     }
     group = importlib.metadata.entry_points(group="opentelemetry_instrumentor")
     named = {entry.module for entry in group if entry.name.startswith("cylestio_")}
-    assert named <= defined
-    assert defined - named <= {"cylestio_monitor.capture.base"}
-
-
-def test_the_version_is_said_once():
-    import cylestio_monitor
-
-    assert importlib.metadata.version("cylestio-monitor") == cylestio_monitor.__version__
+    assert named == defined
 
 
 def test_importing_any_capture_module_imports_no_sdk():
