@@ -23,10 +23,13 @@ if TYPE_CHECKING:
     from cylestio_monitor.scan import Scanner
 
 COMMANDS = {
+    "audit": "audit:audit",
     "config": "config:config",
     "doctor": "doctor:doctor",
     "events": "events:events",
     "findings": "findings:findings",
+    "flush": "delivery:flush",
+    "outbox": "delivery:outbox",
     "scan": "scan:scan",
     "status": "status:status",
     "tail": "events:tail",

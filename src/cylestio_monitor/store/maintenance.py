@@ -53,3 +53,19 @@ def writable(path: Path, settings: config.Store) -> Iterator[sqlite3.Connection]
                 connection.close()
         except sqlite3.Error as error:
             raise StoreError(f"{path}: {error}") from error
+
+
+def requeue(path: Path, settings: config.Store, signal: str | None = None) -> int:
+    """Has what was set aside sent once more; returns how many records.
+
+    Args:
+        path: The database.
+        settings: Its budget.
+        signal: Of this signal only.
+
+    Raises:
+        StoreError: The store cannot be opened or written.
+    """
+    with writable(path, settings) as connection, database.transaction(connection):
+        query = "UPDATE outbox SET reason = NULL WHERE reason IS NOT NULL AND (? IS NULL OR signal = ?)"
+        return connection.execute(query, (signal, signal)).rowcount

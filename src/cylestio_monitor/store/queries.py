@@ -299,6 +299,24 @@ def status(connection: sqlite3.Connection, path: Path) -> Row:
     }
 
 
+def outbox(connection: sqlite3.Connection) -> list[Row]:
+    """What waits to be sent and what was set aside: signal, reason (empty for what waits), records, oldest time."""
+    query = """
+        SELECT outbox.signal, coalesce(outbox.reason, '') AS reason, count(*) AS records,
+            min(coalesce(span.start_ns, event.time_ns, metric.time_ns)) AS oldest_ns
+        FROM outbox
+        LEFT JOIN span ON outbox.signal = 'traces' AND span.id = outbox.ref
+        LEFT JOIN event ON outbox.signal = 'logs' AND event.id = outbox.ref
+        LEFT JOIN metric ON outbox.signal = 'metrics' AND metric.id = outbox.ref
+        GROUP BY 1, 2 ORDER BY 1, 2
+    """
+    rows = [dict(row) for row in connection.execute(query)]
+    for row in rows:
+        oldest = row.pop("oldest_ns")
+        row["oldest"] = None if oldest is None else timestamp(oldest)
+    return rows
+
+
 def agent_stats(connection: sqlite3.Connection, agent_id: str | None = None) -> list[Row]:
     """Events, alerts and first and last time of every agent, or of one."""
     condition = "" if agent_id is None else "WHERE agent_id = ?"

@@ -1,0 +1,95 @@
+"""`cylestio audit`: verify the audit trail, seal it, export evidence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from cylestio_monitor.cli import options, output
+from cylestio_monitor.cli.group import NEGATIVE
+from cylestio_monitor.store import audit as trail
+
+if TYPE_CHECKING:
+    from cylestio_monitor.cli.group import Context
+    from cylestio_monitor.store.verify import Report
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.group()
+def audit() -> None:
+    """Verify, seal and export the audit trail."""
+
+
+@audit.command()
+@click.option("--checkpoints", type=_FILE, metavar="FILE", help="Checkpoints that were kept elsewhere.")
+@click.option("--evidence", type=_FILE, metavar="FILE", help="Check an exported file instead of the store.")
+@click.option("--public-key", metavar="HEX", help="With --evidence: the key that its checkpoints must be signed with.")
+@options.json_document
+@click.pass_context
+def verify(
+    context: click.Context, *, checkpoints: Path | None, evidence: Path | None, public_key: str | None, as_json: bool
+) -> None:
+    """Find what was edited, deleted, inserted, moved, cut off or replaced, and where."""
+    obj: Context = context.obj
+    if (evidence is None) != (public_key is None):
+        raise click.UsageError("--evidence and --public-key go together")
+    if evidence is not None and public_key is not None:
+        report = trail.verify_evidence(evidence, public_key.lower())
+    else:
+        report = trail.verify(obj.database, checkpoints)
+    if as_json:
+        output.as_json(_document(report))
+    else:
+        _print(report)
+    if not report.sound:
+        context.exit(NEGATIVE)
+
+
+@audit.command()
+@click.argument("target", type=_FILE, metavar="FILE")
+@click.pass_obj
+def export(obj: Context, target: Path) -> None:
+    """Write evidence that a third party can verify with the public key alone."""
+    lines = trail.export(obj.database, obj.loaded.settings.store, target)
+    report = trail.verify(obj.database)
+    output.say(f"{target}: {lines} lines")
+    output.say(f"public key: {report.public_key}")
+
+
+@audit.command()
+@click.pass_obj
+def checkpoint(obj: Context) -> None:
+    """Sign the trail up to now and print the checkpoint, to be kept elsewhere."""
+    made = trail.seal(obj.database, obj.loaded.settings.store)
+    if made is None:
+        output.hint("nothing came since the last checkpoint")
+    else:
+        output.as_json(msgspec.to_builtins(made), lines=True)
+
+
+def _document(report: Report) -> dict[str, object]:
+    return {
+        "sound": report.sound,
+        "entries": report.entries,
+        "removed": report.removed,
+        "last": report.last_seq,
+        "sealed": report.sealed_seq,
+        "unsealed": report.unsealed,
+        "checkpoints": report.checkpoints,
+        "public_key": report.public_key,
+        "problems": [problem._asdict() for problem in report.problems],
+    }
+
+
+def _print(report: Report) -> None:
+    for problem in report.problems:
+        output.say(f"{problem.what} at {problem.seq}: {problem.detail}")
+    output.say(
+        f"{report.entries} entries checked, {report.removed} removed by retention, sealed up to {report.sealed_seq} by "
+        f"{report.checkpoints} checkpoints, {report.unsealed} not sealed yet"
+    )
+    output.say("the trail is sound" if report.sound else f"the trail is NOT sound: {len(report.problems)} problems")
