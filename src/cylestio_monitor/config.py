@@ -36,7 +36,7 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """A mapping of the file: immutable, and a key it does not know is an error."""
 
 
-class Keywords(_Section):
+class Keywords(_Section, frozen=True, kw_only=True):
     """The user's own words, obeyed as written at the level they stand under."""
 
     suspicious: Annotated[
@@ -48,7 +48,7 @@ class Keywords(_Section):
     defaults: Annotated[bool, _doc("Whether the shipped keyword rules apply too.")] = True
 
 
-class Silence(_Section):
+class Silence(_Section, frozen=True, kw_only=True):
     """One thing that is known and shall not be reported again."""
 
     rule: Annotated[str | None, _doc("A rule id, or a prefix ending in `.*`.")] = None
@@ -58,14 +58,14 @@ class Silence(_Section):
     reason: Annotated[str | None, _doc("Why, for whoever reads it later.")] = None
 
 
-class Override(_Section):
+class Override(_Section, frozen=True, kw_only=True):
     """A changed severity of one rule."""
 
     rule: Annotated[str, _doc("A rule id, or a prefix ending in `.*`.")]
     severity: Annotated[Literal["low", "medium", "high", "critical"], _doc("The severity it shall have.")]
 
 
-class Rules(_Section):
+class Rules(_Section, frozen=True, kw_only=True):
     """Which rules apply."""
 
     packs: Annotated[
@@ -76,7 +76,7 @@ class Rules(_Section):
     override: Annotated[tuple[Override, ...], _doc("Severities that differ from the pack's.")] = ()
 
 
-class Scan(_Section):
+class Scan(_Section, frozen=True, kw_only=True):
     """The scanner."""
 
     enabled: Annotated[bool, _doc("Whether texts are scanned at all.")] = True
@@ -92,7 +92,7 @@ class Scan(_Section):
     ] = ()
 
 
-class Store(_Section):
+class Store(_Section, frozen=True, kw_only=True):
     """The local SQLite file."""
 
     enabled: Annotated[bool, _doc("Whether spans, findings and events are kept locally.")] = True
@@ -108,7 +108,7 @@ class Store(_Section):
     ] = 250
 
 
-class Log(_Section):
+class Log(_Section, frozen=True, kw_only=True):
     """The JSON-lines log of events."""
 
     file: Annotated[
@@ -118,7 +118,7 @@ class Log(_Section):
     backups: Annotated[int, _doc("Rotated files that are kept.", ge=0)] = 5
 
 
-class Settings(_Section):
+class Settings(_Section, frozen=True, kw_only=True):
     """All settings; the dotted key of a nested one is its place here."""
 
     enabled: Annotated[bool, _doc("The main switch; off means that nothing is hooked.")] = True

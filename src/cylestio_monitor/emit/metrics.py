@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import Meter
 
     from cylestio_monitor.model import AttributeValue, Call, Finding, Result, Verdict
-    from cylestio_monitor.scan import Rule
+    from cylestio_monitor.rules import Rule
 
 _DURATION_BUCKETS = [0.01 * 2**power for power in range(14)]
 _TOKEN_BUCKETS = [4**power for power in range(14)]

@@ -11,7 +11,7 @@ from cylestio_monitor.policy import top
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cylestio_monitor.scan import Rule
+    from cylestio_monitor.rules import Rule
 
 CLEAN: dict[str, AttributeValue] = {
     semconv.SCANNED: True,
