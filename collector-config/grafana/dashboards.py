@@ -275,6 +275,7 @@ def investigation() -> dict[str, Any]:
 def investigation_tempo() -> dict[str, Any]:
     """What happened in one session? From Tempo."""
     session = 'span.cylestio.session.id = "$session"'
+    injected = f'{{ {session} && span.cylestio.security.category = "prompt_injection" }}'
     queries = [
         (title, question, f'{{ {session} && span.cylestio.security.{key} = "{value}" }}')
         for title, question, key, value in INVESTIGATION
@@ -283,8 +284,7 @@ def investigation_tempo() -> dict[str, Any]:
         (
             "Tools after an injection",
             "Which tools were called in a trace in which an injection was found?",
-            f'{{ {session} && span.cylestio.security.category = "prompt_injection" }}'
-            f' && {{ span.gen_ai.operation.name = "execute_tool" }}',
+            f'{injected} && {{ span.gen_ai.operation.name = "execute_tool" }}',
         ),
         (
             "Findings by event",
@@ -381,7 +381,7 @@ def fleet() -> dict[str, Any]:
         Panel("Series", "How many series does each metric take, and is the bound reached?",
               'count by (__name__) ({__name__=~"cylestio_span_.*_total"})', "table"),
         Panel("Sampling", "How many traces does the gateway keep, by policy?",
-              "sum by (policy, sampled) (" + new("otelcol_processor_tail_sampling_count_traces_sampled") + ")", "table"),
+              f"sum by (policy, sampled) ({new('otelcol_processor_tail_sampling_count_traces_sampled')})", "table"),
     ]  # fmt: skip
     return build("cylestio-fleet", "Cylestio: fleet health", panels)
 
