@@ -21,6 +21,7 @@ from cylestio_monitor.pipeline import Invocation, current
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+    from types import TracebackType
 
     from opentelemetry.context import Context
 
@@ -119,7 +120,7 @@ def observe(make: Make, work: Callable[[], T], reader: Read | None = None) -> T:
     if invocation is None:
         return work()
     invocation.settle()
-    with _Inside(invocation):
+    with Inside(invocation):
         try:
             answer = work()
         except BaseException as error:
@@ -135,7 +136,7 @@ async def observe_async(make: Make, work: Callable[[], Awaitable[T]], reader: Re
     if invocation is None:
         return await work()
     await invocation.settle_async()
-    with _Inside(invocation):
+    with Inside(invocation):
         try:
             answer = await work()
         except BaseException as error:
@@ -153,7 +154,7 @@ def steps(make: Make, items: Generator[T, Any, Any], reader: Callable[[list[T]],
     seen: list[T] = []
     try:
         while True:
-            with _Inside(invocation):
+            with Inside(invocation):
                 try:
                     item = next(items)
                 except StopIteration as stop:
@@ -185,7 +186,7 @@ async def steps_async(
     seen: list[T] = []
     try:
         while True:
-            with _Inside(invocation):
+            with Inside(invocation):
                 try:
                     item = await items.__anext__()
                 except StopAsyncIteration:
@@ -204,12 +205,13 @@ async def steps_async(
         raise
 
 
-class _Inside:
+class Inside:
     """The call's span as the current one, and its model call as the host of the SDK's, for one block."""
 
     __slots__ = ("_attached", "_invocation", "_token")
 
     def __init__(self, invocation: Invocation) -> None:
+        """Takes the call; `begin` has started it."""
         self._invocation = invocation
         self._attached = invocation.attached()
 
@@ -218,8 +220,8 @@ class _Inside:
         self._token = _hosting.set(self._invocation if hosts else None)
         self._attached.__enter__()
 
-    def __exit__(self, *error: object) -> None:
-        self._attached.__exit__(*error)
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._attached.__exit__(kind, error, tb)
         try:
             _hosting.reset(self._token)
         except ValueError:  # closed in another context than it was entered in: that one has gone

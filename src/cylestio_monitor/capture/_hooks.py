@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_ABSENT = object()
+
 State = Literal["off", "waiting", "hooked", "failed"]
 
 
@@ -52,12 +54,20 @@ class Patches:
         setattr(owner, name, replacement)
         self._replaced.append((owner, name, original, replacement))
 
+    def place(self, owner: Any, name: str, placed: object) -> None:
+        """Puts an attribute on a class that has none of that name: a descriptor over a field of its instances."""
+        setattr(owner, name, placed)
+        self._replaced.append((owner, name, _ABSENT, placed))
+
     def restore(self) -> None:
         """Puts the identical original objects back, the last replaced first."""
         while self._replaced:
             owner, name, original, replacement = self._replaced.pop()
             if vars(owner).get(name) is replacement:
-                setattr(owner, name, original)
+                if original is _ABSENT:
+                    delattr(owner, name)
+                else:
+                    setattr(owner, name, original)
             else:
                 # Another library has wrapped ours meanwhile. Ours stays below it, and passes calls through when off.
                 log.debug("%s.%s was replaced by another library and is left as it is", owner, name)

@@ -177,7 +177,7 @@ def _frame(operation: str, runnable: Any, config: Any) -> Call:
 
 
 def _model(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
-    if _is_captured_below(type(model)):
+    if _is_captured_below(model.__class__):
         return None
     given = _argument(args, kwargs, 0, "messages")
     given = kwargs.get("input") if given is None else given
