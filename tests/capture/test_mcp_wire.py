@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from cylestio_monitor.capture import _mcp_wire as wire
 from cylestio_monitor.capture._mcp_peers import MAX_TOOLS, Definitions, Peer, Peers
+from cylestio_monitor.capture._mcp_targets import TARGETS
+from cylestio_monitor.capture.mcp import MCPInstrumentor
 from cylestio_monitor.model import Call
 
 METHODS = [
@@ -138,3 +140,7 @@ def test_what_the_connection_says_of_a_request():
     call = Call(operation="", name="x")
     peer.describe(call)
     assert call.attributes == {"mcp.protocol.version": "2025-11-25"}
+
+
+def test_every_module_that_is_waited_for_has_something_to_wrap():
+    assert set(MCPInstrumentor.modules) == {target.module for target in TARGETS}

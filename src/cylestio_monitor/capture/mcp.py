@@ -6,83 +6,35 @@ context carried in ``params._meta``. Arguments, results and tool definitions are
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar
 
-import wrapt
-
-from cylestio_monitor.capture import _mcp_native
 from cylestio_monitor.capture._hooks import Instrumentor, Patches
-from cylestio_monitor.capture._mcp_exchange import Exchanges
-from cylestio_monitor.capture._mcp_v1 import Version1
-from cylestio_monitor.capture._mcp_v2 import Version2
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import ModuleType
-
-
-class _Target(NamedTuple):
-    """One attribute of the SDK.
-
-    Attributes:
-        module: Where it is.
-        owner: The class that holds it; empty for a function of the module.
-        name: The attribute.
-        stand_in: What is called in its place, with ``(original, instance, args, kwargs)``.
-        major: The major version of `mcp` that has it; 0 for any.
-    """
-
-    module: str
-    owner: str
-    name: str
-    stand_in: Callable[..., Any]
-    major: int = 0
-
-
-_exchanges = Exchanges()
-_one, _two = Version1(_exchanges), Version2(_exchanges)
-
-
-def _connected(wrapped: Callable[..., Any], transport: object, args: Any, kwargs: Any) -> Any:
-    """``StreamableHTTPTransport.post_writer``: the one place that knows both a transport and the stream it reads."""
-    _exchanges.peers.connected(kwargs["write_stream"] if "write_stream" in kwargs else args[3], transport)
-    return wrapped(*args, **kwargs)
-
-
-_TARGETS = (
-    _Target("mcp.client.streamable_http", "StreamableHTTPTransport", "post_writer", _connected),
-    _Target("mcp.shared.session", "BaseSession", "send_request", _one.send, 1),
-    _Target("mcp.shared.session", "RequestResponder", "respond", _one.respond, 1),
-    _Target("mcp.server.lowlevel.server", "Server", "_handle_request", _one.serve, 1),
-    _Target("mcp.server.session", "ServerSession", "_received_request", _one.serve_initialize, 1),
-    _Target("mcp.client.session", "ClientSession", "_received_request", _one.answer, 1),
-    _Target("mcp.shared.jsonrpc_dispatcher", "JSONRPCDispatcher", "send_raw_request", _two.send, 2),
-    _Target("mcp.shared.jsonrpc_dispatcher", "", "otel_span", _mcp_native.sdk_span, 2),
-    _Target("mcp.shared.direct_dispatcher", "DirectDispatcher", "_dispatch_request", _two.send_direct, 2),
-    _Target("mcp.server.runner", "ServerRunner", "_compose_server_middleware", _two.compose, 2),
-    _Target("mcp.server._otel", "", "otel_span", _mcp_native.sdk_span, 2),
-    _Target("mcp.server._streamable_http_modern", "", "_tool_input_schema", _two.look_up, 2),
-    _Target("mcp.client.session", "ClientSession", "_on_request", _two.answer, 2),
-    _Target("fastmcp.client.telemetry", "", "get_tracer", _mcp_native.fastmcp_tracer),
-    _Target("fastmcp.server.telemetry", "", "get_tracer", _mcp_native.fastmcp_tracer),
-)
 
 
 class MCPInstrumentor(Instrumentor):
     """Hooks the `mcp` SDK, and takes the place of the spans that it and `fastmcp` make."""
 
-    modules: ClassVar[tuple[str, ...]] = tuple(dict.fromkeys(target.module for target in _TARGETS))
+    modules: ClassVar[tuple[str, ...]] = (
+        "mcp.client.session",
+        "mcp.client.streamable_http",
+        "mcp.server._otel",
+        "mcp.server._streamable_http_modern",
+        "mcp.server.lowlevel.server",
+        "mcp.server.runner",
+        "mcp.server.session",
+        "mcp.shared.direct_dispatcher",
+        "mcp.shared.jsonrpc_dispatcher",
+        "mcp.shared.session",
+        "fastmcp.client.telemetry",
+        "fastmcp.server.telemetry",
+    )
     dependencies: ClassVar[tuple[str, ...]] = ("mcp >= 1.9, < 3",)
 
     def patch(self, module: ModuleType, patches: Patches) -> None:
         """Wraps what a module of the SDK holds."""
-        major = 2 if "mcp_types" in sys.modules else 1
-        for target in _TARGETS:
-            if target.module == module.__name__ and target.major in {0, major}:
-                owner = getattr(module, target.owner) if target.owner else module
-                patches.wrap(owner, target.name, _calling(target.stand_in))
+        from cylestio_monitor.capture import _mcp_targets  # noqa: PLC0415 -- only a program that uses MCP pays for it
 
-
-def _calling(stand_in: Callable[..., Any]) -> Callable[[Any], object]:
-    return lambda original: wrapt.FunctionWrapper(original, stand_in)
+        _mcp_targets.patch(module, patches)
