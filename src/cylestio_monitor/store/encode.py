@@ -27,6 +27,7 @@ MAX_SPAN_BYTES: Final = 4_000_000
 
 _MAX_ATTRIBUTES: Final = 512
 _MAX_EVENTS: Final = 256
+_MAX_ITEMS: Final = 4096
 _MAX_LINKS: Final = 128
 _MAX_VALUE: Final = 1_000_000
 _MAX_EVENT_BYTES: Final = 256_000
@@ -215,6 +216,8 @@ class SpanEncoder:
         extra = _extra(span, careful=careful)
         own_json = encode_json(own)
         events_json = encode_json(events) if events else None
+        if not careful and events_json is not None and len(events_json) > _MAX_VALUE:
+            raise UnfitError
         if not careful and (b"\\u0000" in own_json or (events_json is not None and b"\\u0000" in events_json)):
             raise UnfitError
         values = (
@@ -276,6 +279,8 @@ def _plain(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
     if not attributes:
         return {}
     plain = dict(attributes)
+    if len(plain) > _MAX_ATTRIBUTES or max(map(len, plain)) > MAX_NAME:
+        raise UnfitError
     for value in plain.values():
         kind = type(value)
         if kind is str or kind is bool:
@@ -294,6 +299,8 @@ def _plain(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _check_sequence(values: Sequence[Any]) -> None:
+    if len(values) > _MAX_ITEMS:
+        raise UnfitError
     for value in values:
         kind = type(value)
         if kind is str or kind is bool:
@@ -304,6 +311,8 @@ def _check_sequence(values: Sequence[Any]) -> None:
 
 
 def _plain_events(span: ReadableSpan) -> list[dict[str, Any]]:
+    if len(span.events) > _MAX_EVENTS:
+        raise UnfitError
     return [
         {"name": event.name, "time_ns": event.timestamp, "attributes": _plain(event.attributes)}
         for event in span.events

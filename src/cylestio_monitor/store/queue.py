@@ -14,6 +14,7 @@ Kind: TypeAlias = Literal["span", "findings", "event", "metric", "barrier"]
 
 MAX_ITEMS: Final = 50_000
 MAX_BYTES: Final = 64_000_000
+_MOST_OF_ONE: Final = 8_000_000
 
 _PENDING, _DURABLE, _LOST = range(3)
 
@@ -96,10 +97,10 @@ class Queue:
             rush_at: Length from which the writer shall not wait for more.
         """
         with self._lock:
-            full = len(self._items) >= self._max_items or self.bytes + ticket.size > self._max_bytes
+            full = len(self._items) >= self._max_items or self.bytes + _weight(ticket) > self._max_bytes
             if full and not ticket.urgent:
                 return False
-            self.bytes += ticket.size
+            self.bytes += _weight(ticket)
             self._items.append(ticket)
         if ticket.urgent or len(self._items) >= rush_at:
             self.hurry.set()
@@ -111,14 +112,14 @@ class Queue:
         """The oldest tickets, at most `limit`."""
         with self._lock:
             group = [self._items.popleft() for _ in range(min(limit, len(self._items)))]
-            self.bytes -= sum(ticket.size for ticket in group)
+            self.bytes -= sum(map(_weight, group))
         return group
 
     def put_back(self, group: list[Ticket]) -> None:
         """Returns a group that could not be written to the front, in its order."""
         with self._lock:
             self._items.extendleft(reversed(group))
-            self.bytes += sum(ticket.size for ticket in group)
+            self.bytes += sum(map(_weight, group))
 
     def settle(self, group: Iterable[Ticket], *, durable: bool) -> None:
         """Marks the tickets and wakes whoever waits for one of them."""
@@ -130,3 +131,8 @@ class Queue:
                 callback()
             except RuntimeError:  # the event loop that waited is closed
                 continue
+
+
+def _weight(ticket: Ticket) -> int:
+    """What it counts for: of one huge span most is cut off as soon as it is written."""
+    return min(ticket.size, _MOST_OF_ONE)
