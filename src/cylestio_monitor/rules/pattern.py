@@ -24,10 +24,19 @@ else:
 UNBOUNDED = 64
 """What ``*`` and ``+`` stand for at most: without a bound no window would be large enough."""
 
+_BOUNDS = {r"\s": 11, r"\w": 23}
+"""The same for a run of blanks and for a word."""
+
 MAX_WIDTH = 4096
-_MAX_COST = 500  # states of the engine for one pattern
+_MAX_COST = 900  # states of the engine for one pattern
 _GAP_COST = 8
+_LONGEST_GAP = 600
+_SPLIT_COST = 120  # an expression that costs more is reduced, or split into its alternatives
+_RARE = 4  # characters of a literal that seldom stands in a text by chance
+_MAX_SPLIT = 64
+_REPEATS = (_c.MAX_REPEAT, _c.MIN_REPEAT)
 _MAX_LITERALS = 48
+_ALSO = 2
 _LOOSE = 3  # a repetition that varies by more is left unbounded for the engine
 _WIDE = 3  # bytes of a code point beyond ASCII, but for the rare astral ones, which the engine's class covers singly
 
@@ -46,16 +55,18 @@ class Shape:
         regex: The pattern with every repetition bounded, for `re` with `flags`.
         flags: Flags for `re.compile`.
         width: Most code points a match has.
-        prefilter: Expression for the engine: wherever the pattern matches, it matches within.
+        prefilter: Expressions for the engine: wherever the pattern matches, one of them matches within.
         literals: Texts, lower-case and with every digit as ``0``, of which every match holds one; empty where none
             is known.
+        also: Further sets of such texts: every match holds one of each.
     """
 
     regex: str
     flags: int
     width: int
-    prefilter: str
+    prefilter: tuple[str, ...]
     literals: tuple[str, ...]
+    also: tuple[tuple[str, ...], ...]
 
 
 def shape(pattern: str, *, ignore_case: bool) -> Shape:
@@ -75,9 +86,17 @@ def shape(pattern: str, *, ignore_case: bool) -> Shape:
     if narrow == 0:
         raise PatternError("may match nothing at all")
     _refuse_nested(tree, inside=False)
-    literals = _literals(tree) or ()
-    fewest = tuple(text for text in literals if not any(other != text and other in text for other in literals))
-    return Shape(regex, flags, int(wide), _lower(tree), fewest)
+    sets = sorted(filter(None, map(_fewest, _literal_sets(tree))), key=_score, reverse=True)
+    literals = sets[0] if sets else ()
+    also = tuple(found for found in sets[1:] if min(map(len, found)) > 1 and "0" not in "".join(found))[:_ALSO]
+    return Shape(regex, flags, int(wide), _lower(tree), literals, also)
+
+
+def _fewest(found: tuple[str, ...]) -> tuple[str, ...]:
+    """The set without the texts that hold another of it; nothing where one of them is empty."""
+    if not all(found):
+        return ()
+    return tuple(text for text in found if not any(other != text and other in text for other in found))
 
 
 def bounded(pattern: str) -> str:
@@ -100,7 +119,8 @@ def bounded(pattern: str) -> str:
             quantifier = _QUANTIFIER.match(pattern, index)
             if quantifier and (quantifier[2] == "" or quantifier[0] in "*+"):
                 least = 1 if quantifier[0] == "+" else int(quantifier[1] or 0)
-                out.append(f"{{{least},{max(least, 1) + UNBOUNDED}}}")
+                bound = _BOUNDS.get(out[-1] if out else "", UNBOUNDED)
+                out.append(f"{{{least},{max(least, 1) + bound}}}")
                 index = quantifier.end()
                 continue
         out.append(character)
@@ -111,7 +131,7 @@ def bounded(pattern: str) -> str:
 def _refuse_nested(tree: Any, *, inside: bool) -> None:
     """Refuses a long repetition of something that itself repeats: its time is not linear in the window."""
     for op, value in tree:
-        if op in {_c.MAX_REPEAT, _c.MIN_REPEAT}:
+        if op in _REPEATS:
             least, most, body = value
             long = most > 12 and most != least
             if long and inside:
@@ -131,16 +151,43 @@ def _refuse_nested(tree: Any, *, inside: bool) -> None:
 # --- the wider expression for the engine
 
 
-def _lower(tree: Any) -> str:
-    """The tree as an expression over bytes that matches at least wherever the tree does.
+def _lower(tree: Any) -> tuple[str, ...]:
+    """The tree as expressions over bytes, of which one matches wherever the tree does.
 
-    A costly one is left to its rarest segment between two varying gaps; the rest is confirmed.
+    A cheap tree is kept whole. A costly one is left to the literals that every match holds, where these are rare
+    enough; else its alternatives become expressions of their own, each led by a literal.
     """
     items = _flat(tree)
-    if sum(map(_cost, items)) > _MAX_COST:
-        items = max(_segments(items), key=_rarity)
+    if sum(map(_cost, items)) > _SPLIT_COST:
+        rare = _literals(items)
+        if rare and min(map(len, rare)) >= _RARE:
+            return tuple("".join(r"\d" if c == "0" else _character(ord(c)) for c in text) for text in rare)
+    lowered = []
+    for sequence in _alternatives(items):
+        costly = sum(map(_cost, sequence)) > _MAX_COST
+        lowered.append(_emitted(max(_segments(sequence), key=_rarity) if costly else sequence))
+    return tuple(dict.fromkeys(lowered))
+
+
+def _emitted(items: list[Any]) -> str:
     # The engine reports every end and no start: an outer repetition need not be seen whole.
     return "".join(_emit(item, outer=number in {0, len(items) - 1}) for number, item in enumerate(items))
+
+
+def _alternatives(items: list[Any]) -> list[list[Any]]:
+    """The sequence once for every alternative of its first branching, where that makes it cheaper."""
+    out: list[list[Any]] = []
+    waiting = [items]
+    while waiting:
+        sequence = waiting.pop(0)
+        place = next((n for n, (op, _) in enumerate(sequence) if op in {_c.BRANCH, *_REPEATS}), None)
+        branching = place is not None and sequence[place][0] is _c.BRANCH
+        if not branching or sum(map(_cost, sequence)) <= _SPLIT_COST or len(out) + len(waiting) > _MAX_SPLIT:
+            out.append(sequence)
+            continue
+        at = int(place or 0)
+        waiting += [sequence[:at] + _flat(branch) + sequence[at + 1 :] for branch in sequence[at][1][1]]
+    return out
 
 
 def _flat(tree: Any) -> list[Any]:
@@ -159,7 +206,7 @@ def _segments(items: list[Any]) -> list[list[Any]]:
     segments: list[list[Any]] = [[]]
     for item in items:
         op, value = item
-        if op in {_c.MAX_REPEAT, _c.MIN_REPEAT} and value[1] - value[0] > _LOOSE:
+        if op in _REPEATS and value[1] - value[0] > _LOOSE and _emit(item) != r"(?:[\s]){1,}":
             segments.append([])
         else:
             segments[-1].append(item)
@@ -173,7 +220,7 @@ def _rarity(items: list[Any]) -> float:
 def _cost(item: Any) -> int:
     """About how many states the engine needs."""
     op, value = item
-    if op in {_c.MAX_REPEAT, _c.MIN_REPEAT}:
+    if op in _REPEATS:
         least, most, body = value
         inner = sum(map(_cost, body))
         return int(max(least, 1) * inner + (_GAP_COST if most - least > _LOOSE else 0))
@@ -218,7 +265,7 @@ def _emit(item: Any, *, outer: bool = False) -> str:
         _, add, remove, body = value
         flags = ("i" if add & re.IGNORECASE else "") + ("-i" if remove & re.IGNORECASE else "")
         return f"(?{flags}:" + "".join(map(_emit, body)) + ")"
-    if op in {_c.MAX_REPEAT, _c.MIN_REPEAT}:
+    if op in _REPEATS:
         return _repeat(*value, outer=outer)
     if op is _c.AT:
         return _PLACES[str(value)]
@@ -233,14 +280,39 @@ def _repeat(least: int, most: int, body: Any, *, outer: bool) -> str:
         return ""
     if outer:
         return f"(?:{inner}){{{least}}}" if least else ""
-    if most - least > _LOOSE:
-        # Counting costs the engine memory and time; what lies beyond the bound is refused when it is confirmed.
+    single = len(body) == 1 and body[0][0] in {_c.IN, _c.LITERAL}
+    if single and most - least > _LOOSE and not _beyond_ascii(body[0]):
+        # A run of blanks or letters ends soon by itself; counting it costs the engine memory and time.
         return f"(?:{inner}){{{least},}}"
+    if not single and most - least > _LOOSE - 1 and not (len(body) == 1 and body[0][0] is _c.ANY):
+        # A run of whole words is, for the engine, a gap of their characters.
+        narrow, wide = _summed(body)
+        inner, least, most = r"[^\x00]", least * narrow, most * wide
+        return f"{inner}{{{least},{min(most, _LONGEST_GAP)}}}" if most <= _LONGEST_GAP else rf"{inner}{{{least},}}"
     if any(map(_beyond_ascii, body)):
         most *= _WIDE
-    if most == 0:
-        return ""
-    return f"(?:{inner}){{{least},{most}}}"
+    return f"(?:{inner}){{{least},{most}}}" if most else ""
+
+
+def _widths(item: Any) -> tuple[int, int]:
+    """Fewest and most bytes of an item."""
+    op, value = item
+    if op in _REPEATS:
+        narrow, wide = _summed(value[2])
+        return narrow * int(value[0]), wide * int(value[1])
+    if op is _c.SUBPATTERN:
+        return _summed(value[3])
+    if op is _c.BRANCH:
+        sums = [_summed(branch) for branch in value[1]]
+        return min(narrow for narrow, _ in sums), max(wide for _, wide in sums)
+    if op in {_c.AT, _c.ASSERT, _c.ASSERT_NOT}:
+        return 0, 0
+    return 1, 4 if _beyond_ascii(item) or (op is _c.LITERAL and value > 127) else 1
+
+
+def _summed(items: Any) -> tuple[int, int]:
+    pairs = [_widths(item) for item in items]
+    return sum(narrow for narrow, _ in pairs), sum(wide for _, wide in pairs)
 
 
 def _beyond_ascii(item: Any) -> bool:
@@ -319,22 +391,30 @@ def _range(low: int, high: int) -> str:
 
 def _literals(tree: Any) -> tuple[str, ...] | None:
     """The best set of lower-case literals of which every match of the sequence holds one."""
-    best: tuple[str, ...] | None = None
+    return max(_literal_sets(tree), key=_score, default=None)
+
+
+def _literal_sets(tree: Any) -> list[tuple[str, ...]]:
+    """Sets of literals, one for each run of the sequence: every match holds one of each set."""
+    sets: list[tuple[str, ...]] = []
     run: tuple[str, ...] = ("",)
-    for item in tree:
+    for item in _flat(tree):
         exact = _exact(item)
         if exact is not None:
             longer = tuple(dict.fromkeys(a + b for a, b in product(run, exact)))
             if len(longer) <= _MAX_LITERALS:
                 run = longer
                 continue
-            best = _better(best, run)
+            sets.append(run)
             run = exact
             continue
-        best = _better(best, run)
+        sets.append(run)
         run = ("",)
-        best = _better(best, _inner(item))
-    return _better(best, run)
+        inner = _inner(item)
+        if inner:
+            sets.append(inner)
+    sets.append(run)
+    return sets
 
 
 def _inner(item: Any) -> tuple[str, ...] | None:
@@ -346,7 +426,7 @@ def _inner(item: Any) -> tuple[str, ...] | None:
         if all(sets):
             union = tuple(dict.fromkeys(text for found in sets for text in found or ()))
             return union if len(union) <= _MAX_LITERALS else None
-    if op in {_c.MAX_REPEAT, _c.MIN_REPEAT} and value[0] >= 1:
+    if op in _REPEATS and value[0] >= 1:
         return _literals(list(value[2]) * min(value[0], 8))
     return None
 
@@ -369,9 +449,9 @@ def _exact(item: Any) -> tuple[str, ...] | None:
         if all(found is not None for found in sets):
             union = tuple(dict.fromkeys(text for found in sets for text in found or ()))
             return union if len(union) <= _MAX_LITERALS else None
-    if op in {_c.MAX_REPEAT, _c.MIN_REPEAT} and value[0] == value[1] and value[0] <= 16:
+    if op in _REPEATS and value[0] == value[1] and value[0] <= 16:
         return _sequence(list(value[2]) * value[0])
-    if op in {_c.MAX_REPEAT, _c.MIN_REPEAT} and (value[0], value[1]) == (0, 1):
+    if op in _REPEATS and (value[0], value[1]) == (0, 1):
         once = _sequence(value[2])
         return None if once is None else ("", *once)
     return None
@@ -404,10 +484,6 @@ _DIGITS = str.maketrans("123456789", "0" * 9)
 def fold_digits(text: str) -> str:
     """The text with every ASCII digit as ``0``, as `Shape.literals` have them."""
     return text.translate(_DIGITS)
-
-
-def _better(one: tuple[str, ...] | None, other: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    return max((one, other), key=_score)
 
 
 def _score(found: tuple[str, ...] | None) -> float:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cylestio_monitor.errors import ConfigError
-from cylestio_monitor.rules import load_packs, shipped_files
-from cylestio_monitor.scan import cache, fields
+from cylestio_monitor.rules import load_packs, pattern, shipped_files
+from cylestio_monitor.scan import cache, fields, hyper, plan
 from cylestio_monitor.scan.engine import Engine, PythonEngine
 from cylestio_monitor.scan.hyper import HyperscanEngine, compile_database, engine_version
 from cylestio_monitor.scan.keywords import keyword_rules
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cylestio_monitor.rules import Rule
 
 _log = logging.getLogger(__name__)
+_LOWERING = (Path(pattern.__file__), Path(plan.__file__), Path(hyper.__file__))
 _SHIPPED_KEYWORDS = "keywords.yaml"
 
 
@@ -34,6 +35,7 @@ class Catalog:
         plans: What is searched for; a plan's place is its number.
         problems: Rules and files that could not be used.
         engine: The engine in use now.
+        name_engine: The one for names of called tools.
         named_field: The plan of the rule that goes by a value's key.
     """
 
@@ -51,7 +53,8 @@ class Catalog:
         if settings.scan.engine == "hyperscan" and version is None:
             reason = "hyperscan is not installed; the pure-Python matcher gives the same findings"
             self.problems.append(ConfigError(reason, source="settings", key="scan.engine"))
-        name = cache.stamp(files, settings, version)
+        # What lowers a pattern stands in the stamp too: a changed source must not meet an old database.
+        name = cache.stamp([*files, *_LOWERING], settings, version)
         cached = cache.load(cache_dir, name) if cache_dir else None
         if cached is None:
             found: list[ConfigError] = []
@@ -60,8 +63,10 @@ class Catalog:
         self._made: Catalogue = cached.catalogue
         self.plans = self._made.plans
         self.problems += cached.errors()
-        self.named_field = next((plan for plan in self.plans if plan.rule_id == fields.RULE), None)
+        self.named_field = next((one for one in self.plans if one.rule_id == fields.RULE), None)
         self._rules: dict[str, Rule] | None = None
+        # Names are short and few rules look at them: no database is worth it.
+        self.name_engine: Engine = PythonEngine(self.plans, names=True)
         self._ready = threading.Event()
         self._cache = (cache_dir, name)
         self.engine: Engine = self._start(cached.database, version, wait=settings.scan.engine == "hyperscan")

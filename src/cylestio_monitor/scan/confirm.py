@@ -39,23 +39,24 @@ def _compiled(regex: str, flags: int) -> re.Pattern[str]:
     return re.compile(regex, flags)
 
 
-def confirm(plan: Plan, text: str, places: Sequence[int]) -> Iterator[Match]:
+def confirm(plan: Plan, text: str, low: str, places: Sequence[int]) -> Iterator[Match]:
     """The matches of one plan.
 
     Args:
         plan: The plan.
         text: The text.
+        low: The text in lower case, of the same length.
         places: Its candidates, ascending, as an engine names them.
     """
-    pattern = _compiled(plan.regex, plan.flags)
-    if plan.least:
-        yield from _signs(plan, pattern, text, places)
+    windows = [window for window in _windows(places, plan.width, len(text)) if _holds(plan, low, window)]
+    if not windows:
         return
+    pattern = _compiled(plan.regex, plan.flags)
     checks = [validator(name) for name in plan.validators]
     value = "value" in pattern.groupindex
     tried = found = 0
-    for low, high in _windows(places, plan.width, len(text)):
-        for match in pattern.finditer(text, low, high):
+    for window in windows:
+        for match in pattern.finditer(text, *window):
             tried += 1
             if tried > MAX_TRIED:
                 return
@@ -71,18 +72,29 @@ def confirm(plan: Plan, text: str, places: Sequence[int]) -> Iterator[Match]:
                     return
 
 
-def _signs(plan: Plan, pattern: re.Pattern[str], text: str, places: Sequence[int]) -> Iterator[Match]:
-    """One match from the first sign to the last, where enough different ones stand in the text."""
-    seen: set[str | None] = set()
-    start = end = -1
-    for low, high in _windows(places, plan.width, len(text)):
-        for match in pattern.finditer(text, low, high):
-            if match.lastgroup not in seen:
-                seen.add(match.lastgroup)
-                start = match.start() if start < 0 else start
-                end = match.end()
-    if len(seen) >= plan.least:
-        yield Match(plan, start, end)
+def _holds(plan: Plan, low: str, window: tuple[int, int]) -> bool:
+    """Whether the window has what every match needs: cheaper to ask than to search."""
+    return all(any(low.find(literal, *window) >= 0 for literal in literals) for literals in plan.also)
+
+
+def together(signs: Sequence[tuple[Plan, Sequence[int]]], text: str, low: str) -> Iterator[Match]:
+    """One match of a rule of signs, from the first sign to the last, where enough different ones stand in the text.
+
+    Args:
+        signs: The plans of the rule's signs that have candidates, each with its candidates.
+        text: The text.
+        low: The text in lower case, of the same length.
+    """
+    least = signs[0][0].least
+    found: list[Match] = []
+    for number, (plan, places) in enumerate(signs):
+        if len(found) + len(signs) - number < least:
+            return
+        first = next(confirm(plan, text, low, places), None)
+        if first is not None:
+            found.append(first)
+    if len(found) >= least:
+        yield Match(found[0].plan, min(match.start for match in found), max(match.end for match in found))
 
 
 def _windows(places: Sequence[int], width: int, length: int) -> Iterator[tuple[int, int]]:

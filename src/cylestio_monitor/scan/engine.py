@@ -37,16 +37,17 @@ class PythonEngine:
 
     name = "python"
 
-    def __init__(self, plans: Sequence[Plan]) -> None:
+    def __init__(self, plans: Sequence[Plan], *, names: bool = False) -> None:
         """Orders the plans by literal.
 
         Args:
             plans: The plans; their numbers are their places in the sequence.
+            names: Whether it is for names of called tools rather than texts.
         """
         by_literal: dict[str, list[int]] = {}
         self._always: list[int] = []
         for number, plan in enumerate(plans):
-            if not plan.regex:
+            if not plan.regex or not (plan.of_names if names else plan.of_texts):
                 continue
             if not plan.literals:
                 self._always.append(number)
@@ -72,9 +73,17 @@ class PythonEngine:
 
 def fold(text: str) -> str:
     """The text in lower case with every digit as ``0``, its length kept."""
+    return fold_digits(lower(text))
+
+
+def lower(text: str) -> str:
+    """The text in lower case, its length kept."""
     low = text.lower()
-    if len(low) != len(text):  # a letter whose lower case is two code points: fold the ASCII ones only
-        low = text.translate(_ASCII_LOWER)
+    # A letter whose lower case is two code points: then only the ASCII ones are folded.
+    return low if len(low) == len(text) else text.translate(_ASCII_LOWER)
+
+
+_ASCII_LOWER)
     return fold_digits(low)
 
 

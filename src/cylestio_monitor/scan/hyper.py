@@ -36,9 +36,14 @@ def compile_database(plans: Sequence[Plan]) -> bytes:
     """
     import hyperscan  # noqa: PLC0415
 
-    ids = [number for number, plan in enumerate(plans) if plan.regex]
-    expressions = [plans[number].prefilter.encode() for number in ids]
-    flags = [_flags(plans[number]) for number in ids]
+    ids: list[int] = []
+    expressions: list[bytes] = []
+    flags: list[int] = []
+    for number, plan in enumerate(plans):
+        for expression in plan.prefilter if plan.of_texts else ():
+            ids.append(number)
+            expressions.append(expression.encode())
+            flags.append(_flags(plan))
     database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
     try:
         database.compile(expressions=expressions, ids=ids, elements=len(ids), flags=flags)

@@ -27,12 +27,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """One rule, ready to be searched for.
 
     Attributes:
-        rule_id: The rule's id; one rule has one plan.
+        rule_id: The rule's id. A rule has one plan, or one for each of its signs.
         regex: Bounded pattern for `re`; empty for a rule that only an evasion raises.
         flags: Flags of `re.compile`.
         width: Most code points of a match.
-        prefilter: Expression of the engine, wider than `regex`.
+        prefilter: Expressions of the engine, together wider than `regex`.
         literals: What the pure-Python path looks for first.
+        also: Further sets of literals, of each of which a match holds one.
         validators: Checks on a match, by name.
         context: Words of which one must stand near, lower-case.
         within: How near, in code points.
@@ -41,7 +42,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         generic: Gives way to another rule of its category at the same place.
         unfold: Whether undone evasions are looked at too.
         evasion: The evasion that raises it.
-        least: How many of the groups of `regex` must stand in the text; 0 where each match counts by itself.
+        least: How many different signs of the rule must stand in the text; 0 where each match counts by itself.
     """
 
     rule_id: str
@@ -53,8 +54,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     regex: str = ""
     flags: int = 0
     width: int = 0
-    prefilter: str = ""
+    prefilter: tuple[str, ...] = ()
     literals: tuple[str, ...] = ()
+    also: tuple[tuple[str, ...], ...] = ()
     validators: tuple[str, ...] = ()
     context: tuple[str, ...] = ()
     within: int = 0
@@ -64,6 +66,16 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     unfold: bool = False
     evasion: str | None = None
     least: int = 0
+
+    @property
+    def of_names(self) -> bool:
+        """Whether it looks at names of called tools."""
+        return "tool_name" in self.surfaces
+
+    @property
+    def of_texts(self) -> bool:
+        """Whether it looks at anything but names of called tools."""
+        return self.surfaces != ("tool_name",)
 
     def applies(self, target: str, surface: str) -> bool:
         """Whether the rule looks at this side and surface of a call."""
@@ -81,34 +93,24 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         return "\n" not in text[end:] and ";" not in text[end:]
 
 
-def plan_of(rule: Rule, overrides: Sequence[Override] = ()) -> Plan:
-    """The plan of a rule; the last override that names it decides the severity."""
+def plans_of(rule: Rule, overrides: Sequence[Override] = ()) -> list[Plan]:
+    """The plans of a rule; the last override that names it decides the severity."""
     severity: Severity = rule.severity
     for override in overrides:
         if names(override.rule, rule.id):
             severity = override.severity
     validators = rule.validators
-    expression = rule.pattern
+    expressions = rule.signs or ((rule.pattern,) if rule.pattern is not None else ("",))
     if rule.keywords:
-        expression = "|".join(sorted(map(phrase, rule.keywords), key=len, reverse=True))
+        expressions = ("|".join(sorted(map(phrase, rule.keywords), key=len, reverse=True)),)
         validators = ("identifier", *validators)
-    if rule.signs:
-        expression = "|".join(f"(?P<s{number}>{sign})" for number, sign in enumerate(rule.signs))
-    shape = None
-    if expression is not None:
-        shape = pattern.shape(expression, ignore_case=rule.case == "insensitive")
-    return Plan(
+    base = Plan(
         rule_id=rule.id,
         category=rule.category,
         severity=severity,
         alert=ALERT_OF[severity],
         owasp=rule.owasp,
         atlas=rule.atlas,
-        regex=shape.regex if shape else "",
-        flags=shape.flags if shape else 0,
-        width=shape.width if shape else 0,
-        prefilter=shape.prefilter if shape else "",
-        literals=shape.literals if shape else (),
         validators=validators,
         context=tuple(word.lower() for word in rule.context.words) if rule.context else (),
         within=rule.context.within if rule.context else 0,
@@ -118,6 +120,20 @@ def plan_of(rule: Rule, overrides: Sequence[Override] = ()) -> Plan:
         unfold=rule.unfold,
         evasion=rule.evasion,
         least=rule.least if rule.signs else 0,
+    )
+    return [_shaped(base, expression, rule.case == "insensitive") if expression else base for expression in expressions]
+
+
+def _shaped(plan: Plan, expression: str, ignore_case: bool) -> Plan:
+    shape = pattern.shape(expression, ignore_case=ignore_case)
+    return msgspec.structs.replace(
+        plan,
+        regex=shape.regex,
+        flags=shape.flags,
+        width=shape.width,
+        prefilter=shape.prefilter,
+        literals=shape.literals,
+        also=shape.also,
     )
 
 
@@ -176,6 +192,6 @@ def catalogue(rules: Sequence[Rule], overrides: Sequence[Override], problems: li
             key = f"rules.override[{number}].rule"
             problems.append(ConfigError(f"names no rule: `{override.rule}`", source="settings", key=key))
     return Catalogue(
-        plans=[plan_of(rule, overrides) for rule in rules],
+        plans=[plan for rule in rules for plan in plans_of(rule, overrides)],
         rules=msgspec.msgpack.encode(rules),
     )

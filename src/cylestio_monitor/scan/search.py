@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cylestio_monitor.scan.confirm import Match, confirm
+from cylestio_monitor.scan.confirm import Match, confirm, together
+from cylestio_monitor.scan.engine import lower
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cylestio_monitor.scan.catalog import Catalog
+    from cylestio_monitor.scan.plan import Plan
 
 
 class Search:
@@ -35,7 +37,7 @@ class Search:
                 Match(plan, start + tail, end + tail) for plan, start, end in self.matches(text[tail:], target, surface)
             ]
             return self.matches(text[:half], target, surface) + ends
-        found = list(self._plain(text, self._wanted(target, surface)))
+        found = list(self._plain(text, self._wanted(target, surface), names=surface == "tool_name"))
         return without_doubles(found) if len(found) > 1 else found
 
     def _wanted(self, target: str, surface: str) -> list[bool]:
@@ -45,11 +47,25 @@ class Search:
             self._applies[target, surface] = wanted
         return wanted
 
-    def _plain(self, text: str, wanted: list[bool]) -> Iterator[Match]:
+    def _plain(self, text: str, wanted: list[bool], *, names: bool) -> Iterator[Match]:
         plans = self._catalog.plans
-        for number, places in self._catalog.engine.candidates(text).items():
-            if wanted[number]:
-                yield from confirm(plans[number], text, places)
+        engine = self._catalog.name_engine if names else self._catalog.engine
+        signs: dict[str, list[tuple[Plan, list[int]]]] = {}
+        candidates = engine.candidates(text)
+        if not candidates:
+            return
+        low = lower(text)
+        for number, places in candidates.items():
+            if not wanted[number]:
+                continue
+            plan = plans[number]
+            if plan.least:
+                signs.setdefault(plan.rule_id, []).append((plan, places))
+            else:
+                yield from confirm(plan, text, low, places)
+        for group in signs.values():
+            if len(group) >= group[0][0].least:
+                yield from together(group, text, low)
 
 
 def without_doubles(found: list[Match]) -> list[Match]:
