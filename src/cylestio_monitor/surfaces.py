@@ -141,11 +141,11 @@ class Inspection:
             return
         for message in result.messages:
             for part in message.parts:
-                fed = self._fed.get(part.path)
-                if fed is not None:
-                    if fed.masked:
+                streamed = self._fed.get(part.path)
+                if streamed is not None:
+                    if streamed.masked:
                         self.masked.add(id(part))
-                    self._marks.append((_mark(part), fed.masked))
+                    self._marks.append((_mark(part), streamed.masked))
                     continue
                 target, subtype = surface(part, "assistant")
                 self._part(part, target, subtype, known=False)
