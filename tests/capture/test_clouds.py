@@ -1,0 +1,117 @@
+"""Clients of the clouds, and servers that speak OpenAI's format: the right provider, and one span."""
+
+from __future__ import annotations
+
+import json
+
+import anthropic
+import openai
+import pytest
+
+from capture.anthropic_calls import REQUEST
+from capture.openai_calls import CHAT
+from cylestio_monitor import semconv
+from cylestio_monitor.capture._providers import provider_of
+
+
+def bedrock(wire):
+    return anthropic.AnthropicBedrock(
+        base_url=wire.url, aws_access_key="none", aws_secret_key="none", aws_region="eu-north-1", max_retries=0
+    )
+
+
+def vertex(wire):
+    return anthropic.AnthropicVertex(
+        base_url=f"{wire.url}/v1", access_token="none", project_id="p", region="europe-west4", max_retries=0
+    )
+
+
+def azure(wire):
+    return openai.AzureOpenAI(
+        azure_endpoint=wire.url, api_key="k", api_version="2024-10-21", azure_deployment="prod", max_retries=0
+    )
+
+
+CLOUDS = [
+    pytest.param(
+        bedrock,
+        lambda c: c.messages.create(**REQUEST),
+        "aws.bedrock",
+        "/model/claude-wire/invoke",
+        marks=pytest.mark.case("AnthropicBedrock: messages.create"),
+        id="bedrock",
+    ),
+    pytest.param(
+        vertex,
+        lambda c: c.messages.create(**REQUEST),
+        "gcp.vertex_ai",
+        "/v1/projects/p/locations/europe-west4/publishers/anthropic/models/claude-wire:rawPredict",
+        marks=pytest.mark.case("AnthropicVertex: messages.create"),
+        id="vertex",
+    ),
+    pytest.param(
+        vertex,
+        lambda c: list(c.messages.create(**REQUEST, stream=True)),
+        "gcp.vertex_ai",
+        "/v1/projects/p/locations/europe-west4/publishers/anthropic/models/claude-wire:streamRawPredict",
+        marks=pytest.mark.case("AnthropicVertex: messages.create(stream=True)"),
+        id="vertex-stream",
+    ),
+    pytest.param(
+        azure,
+        lambda c: c.chat.completions.create(**CHAT),
+        "azure.ai.openai",
+        "/openai/deployments/prod/chat/completions",
+        marks=pytest.mark.case("AzureOpenAI: chat.completions.create"),
+        id="azure",
+    ),
+    pytest.param(
+        azure,
+        lambda c: list(c.chat.completions.create(**CHAT, stream=True)),
+        "azure.ai.openai",
+        "/openai/deployments/prod/chat/completions",
+        marks=pytest.mark.case("AzureOpenAI: chat.completions.create(stream=True)"),
+        id="azure-stream",
+    ),
+]
+
+
+@pytest.mark.parametrize(("client", "call", "provider", "path"), CLOUDS)
+def test_a_client_of_a_cloud(hooked, wire, client, call, provider, path):
+    wire.always("It is sunny.")
+    with client(wire) as made:
+        call(made)
+    assert [request.path for request in wire.requests] == [path]
+    span = hooked.span()
+    assert span.attributes[semconv.OPERATION_NAME] == "chat"
+    assert span.attributes[semconv.PROVIDER_NAME] == provider
+    assert span.attributes[semconv.SERVER_ADDRESS] == "127.0.0.1"
+    assert span.attributes[semconv.REQUEST_MODEL] in {"claude-wire", "gpt-wire"}
+    (message,) = json.loads(span.attributes[semconv.OUTPUT_MESSAGES])
+    assert message["parts"] == [{"type": "text", "content": "It is sunny."}]
+
+
+@pytest.mark.case("OpenAI-compatible servers are recognised by their base URL")
+@pytest.mark.parametrize(
+    ("host", "port", "provider"),
+    [
+        ("api.openai.com", None, "openai"),
+        ("my-resource.openai.azure.com", None, "azure.ai.openai"),
+        ("bedrock-runtime.us-east-1.amazonaws.com", None, "aws.bedrock"),
+        ("us-central1-aiplatform.googleapis.com", None, "gcp.vertex_ai"),
+        ("generativelanguage.googleapis.com", None, "gcp.gemini"),
+        ("api.groq.com", None, "groq"),
+        ("api.deepseek.com", None, "deepseek"),
+        ("api.x.ai", None, "x_ai"),
+        ("api.mistral.ai", None, "mistral_ai"),
+        ("api.perplexity.ai", None, "perplexity"),
+        ("localhost", 11434, "ollama"),
+        ("vllm.internal", 8000, "vllm"),
+        ("litellm", 4000, "litellm"),
+        ("localhost", 8000, None),
+        ("notopenai.com", None, None),
+        ("api.openai.com.example.org", None, None),
+    ],
+)
+def test_a_provider_by_its_host(host, port, provider):
+    assert provider_of(host, port) == provider
