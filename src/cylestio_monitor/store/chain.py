@@ -1,6 +1,6 @@
 """The audit trail as it grows: a gap-free, keyed hash chain over monitored spans, findings and events.
 
-Entry n holds the fingerprint of one record and ``mac[n] = HMAC(key, mac[n-1] | n | kind | ref | fingerprint)``. Who has
+Entry n holds the fingerprint of one record and ``mac[n] = MAC(key, mac[n-1] | n | kind | ref | fingerprint)``. Who has
 no key can neither change a record nor drop, add or move an entry without breaking a link. The head (the last number and
 link, keyed as well) stands in `meta`, so that a tail cannot be cut off either. Where retention removes records, their
 run of entries is condensed into one of kind `gap`, keyed too, from which the chain goes on unchanged.
@@ -9,7 +9,7 @@ run of entries is condensed into one of kind `gap`, keyed too, from which the ch
 from __future__ import annotations
 
 import secrets
-from hmac import digest as hmac_digest
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from cylestio_monitor.store.keys import derive
@@ -57,20 +57,24 @@ class Chain:
 
     def genesis(self, store: str) -> bytes:
         """The link before the first entry: each store has its own."""
-        return hmac_digest(self._key, b"genesis" + store.encode(), "sha256")
+        return self._mac(b"genesis|" + store.encode())
 
     def link(self, before: bytes, seq: int, kind: str, ref: int, leaf: bytes) -> bytes:
         """The link of one entry."""
-        return hmac_digest(self._key, b"%b|%d|%b|%d|%b" % (before, seq, kind.encode(), ref, leaf), "sha256")
+        return self._mac(b"%b|%d|%b|%d|%b" % (before, seq, kind.encode(), ref, leaf))
 
     def head_tag(self, head: Head) -> str:
         """What stands in `meta` for the end of the chain: number, link and a keyed tag over both."""
-        tag = hmac_digest(self._key, b"head|%d|%b" % head, "sha256")
+        tag = self._mac(b"head|%d|%b" % head)
         return f"{head.seq}:{head.mac.hex()}:{tag.hex()}"
 
     def gap_tag(self, first: int, end: int, mac: bytes) -> bytes:
         """The fingerprint of a condensed run: only who has the key can condense."""
-        return hmac_digest(self._key, b"gap|%d|%d|%b" % (first, end, mac), "sha256")
+        return self._mac(b"gap|%d|%d|%b" % (first, end, mac))
+
+    def _mac(self, message: bytes) -> bytes:
+        """Keyed BLAKE2b (RFC 7693), 32 bytes: a MAC like HMAC-SHA256, at a fifth of its time for a short message."""
+        return blake2b(message, digest_size=32, key=self._key).digest()
 
     def condense(self, connection: sqlite3.Connection, removed: Sequence[int]) -> None:
         """Replaces the entries of removed records by one entry a run, joined with the runs beside it.

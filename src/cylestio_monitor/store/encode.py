@@ -152,7 +152,7 @@ class SpanEncoder:
         """
         if size <= MAX_SPAN_BYTES:
             try:
-                return self._row(span, _plain(span.attributes), _plain_events(span), careful=False)
+                return self._row(span, _plain(attributes_of(span)), _plain_events(span), careful=False)
             except (UnfitError, UnicodeError, TypeError, ValueError, OverflowError, RecursionError):
                 pass  # the careful road takes whatever it is
         attributes = _cleaned(span.attributes)
@@ -216,9 +216,8 @@ class SpanEncoder:
         extra = _extra(span, careful=careful)
         own_json = encode_json(own)
         events_json = encode_json(events) if events else None
-        if not careful and events_json is not None and len(events_json) > _MAX_VALUE:
-            raise UnfitError
-        if not careful and (b"\\u0000" in own_json or (events_json is not None and b"\\u0000" in events_json)):
+        common_json = encode_json(common)
+        if not careful and not (_is_fit(own_json) and _is_fit(common_json) and _is_fit(events_json)):
             raise UnfitError
         values = (
             trace_id,
@@ -249,12 +248,20 @@ class SpanEncoder:
             encode_json(extra).decode() if extra else None,
             content.pack(bulk, self._cipher),
         )
-        findings = [
-            finding_of_event(trace_id, span_id, event, labels)
-            for event in events
-            if event["name"] == semconv.EVENT_FINDING
-        ]
-        return SpanRow(source, encode_json(common), values, rest, findings, event_type)
+        found = [event for event in events if event["name"] == semconv.EVENT_FINDING]
+        findings = [finding_of_event(trace_id, span_id, event, labels) for event in found]
+        return SpanRow(source, common_json, values, rest, findings, event_type)
+
+
+def attributes_of(span: ReadableSpan) -> Mapping[str, Any]:
+    """The attributes of an ended span; without the lock and the copies of the SDK's own view where it can be had."""
+    attributes: Any = getattr(span, "_attributes", None)
+    return getattr(attributes, "_dict", None) or span.attributes or {}
+
+
+def _is_fit(text: bytes | None) -> bool:
+    """Whether JSON is short enough, and free of the NUL that SQLite's own JSON functions stop at."""
+    return text is None or (len(text) <= _MAX_VALUE and b"\\u0000" not in text)
 
 
 def _text(value: object) -> str | None:
@@ -278,7 +285,7 @@ def _plain(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
     """The attributes as a dict, or `UnfitError` where one of them would not survive storage or export."""
     if not attributes:
         return {}
-    plain = dict(attributes)
+    plain = dict(getattr(attributes, "_dict", attributes))
     if len(plain) > _MAX_ATTRIBUTES or max(map(len, plain)) > MAX_NAME:
         raise UnfitError
     for value in plain.values():
@@ -311,12 +318,10 @@ def _check_sequence(values: Sequence[Any]) -> None:
 
 
 def _plain_events(span: ReadableSpan) -> list[dict[str, Any]]:
-    if len(span.events) > _MAX_EVENTS:
+    events = span.events
+    if len(events) > _MAX_EVENTS:
         raise UnfitError
-    return [
-        {"name": event.name, "time_ns": event.timestamp, "attributes": _plain(event.attributes)}
-        for event in span.events
-    ]
+    return [{"name": one.name, "time_ns": one.timestamp, "attributes": _plain(one.attributes)} for one in events]
 
 
 def _cleaned(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -347,9 +352,10 @@ def _cleaned_events(span: ReadableSpan) -> list[dict[str, Any]]:
 
 def _extra(span: ReadableSpan, *, careful: bool) -> dict[str, Any]:
     extra: dict[str, Any] = {}
+    links = span.links
     if span.status.description:
         extra["status_message"] = clean_text(span.status.description, 16 * MAX_NAME)
-    if span.links:
+    if links:
         clean = _cleaned if careful else _plain
         extra["links"] = [
             {
@@ -359,7 +365,7 @@ def _extra(span: ReadableSpan, *, careful: bool) -> dict[str, Any]:
                 "remote": link.context.is_remote,
                 "attributes": clean(link.attributes),
             }
-            for link in span.links[:_MAX_LINKS]
+            for link in links[:_MAX_LINKS]
         ]
     if span.context.trace_state:
         extra["trace_state"] = span.context.trace_state.to_header()

@@ -14,6 +14,7 @@ from cylestio_monitor import semconv
 from cylestio_monitor.errors import StoreError
 from cylestio_monitor.model import SEVERITY_NUMBER
 from cylestio_monitor.store import checkpoint, database, files, forks, keys
+from cylestio_monitor.store.encode import attributes_of
 from cylestio_monitor.store.queue import Kind, Queue, Ticket
 from cylestio_monitor.store.records import Event, Labels
 from cylestio_monitor.store.writer import Writer
@@ -118,7 +119,7 @@ class Store:
             Its ticket; urgent where the span carries a finding of high or critical severity.
         """
         try:
-            attributes = span.attributes or {}
+            attributes = attributes_of(span)
             size = sum([len(value) for value in attributes.values() if isinstance(value, str)])
             number = attributes.get(semconv.SEVERITY_NUMBER)
             urgent = isinstance(number, int) and number >= _URGENT
