@@ -7,7 +7,9 @@ task, and nothing stays attached behind it. A generator has the span attached fo
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import weakref
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,7 +22,7 @@ from cylestio_monitor.capture.foreign_read import INFERENCE
 from cylestio_monitor.pipeline import Invocation, current
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
     from types import TracebackType
 
     from opentelemetry.context import Context
@@ -66,6 +68,11 @@ class _Inner(Borrowed):
 
     def _close(self, end_time: int | None) -> None:
         """Leaves the end to the framework's call."""
+
+    def _finish(self, result: Result | None, error: BaseException | None, end_time: int | None) -> None:
+        """Adds what the SDK knows, where the framework's call has not ended before."""
+        if self.span.is_recording():
+            super()._finish(result, error, end_time)
 
     def _set_error(self, kind: str, error: BaseException) -> None:
         """Leaves the error to the framework's call, which may try again."""
@@ -183,6 +190,23 @@ async def steps_async(
         async for item in items:
             yield item
         return
+    async with contextlib.aclosing(_drain_async(invocation, items, reader)) as observed:
+        async for item in observed:
+            yield item
+
+
+def rest_async(
+    invocation: Invocation, items: AsyncIterator[T], reader: Callable[[list[T]], Result] | None = None
+) -> AsyncGenerator[T, Any]:
+    """The items of a call that has begun, and with them its end; also where no one ever asks for the first."""
+    rest = _drain_async(invocation, items, reader)
+    weakref.finalize(rest, invocation.abandon).atexit = False
+    return rest
+
+
+async def _drain_async(
+    invocation: Invocation, items: AsyncIterator[T], reader: Callable[[list[T]], Result] | None
+) -> AsyncGenerator[T, Any]:
     seen: list[T] = []
     try:
         while True:
@@ -198,7 +222,8 @@ async def steps_async(
         invocation.end(read(reader, seen))
     except GeneratorExit:
         invocation.abandon(read(reader, seen))
-        await items.aclose()
+        if hasattr(items, "aclose"):
+            await items.aclose()
         raise
     except BaseException as error:
         invocation.end(read(reader, seen), error)
