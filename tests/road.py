@@ -11,16 +11,14 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from cylestio_monitor.config import Settings
 from cylestio_monitor.model import Call, Message, Part, Result
 from cylestio_monitor.pipeline import Pipeline
-from cylestio_monitor.scan import Scanner
 
-KEY = b"k" * 32
 AWS = "AKIA" + "Z7VQ3XW5L2MN4RTB"
 
 
 class Road:
     """A pipeline, and the spans and metrics that come out at its end."""
 
-    def __init__(self, **settings):
+    def __init__(self, scanners, **settings):
         self.settings = Settings(**settings)
         self.exporter = InMemorySpanExporter()
         self.provider = TracerProvider(shutdown_on_exit=False)
@@ -29,7 +27,7 @@ class Road:
         self.meters = MeterProvider([self.reader], shutdown_on_exit=False)
         self.pipeline = Pipeline(
             settings=self.settings,
-            scanner=Scanner(self.settings, key=KEY),
+            scanner=scanners(self.settings),
             tracer_provider=self.provider,
             meter_provider=self.meters,
         )

@@ -4,11 +4,11 @@ from road import Road
 
 
 @pytest.fixture
-def road():
+def road(scanners):
     made = []
 
     def make(**settings):
-        made.append(Road(**settings))
+        made.append(Road(scanners, **settings))
         return made[-1]
 
     yield make
