@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import sys
 import threading
 from collections.abc import Mapping
@@ -152,7 +151,7 @@ def _scanner() -> Scanner:
             loaded = load()
             for problem in loaded.problems:
                 log.warning("%s; the default is used", problem)
-            _default = setup.scanner(loaded, secrets.token_bytes(32))
+            _default = setup.scanner(loaded, os.urandom(32))
         return _default
 
 

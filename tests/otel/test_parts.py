@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import stat
 import sys
@@ -13,13 +14,15 @@ from contextlib import closing
 
 import pytest
 from opentelemetry import trace
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.util._once import Once
 
 from cylestio_monitor import config
-from cylestio_monitor.otel import environment_variables, exits, launcher, provider
+from cylestio_monitor.otel import delivery, environment_variables, exits, launcher, provider
 from cylestio_monitor.otel.exporter import SQLiteSpanExporter
 from cylestio_monitor.otel.jsonlog import JsonLog
 from cylestio_monitor.otel.processor import CylestioSpanProcessor
@@ -279,6 +282,49 @@ class TestExits:
         traced.shutdown()
         assert time.monotonic() - started < 1.5
         logging.getLogger("opentelemetry").setLevel(logging.NOTSET)
+
+
+class TestDelivery:
+    def test_it_is_taken_over_once_and_given_back_as_it_was(self, store, receiver):
+        from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+        exporter = OTLPSpanExporter(f"{receiver.url}/v1/traces")
+        sends = BatchSpanProcessor(exporter)
+        other = BatchSpanProcessor(SQLiteSpanExporter(str(store.path.with_name("other.db"))))
+        metric_exporter = OTLPMetricExporter(f"{receiver.url}/v1/metrics")
+        meters = MeterProvider([PeriodicExportingMetricReader(metric_exporter, math.inf)], shutdown_on_exit=False)
+        traced = TracerProvider(shutdown_on_exit=False)
+        for processor in (sends, other, CylestioSpanProcessor(store)):
+            traced.add_span_processor(processor)
+        assert delivery.is_wanted(traced, meters)
+
+        taken = delivery.Delivery(store, traced, meters)
+        assert sends not in provider.span_processors(traced)
+        assert other in provider.span_processors(traced)
+        spans_of(traced, "through the store")
+        meters.get_meter("test").create_counter("counted").add(1)
+        assert meters.force_flush()
+        assert taken.outbox.force_flush(20)
+        assert ([span.name for span in receiver.spans], receiver.metrics) == (["through the store"], {"counted"})
+
+        taken.give_back(5)
+        assert provider.span_processors(traced)[-1] is sends
+        assert "request" not in vars(exporter._client._transport._session)
+        spans_of(traced, "directly")
+        assert traced.force_flush(20_000)
+        assert [span.name for span in receiver.spans] == ["through the store", "directly"]
+        receiver.metrics.clear()
+        assert meters.force_flush()
+        assert receiver.metrics == {"counted"}
+        traced.shutdown()
+        meters.shutdown()
+
+    def test_where_nothing_sends_nothing_is_taken(self, store):
+        traced = TracerProvider(shutdown_on_exit=False)
+        traced.add_span_processor(CylestioSpanProcessor(store))
+        assert not delivery.is_wanted(traced, MeterProvider(shutdown_on_exit=False))
+        assert not delivery.is_wanted(trace.NoOpTracerProvider(), None)
 
 
 class TestFlags:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import secrets
 import threading
 import time
 import weakref
@@ -160,7 +159,7 @@ def _merge(tree: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
 
 def _put_together(loaded: config.Loaded, overrides: dict[str, Any], path: str | Path | None) -> Running:
     store = _open_store(loaded.settings)
-    parts = scanner(loaded, store.key if store is not None else secrets.token_bytes(32))
+    parts = scanner(loaded, store.key if store is not None else os.urandom(32))
     tracer_provider = provider.ensure(_follow)
     road = pipeline.Pipeline(
         settings=loaded.settings, scanner=parts, store=store, tracer_provider=tracer_provider, meter_provider=None
