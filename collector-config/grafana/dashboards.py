@@ -214,7 +214,7 @@ def agent() -> dict[str, Any]:
         Panel(
             "Calls by operation",
             "What does it do over time?",
-            'sum by (operation) (cylestio:calls:new5m{service_name=~"$service", operation!=""})',
+            'sum by (operation) (cylestio:calls:new5m{service_name=~"$service"})',
             legend="{{operation}}",
         ),
         Panel(

@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=2.0, help="requests a second that arrive (2)")
     parser.add_argument("--drain", type=float, default=100.0, help="requests a second that can be sent (100)")
     parser.add_argument("--queue", type=int, default=50_000, help="requests that the queue holds (50000)")
-    parser.add_argument("--bytes", type=int, default=1_400, help="bytes of a request in the queue (1400)")
+    parser.add_argument("--bytes", type=int, default=4_200, help="bytes of a request in the queue (4200)")
     parser.add_argument("--burst", type=float, default=5.0, help="factor during half a minute of every ten (5)")
     given = parser.parse_args()
     print(f"{'outage':>8}  {'deepest':>9}  {'on disk':>9}  {'refused':>9}  {'empty again after':>18}")

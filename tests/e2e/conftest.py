@@ -38,7 +38,7 @@ def pytest_terminal_summary(terminalreporter) -> None:
         count = " ".join(f"{number} {outcome}" for outcome, number in outcomes.items())
         terminalreporter.write_line(f"{count:10} {what:{width}}  {told}".rstrip())
     if _scale:
-        terminalreporter.section("two agents, two gateways, each gateway killed once under load")
+        terminalreporter.section("two agents, two gateways; each gateway and one agent killed under load")
         for what, count in _scale.items():
             terminalreporter.write_line(f"{count:6} {what}")
 

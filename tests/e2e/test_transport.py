@@ -42,6 +42,8 @@ def files(tmp_path):
     for name, token in (("right", TOKEN), ("wrong", "wrong-" + "x" * 32)):
         (tmp_path / f"{name}.token").write_text(token)
         getattr(made, name)["token_file"] = tmp_path / f"{name}.token"
+    (tmp_path / "rotated.token").write_text(f"older-{'y' * 32}\n{TOKEN}\n")
+    made.gateway = {**made.right, "token_file": tmp_path / "rotated.token"}
     return made
 
 
@@ -75,7 +77,7 @@ def _refused(address: str, credentials: grpc.ChannelCredentials | None, metadata
 @pytest.mark.parametrize("kind", ["mtls", "bearer"])
 def test_only_a_known_agent_gets_anything_into_a_gateway(collector, jaeger, tmp_path, files, kind, started):
     backend = started(Jaeger(jaeger, tmp_path / "jaeger"))
-    settings = {"backend": backend.otlp, "decision_wait": "1s", "keep": 100, **files.right}
+    settings = {"backend": backend.otlp, "decision_wait": "1s", "keep": 100, **files.gateway}
     overlays = [f"overlays/{kind}-gateway.yaml"]
     gateway = started(collectors.run(collector, "gateway", tmp_path / "gateway", overlays=overlays, **settings))
     known = started(_agent(collector, tmp_path / "known", gateway, kind, files.right))
@@ -108,7 +110,7 @@ def test_only_a_known_agent_gets_anything_into_a_gateway(collector, jaeger, tmp_
 @pytest.mark.programs("collector")
 def test_the_wrong_token_in_an_agent_is_counted_as_a_failure_there(collector, tmp_path, files, started):
     overlays = ["overlays/bearer-gateway.yaml"]
-    gateway = started(collectors.run(collector, "gateway", tmp_path / "gateway", overlays=overlays, **files.right))
+    gateway = started(collectors.run(collector, "gateway", tmp_path / "gateway", overlays=overlays, **files.gateway))
     stranger = started(_agent(collector, tmp_path / "stranger", gateway, "bearer", files.wrong))
     with Sender("stranger", stranger.grpc) as sender:
         sender.call(finding())
