@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import unicodedata
+import uuid
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,7 +33,9 @@ HOSTILE = "\x1b[2J\x1b]0;owned\x07\x9b31m\u202egnp.exe\u200b\r\nFAKE LINE [bold 
 def filling(place):
     """A tracer over a store at the place the settings name."""
     store = Store.open(place / "cylestio.db", config.Settings().store)
-    provider = TracerProvider(resource=Resource({"service.name": "shop"}), shutdown_on_exit=False)
+    provider = TracerProvider(
+        resource=Resource({"service.name": "shop", "service.instance.id": str(uuid.uuid4())}), shutdown_on_exit=False
+    )
     provider.add_span_processor(CylestioSpanProcessor(store))
     try:
         yield provider.get_tracer(semconv.SCOPE), store
@@ -91,17 +94,28 @@ def test_a_trace_shows_its_findings_below_the_span_they_are_of(cylestio, place):
     trace_id = format(context.trace_id, "032x")
     answer = cylestio("trace", trace_id[:12], "--json")
     assert answer.code == 0
-    assert answer.json["trace_id"] == trace_id
-    (root,) = answer.json["spans"]
-    assert root["span"]["name"] == "answer"
-    (child,) = root["children"]
-    assert child["span"]["name"] == "chat m"
+    (document,) = answer.json["traces"]
+    assert document["trace_id"] == trace_id
+    root, child = document["spans"]
+    assert (root["name"], root["parent_span_id"], root["findings"]) == ("answer", None, [])
+    assert (child["name"], child["parent_span_id"]) == ("chat m", root["span_id"])
     assert child["findings"][0]["owasp"] == ["LLM02:2025"]
     lines = cylestio("trace").out.splitlines()
     assert lines[0].startswith("answer  ")
     assert "chat m" in lines[1]
     assert "12 → 3 tokens" in lines[1]
-    assert "● high  secret.x  messages[0] 3-9  LLM02:2025" in lines[2]
+    assert "● high      secret.x  messages[0] 3-9  LLM02:2025" in lines[2]
+
+
+def test_without_an_id_everything_the_last_program_did_is_shown(cylestio, place):
+    with filling(place) as (tracer, _):
+        call(tracer, "chat of an earlier run")
+    with filling(place) as (tracer, _):
+        call(tracer, "chat one")
+        call(tracer, "chat two")
+    out = cylestio("trace").out
+    assert out.index("chat one") < out.index("chat two")
+    assert "earlier" not in out
 
 
 def test_a_trace_that_is_not_there_is_no(cylestio, place):
@@ -135,6 +149,7 @@ def test_a_trace_a_thousand_spans_deep_is_drawn(cylestio, place):
             span.end()
     answer = cylestio("trace")
     assert answer.code == 0
+    assert len(cylestio("trace", "--json").json["traces"][0]["spans"]) == 1000
     assert all(answer.out.count(f"span-{number}.") == 1 for number in range(1000))
 
 

@@ -31,8 +31,8 @@ def spans_of(folder):
     answer = subprocess.run(
         [CYLESTIO, "--db", folder / "cylestio.db", "trace", "--json"], capture_output=True, text=True, check=True
     )
-    (root,) = json.loads(answer.stdout)["spans"]
-    return root
+    (trace,) = json.loads(answer.stdout)["traces"]
+    return trace["spans"]
 
 
 @pytest.fixture(scope="module")
@@ -55,25 +55,20 @@ def test_it_shows_the_trace_and_the_next_command(done):
 
 def test_each_finding_stands_at_the_call_it_was_made_in(done):
     _, folder = done
-    root = spans_of(folder)
-    assert root["span"]["name"] == "write release notes"
-    found = [
-        (child["span"]["name"], sorted({finding["category"] for finding in child["findings"]}))
-        for child in root["children"]
-    ]
+    root, *calls = spans_of(folder)
+    assert root["name"] == "write release notes"
     chat = "chat claude-sonnet-4-5"
-    names = [name for name, _ in found if name.startswith(("chat", "tools/call"))]
+    names = [call["name"] for call in calls if call["name"].startswith(("chat", "tools/call"))]
     assert names == [chat, "tools/call git_log", chat, "tools/call git_show", chat, chat]
-    by_place = found[-6:]
-    assert by_place[0][1] == []
-    assert "prompt_injection" in by_place[1][1], "the poisoned tool result"
-    assert "prompt_injection" in by_place[2][1], "the same as the model is given it"
-    assert by_place[3][1] == ["secret"], "the leaked key"
-    assert by_place[4][1] == ["destructive_command", "secret"], "the destructive tool call that the model asks for"
-    assert by_place[5][1] == []
-    poisoned = root["children"][-5]["findings"]
-    assert {finding["subtype"] for finding in poisoned} == {"tool_result"}
-    asked = [finding for finding in root["children"][-2]["findings"] if finding["category"] == "destructive_command"]
+    found = [{finding["category"] for finding in call["findings"]} for call in calls[-6:]]
+    assert found[0] == set()
+    assert "prompt_injection" in found[1], "the poisoned tool result"
+    assert "prompt_injection" in found[2], "the same as the model is given it"
+    assert found[3] == {"secret"}, "the leaked key"
+    assert found[4] == {"destructive_command", "secret"}, "the destructive tool call that the model asks for"
+    assert found[5] == set()
+    assert {finding["subtype"] for finding in calls[-5]["findings"]} == {"tool_result"}
+    asked = [finding for finding in calls[-2]["findings"] if finding["category"] == "destructive_command"]
     assert [(finding["target"], finding["subtype"], finding["alert"]) for finding in asked] == [
         ("output", "tool_call", "dangerous")
     ]
@@ -96,10 +91,8 @@ def test_every_attribute_it_writes_is_documented_with_its_type(done):
     _, folder = done
     page = (DOCS / "reference" / "attributes.md").read_text("utf-8")
     documented = dict(re.findall(r"^\| `([a-z_][\w.]*)` \| (\S+) \|", page, re.MULTILINE))
-    root = spans_of(folder)
-    for node in root["children"]:
-        events = [event["attributes"] for event in node["span"]["events"]]
-        for attributes in (node["span"]["attributes"], *events):
+    for span in spans_of(folder)[1:]:
+        for attributes in (span["attributes"], *(event["attributes"] for event in span["events"])):
             for name, value in attributes.items():
                 assert isinstance(value, KINDS[documented[name]]), f"{name} = {value!r} is no {documented[name]}"
 
@@ -113,9 +106,7 @@ def test_with_blocking_on_the_agent_is_stopped_before_the_dangerous_call(tmp_pat
     assert run.returncode == 0, run.stderr
     assert "BlockedError" in run.stdout
     assert "Release 2.4" not in run.stdout
-    root = spans_of(tmp_path)
-    last = root["children"][-1]["span"]
-    assert last["attributes"]["cylestio.security.action"] == "block"
+    assert spans_of(tmp_path)[-1]["attributes"]["cylestio.security.action"] == "block"
     assert "git_show" not in run.stdout, "what the poisoned result asks for is never reached"
 
 

@@ -16,7 +16,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 
 from cylestio_monitor import semconv
 from cylestio_monitor.sanitize import clean_text, clean_value, to_json
-from cylestio_monitor.store import Event, keys, queries
+from cylestio_monitor.store import Event, keys, queries, traces
 from store.conftest import Bench
 
 NOW = time.time_ns()
@@ -219,13 +219,13 @@ def test_content_is_encrypted_at_rest_where_a_key_is_given(tmp_path, monkeypatch
         trace_id = f"{current.get_span_context().trace_id:032x}"
     assert outbox.force_flush(10)
     with queries.connect(bench.path) as connection:
-        (node,) = queries.trace(connection, trace_id, bench.path)
+        (node,) = traces.trace(connection, trace_id, bench.path)
         assert node.span["attributes"]["gen_ai.input.messages"] == SECRET
         monkeypatch.setenv(keys.KEY_VARIABLE, "another key of some length")
-        (node,) = queries.trace(connection, trace_id, bench.path)
+        (node,) = traces.trace(connection, trace_id, bench.path)
         assert "another key" in node.span["content_error"]
         monkeypatch.delenv(keys.KEY_VARIABLE)
-        (node,) = queries.trace(connection, trace_id, bench.path)
+        (node,) = traces.trace(connection, trace_id, bench.path)
         assert "gen_ai.input.messages" not in node.span["attributes"]
     assert collector.spans
     blob = sqlite3.connect(bench.path).execute("SELECT content FROM span").fetchone()[0]

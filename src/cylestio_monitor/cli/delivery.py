@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 @options.json_document
 @click.pass_obj
 def outbox(obj: Context, *, retry: bool, signal: str | None, as_json: bool) -> None:
-    """Show what waits to be sent, and what a collector refused and why."""
+    """Show what waits to be sent or was refused.
+
+    What a collector refused is set aside with its reason, and sent once more with --retry.
+    """
     if retry:
         moved = maintenance.requeue(obj.database, obj.loaded.settings.store, signal)
         output.hint(f"{moved} records wait to be sent once more")
@@ -43,7 +46,10 @@ def outbox(obj: Context, *, retry: bool, signal: str | None, as_json: bool) -> N
 @options.json_document
 @click.pass_context
 def flush(context: click.Context, *, timeout: float, as_json: bool) -> None:
-    """Send what waits, to the collector that the OTEL_EXPORTER_OTLP_* variables name."""
+    """Send what waits to the collector.
+
+    It is the one that the OTEL_EXPORTER_OTLP_* variables name. Exit code 1 if something could not be sent.
+    """
     from cylestio_monitor.store import Store, exporters  # noqa: PLC0415 -- the exporters cost a second
     from cylestio_monitor.store.outbox import Outbox  # noqa: PLC0415
 

@@ -25,9 +25,10 @@ STYLES = {"hooked": "green", "ready": "green", "absent": "dim"}
 @options.json_document
 @click.pass_obj
 def doctor(obj: Context, *, no_probe: bool, as_json: bool) -> int:
-    """Tell for each SDK: version found, hooked or not, why, and what would have it hooked.
+    """Tell what is hooked, what is not, and why.
 
-    A process is started under the launcher, in this environment, and imports every installed SDK.
+    For each SDK: the version found, hooked or not, the reason, and what would have it hooked. A process
+    is started under the launcher, in this environment, and imports every installed SDK.
     Exit code 1 if an installed SDK is not hooked or something else needs attention.
     """
     sdks = diagnosis.survey(obj.loaded)

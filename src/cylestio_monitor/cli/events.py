@@ -49,7 +49,10 @@ def events(
     limit: int,
     as_json: bool,
 ) -> None:
-    """List events, the newest first: calls of models and tools, and what the application logged."""
+    """List events, the newest first.
+
+    An event is a call of a model or a tool, or what the application logged.
+    """
     where = queries.EventFilter(
         agent_id=agent,
         event_type=event_type,

@@ -35,9 +35,10 @@ SUBTYPES = ("llm", "tool_call", "tool_result", "tool_definition", "system", "mem
 @options.json_document
 @click.pass_obj
 def scan(obj: Context, file: str, target: Target, subtype: Subtype, *, as_json: bool) -> int:
-    """Scan the text of FILE, or of standard input for -, and name what is found by place.
+    """Scan a text and name what is found.
 
-    Exit code 1 if there is a finding. The text itself is not printed.
+    FILE is a file, or - for standard input. Findings are named by line and column; the text itself is not printed.
+    Exit code 1 if there is a finding.
     """
     text = _read(file)
     scanner = obj.scanner()

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 @options.json_document
 @click.pass_obj
 def status(obj: Context, *, as_json: bool) -> None:
-    """Show which SDKs are hooked or not and why, where the store is, and what it holds, has sent and has not.
+    """Show what is hooked, stored, sent and waiting.
 
-    Nothing is started: `cylestio doctor` tries.
+    For each SDK: whether it would be hooked, and why not; for the store: where it is, what it holds, what it has sent
+    and what not. Nothing is started: `cylestio doctor` tries.
     """
     loaded = obj.loaded
     sdks = diagnosis.survey(loaded)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,15 +9,13 @@ import click
 from cylestio_monitor import semconv
 from cylestio_monitor.cli import options, output
 from cylestio_monitor.cli.group import NEGATIVE, Context
-from cylestio_monitor.store import queries
+from cylestio_monitor.store import traces
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rich.text import Text
     from rich.tree import Tree
-
-    from cylestio_monitor.store.queries import SpanNode
 
 MAX_DEPTH = 12
 """Deepest nesting that is drawn; what lies deeper is drawn below the root."""
@@ -31,25 +28,36 @@ MAX_DEPTH = 12
 def trace(obj: Context, trace_id: str | None, *, as_json: bool) -> int:
     """Show a trace as a tree of spans, each with its findings.
 
-    ID is a trace id or the first digits of one; without it, the latest trace is shown.
-    Exit code 1 if there is no such trace.
+    ID is a trace id or the first digits of one. Without it, the traces of the program that ran last are shown, the
+    newest 50: a program without a span around its calls makes a trace of each. Exit code 1 if there is no such trace.
     """
     with obj.store() as connection:
-        wanted = trace_id or next((row["trace_id"] for row in queries.traces(connection, limit=1)), None)
-        roots = queries.trace(connection, wanted, obj.database) if wanted else []
-    if not roots:
+        wanted = [trace_id] if trace_id else traces.latest_run(connection)
+        found = [roots for one in wanted if (roots := traces.trace(connection, one, obj.database))]
+    if not found:
         output.hint(f"no trace {trace_id}" if trace_id else "no trace yet")
         return NEGATIVE
     if as_json:
-        output.as_json({"trace_id": roots[0].span["trace_id"], "spans": [asdict(root) for root in roots]})
+        output.as_json({"traces": [_document(roots) for roots in found]})
         return 0
     console = output.console()
-    for root in roots:
+    for root in (root for roots in found for root in roots):
         console.print(_tree(root))
     return 0
 
 
-def _tree(root: SpanNode) -> Tree:
+def _document(roots: list[traces.SpanNode]) -> dict[str, Any]:
+    """A trace as a flat list of its spans, each after its parent: nesting would be as deep as a stranger likes."""
+    spans = []
+    waiting = roots[::-1]
+    while waiting:
+        node = waiting.pop()
+        spans.append({**node.span, "findings": node.findings})
+        waiting += node.children[::-1]
+    return {"trace_id": roots[0].span["trace_id"], "spans": spans}
+
+
+def _tree(root: traces.SpanNode) -> Tree:
     from rich.tree import Tree  # noqa: PLC0415 -- a JSON answer does not need it
 
     top = Tree(_span_line(root.span), guide_style="dim")

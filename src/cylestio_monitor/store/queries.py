@@ -5,22 +5,20 @@ Each function takes a connection that only reads, as `connect` gives it, and ret
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from cylestio_monitor.errors import StoreError
 from cylestio_monitor.model import SEVERITIES, SEVERITY_NUMBER
-from cylestio_monitor.store import content, database, files, keys, schema
+from cylestio_monitor.store import database, files, schema
 from cylestio_monitor.store.records import timestamp
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
 Row: TypeAlias = dict[str, Any]
@@ -58,22 +56,6 @@ class EventFilter:
     since: datetime | None = None
     until: datetime | None = None
     text: str | None = None
-
-
-@dataclass(slots=True)
-class SpanNode:
-    """One span of a trace with the spans below it.
-
-    Attributes:
-        span: The row of the `spans` view; `attributes`, `events`, `links` and `resource` decoded, and the content
-            attributes among the attributes.
-        findings: Its rows of `findings`.
-        children: By start.
-    """
-
-    span: Row
-    findings: list[Row]
-    children: list[SpanNode] = field(default_factory=list)
 
 
 @contextmanager
@@ -178,7 +160,7 @@ def findings(
         values.append(_text_of(since))
     condition = " AND ".join(conditions)
     query = f"SELECT * FROM findings WHERE {condition} ORDER BY timestamp DESC, id DESC LIMIT ?"  # noqa: S608
-    return [_finding(row) for row in connection.execute(query, (*values, _bounded(limit)))]
+    return [finding(row) for row in connection.execute(query, (*values, _bounded(limit)))]
 
 
 def flagged(connection: sqlite3.Connection, *, since: datetime, limit: int = MOST) -> list[Row]:
@@ -191,100 +173,12 @@ def flagged(connection: sqlite3.Connection, *, since: datetime, limit: int = MOS
     return [dict(row) for row in connection.execute(query, (to_ns(since), _bounded(limit)))]
 
 
-def trace(connection: sqlite3.Connection, trace_id: str, path: Path | None = None) -> list[SpanNode]:
-    """One trace as trees, the roots by start; a span whose parent is not in the store is a root.
-
-    Args:
-        connection: From `connect`.
-        trace_id: 32 hexadecimal digits, or enough of the first ones to be the only such trace.
-        path: The database, where encrypted content shall be opened with the key of the environment.
-
-    Raises:
-        StoreError: Several traces begin with these digits.
-    """
-    prefix = trace_id.lower()
-    found = connection.execute(
-        "SELECT DISTINCT trace_id FROM span WHERE trace_id >= ? AND trace_id < ? LIMIT 2", (prefix, prefix + "g")
-    ).fetchall()
-    if len(found) > 1:
-        raise StoreError(f"several traces begin with {trace_id}")
-    if not found:
-        return []
-    cipher = _cipher(path)
-    nodes: dict[str, SpanNode] = {}
-    for row in connection.execute("SELECT * FROM spans WHERE trace_id = ? ORDER BY start_ns, id", (found[0][0],)):
-        nodes[row["span_id"]] = SpanNode(span(row, cipher), [])
-    for finding in connection.execute("SELECT * FROM findings WHERE trace_id = ? ORDER BY id", (found[0][0],)):
-        if finding["span_id"] in nodes:
-            nodes[finding["span_id"]].findings.append(_finding(finding))
-    roots: list[SpanNode] = []
-    for node in nodes.values():
-        parent = nodes.get(node.span["parent_span_id"] or "")
-        (roots if parent is None or parent is node else parent.children).append(node)
-    return _without_circles(roots, nodes)
-
-
-def _without_circles(roots: list[SpanNode], nodes: Mapping[str, SpanNode]) -> list[SpanNode]:
-    """The roots, and one for each circle: spans from elsewhere may name each other as their parents."""
-    reached: set[str] = set()
-    waiting = list(roots)
-    for first in nodes.values():
-        while waiting:
-            node = waiting.pop()
-            reached.add(node.span["span_id"])
-            waiting += node.children
-        if first.span["span_id"] not in reached:
-            nodes[first.span["parent_span_id"]].children.remove(first)
-            roots.append(first)
-            waiting.append(first)
-    return roots
-
-
-def span(row: sqlite3.Row, cipher: keys.Cipher | None = None) -> Row:
-    """A row of the `spans` view with its JSON decoded and its content among the attributes."""
-    decoded = dict(row)
-    for name in ("attributes", "events", "links", "resource"):
-        decoded[name] = _decoded(decoded[name], {} if name in {"attributes", "resource"} else [])
-    try:
-        decoded["attributes"].update(content.unpack(decoded.pop("content"), cipher))
-    except StoreError as error:
-        decoded["content_error"] = str(error)
-    return decoded
-
-
-def traces(connection: sqlite3.Connection, *, limit: int = 20) -> list[Row]:
-    """The newest traces: id, name of the first span, start, number of spans, highest severity."""
-    newest: dict[str, None] = {}
-    for (trace_id,) in connection.execute("SELECT trace_id FROM span ORDER BY id DESC"):
-        newest[trace_id] = None
-        if len(newest) >= _bounded(limit):
-            break
-    rows = []
-    for trace_id in newest:
-        row = connection.execute(
-            "SELECT trace_id, name, min(start_ns) AS start_ns, max(end_ns) AS end_ns, count(*) AS spans, "
-            "max(severity_number) AS severity_number FROM span WHERE trace_id = ?",
-            (trace_id,),
-        ).fetchone()
-        rows.append({**dict(row), "severity": SEVERITIES[row["severity_number"]]})
-    return rows
-
-
 def status(connection: sqlite3.Connection, path: Path) -> Row:
     """Counts for `cylestio status`: what is stored, what waits to be sent, what was sent, quarantined and dropped."""
 
     def count(query: str) -> int:
         return int(connection.execute(query).fetchone()[0])
 
-    waiting = {signal: {"queued": 0, "quarantined": 0} for signal in schema.SIGNALS}
-    for row in connection.execute(
-        "SELECT signal, count(*) AS total, count(reason) AS quarantined FROM outbox GROUP BY 1"
-    ):
-        waiting[row["signal"]] = {"queued": row["total"] - row["quarantined"], "quarantined": row["quarantined"]}
-    counters = {
-        row["key"].partition(".")[2]: row["value"]
-        for row in connection.execute("SELECT key, value FROM meta WHERE key GLOB 'count.*'")
-    }
     return {
         "path": str(path),
         "schema": count("PRAGMA user_version"),
@@ -294,8 +188,7 @@ def status(connection: sqlite3.Connection, path: Path) -> Row:
         "findings": count("SELECT count(*) FROM findings"),
         "events": count("SELECT count(*) FROM event"),
         "audit": count("SELECT count(*) FROM audit"),
-        "delivery": waiting,
-        "counters": counters,
+        **delivery(connection),
     }
 
 
@@ -315,6 +208,20 @@ def outbox(connection: sqlite3.Connection) -> list[Row]:
         oldest = row.pop("oldest_ns")
         row["oldest"] = None if oldest is None else timestamp(oldest)
     return rows
+
+
+def delivery(connection: sqlite3.Connection) -> Row:
+    """What waits and was set aside, by signal; and the counters that outlive processes (`sent.traces` and so on)."""
+    waiting = {signal: {"queued": 0, "quarantined": 0} for signal in schema.SIGNALS}
+    for row in connection.execute(
+        "SELECT signal, count(*) AS total, count(reason) AS quarantined FROM outbox GROUP BY 1"
+    ):
+        waiting[row["signal"]] = {"queued": row["total"] - row["quarantined"], "quarantined": row["quarantined"]}
+    counters = {
+        row["key"].partition(".")[2]: row["value"]
+        for row in connection.execute("SELECT key, value FROM meta WHERE key GLOB 'count.*'")
+    }
+    return {"delivery": waiting, "counters": counters}
 
 
 def agent_stats(connection: sqlite3.Connection, agent_id: str | None = None) -> list[Row]:
@@ -360,27 +267,22 @@ def _conditions(where: EventFilter, *, logged: bool) -> tuple[list[str], list[An
 
 
 def _event(row: sqlite3.Row) -> Row:
-    return {**dict(row), "data": _decoded(row["data"], {})}
+    return {**dict(row), "data": decoded(row["data"], {})}
 
 
-def _finding(row: sqlite3.Row) -> Row:
-    finding = {**dict(row), "owasp": _decoded(row["owasp"], []), "atlas": _decoded(row["atlas"], [])}
-    del finding["checksum"]
-    return finding
+def finding(row: sqlite3.Row) -> Row:
+    """A row of `findings` with its lists decoded."""
+    known = {**dict(row), "owasp": decoded(row["owasp"], []), "atlas": decoded(row["atlas"], [])}
+    del known["checksum"]
+    return known
 
 
-def _decoded(text: str | None, default: Any) -> Any:
+def decoded(text: str | None, default: Any) -> Any:
     """The JSON of a column; a damaged one shall not hide the rows around it."""
     try:
         return default if text is None else msgspec.json.decode(text)
     except msgspec.DecodeError:
         return default
-
-
-def _cipher(path: Path | None) -> keys.Cipher | None:
-    if path is None or not os.environ.get(keys.KEY_VARIABLE):
-        return None
-    return keys.Cipher(keys.load(path)[0])
 
 
 def to_ns(moment: datetime) -> int:
