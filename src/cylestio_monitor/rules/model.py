@@ -41,7 +41,7 @@ Category: TypeAlias = Literal[
     "authentication",
     "keyword",
 ]
-RuleSeverity: TypeAlias = Literal["low", "medium", "high", "critical"]
+RuleSeverity: TypeAlias = Literal["none", "low", "medium", "high", "critical"]
 Status: TypeAlias = Literal["stable", "experimental"]
 Surface: TypeAlias = Subtype | Literal["tool_name"]
 """Where a rule looks. ``tool_name`` is the name of a called tool, which no other surface covers."""
@@ -79,7 +79,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         version: Counts up with every change of what the rule finds.
         title: One line for people.
         category: What a finding of it is.
-        severity: How grave a finding is.
+        severity: How grave a finding is; ``none`` for what is masked and counted but is no alarm, such as an e-mail
+            address.
         status: ``experimental`` rules apply only where the settings ask for them.
         pattern: What is looked for: a regular expression in the syntax of `re`, ASCII classes, no back-reference.
             A group named ``value`` narrows the finding to that part.

@@ -90,9 +90,16 @@ def _an_object(head: str) -> bool:
     }
 
 
-def without_condition(text: str, start: int, end: int) -> bool:
-    """Whether a ``DELETE`` or ``UPDATE`` that begins at `start` has no condition, or one that always holds."""
-    if not is_statement(text, start, end):
+def without_condition(text: str, start: int, end: int, *, sure: bool = False) -> bool:
+    """Whether a ``DELETE`` or ``UPDATE`` that begins at `start` has no condition, or one that always holds.
+
+    Args:
+        text: What the statement stands in.
+        start: Where it begins.
+        end: Where its head ends.
+        sure: That it is a statement, which its head alone shows.
+    """
+    if not sure and not is_statement(text, start, end):
         return False
     tokens = statement(text, start)
     lower = [token.lower() for token in tokens]
@@ -108,3 +115,27 @@ def without_condition(text: str, start: int, end: int) -> bool:
         bool(condition)
         and _ALWAYS.match("".join(condition).strip("\"'`") if len(condition) < 2 else "".join(condition)) is not None
     )
+
+
+_PAIR = re.compile(r"(\w+)[^\w]*?(?:=|like|is|in|<=?|>=?|<>|!=)[^\w]*(\w+)[^\w]*$", re.IGNORECASE)
+
+
+def constant_condition(text: str) -> bool:
+    """Whether a comparison is of two constants, or of one thing with itself: its outcome hangs on no data."""
+    pair = _PAIR.search(text)
+    if pair is None:
+        return False
+    left, right = pair[1].lower(), pair[2].lower()
+    return left == right or (left.isdigit() and right.isdigit()) or (len(left) == 1 and len(right) == 1 and "'" in text)
+
+
+_MORE = re.compile(
+    r"\b(?:select|union|from|where|and|or|null|having|into|concat|0x[0-9a-f]+)\b|--|@@|\|\|", re.IGNORECASE
+)
+
+
+def reads_as_sql(text: str, start: int, end: int) -> bool:
+    """Whether more of SQL stands around a function call, or the text is no more than a short query."""
+    around = text[max(0, start - 80) : end + 120]
+    words = {word.lower() for word in _MORE.findall(around)}
+    return len(words) > 1 or re.match(r"\s*select\b", text, re.IGNORECASE) is not None

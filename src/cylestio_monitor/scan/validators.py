@@ -13,7 +13,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from cylestio_monitor.errors import ConfigError
-from cylestio_monitor.scan import shell, sql
+from cylestio_monitor.scan import checksums, shell, sql
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,6 +83,27 @@ def card(text: str, start: int, end: int, _argument: str = "") -> bool:
     """The digits begin and are as many as those of a card network."""
     digits = "".join(character for character in text[start:end] if character.isdigit())
     return _CARDS.fullmatch(digits) is not None
+
+
+_NO_PHONE = re.compile(r"(?:19|20)\d\d[ .-]\d\d?[ .-]\d\d?|\d{1,3}(?:\.\d{1,3}){3}|\d{1,2}[ .-]\d{1,2}[ .-](?:19|20)\d\d")
+
+
+def phone(text: str, start: int, end: int, _argument: str = "") -> bool:
+    """The match has as many digits as a telephone number, and is no date and no version."""
+    value = text[start:end].strip()
+    count = sum(map(str.isdigit, value))
+    return 8 <= count <= 16 and _NO_PHONE.fullmatch(value) is None and len(set(value)) > 3
+
+
+def national(text: str, start: int, end: int, argument: str) -> bool:
+    """The number carries the right check digit of the country, or other scheme, that the argument names."""
+    number = "".join(character for character in text[start:end].upper() if character.isalnum() or character in "+-")
+    if argument != "fi":
+        number = number.replace("-", "").replace("+", "")
+    try:
+        return checksums.NATIONAL[argument](number)
+    except (ValueError, IndexError, KeyError):  # a letter where the scheme has a digit
+        return False
 
 
 _PLACEHOLDER = re.compile(
@@ -185,14 +206,34 @@ def rm(text: str, start: int, _end: int, argument: str) -> bool:
 
 
 def in_sql(text: str, start: int, end: int, argument: str) -> bool:
-    """The match is SQL: ``statement`` that it reads on as one, ``no-where`` that it has no real condition."""
-    return sql.without_condition(text, start, end) if argument == "no-where" else sql.is_statement(text, start, end)
+    """The match is SQL: ``statement`` that it reads on as one, the others that it has no real condition."""
+    if argument == "statement":
+        return sql.is_statement(text, start, end)
+    return sql.without_condition(text, start, end, sure=argument == "unbounded-update")
+
+
+def tautology(text: str, start: int, end: int, _argument: str = "") -> bool:
+    """The comparison is of constants, so that it always or never holds."""
+    return sql.constant_condition(text[start:end])
+
+
+def sql_words(text: str, start: int, end: int, _argument: str = "") -> bool:
+    """More of SQL stands around the match."""
+    return sql.reads_as_sql(text, start, end)
+
+
+def probe(text: str, start: int, end: int, _argument: str = "") -> bool:
+    """The whole text is a quote or an encoded sign, no option or path."""
+    value = text[start:end].strip()
+    return any(sign in value for sign in "'\"`%\\;)") and not value.startswith("-")
 
 
 VALIDATORS: dict[str, Validator] = {
     "identifier": identifier,
     "entropy": entropy,
     "luhn": luhn,
+    "national": national,
+    "phone": phone,
     "card": card,
     "real": real,
     "mixed": mixed,
@@ -204,6 +245,9 @@ VALIDATORS: dict[str, Validator] = {
     "unpublished": unpublished,
     "rm": rm,
     "sql": in_sql,
+    "tautology": tautology,
+    "sql-words": sql_words,
+    "probe": probe,
 }
 
 
