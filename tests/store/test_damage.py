@@ -190,3 +190,6 @@ def test_a_queue_that_is_full_drops_counts_and_still_takes_what_is_flagged(bench
     dropped = bench.store.stats()["dropped"]["queue full"]
     assert dropped > 0
     assert len(spans(bench.path)) == 401 - dropped
+    bench.close()
+    with queries.connect(bench.path) as connection:
+        assert queries.status(connection, bench.path)["counters"]["dropped.queue full"] == dropped

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
+from cylestio_monitor import semconv
 from cylestio_monitor.otel import provider
 from cylestio_monitor.otel.exits import is_otlp
 
@@ -36,7 +37,8 @@ class Delivery:
             tracer_provider: Its first OTLP processor is taken over; a second one goes to somebody else's collector.
             meter_provider: The same of its readers.
         """
-        from cylestio_monitor.store.outbox import Outbox  # noqa: PLC0415 -- only where something is to be sent
+        from cylestio_monitor.store.observe import observe  # noqa: PLC0415 -- only where something is to be sent
+        from cylestio_monitor.store.outbox import Outbox  # noqa: PLC0415
 
         exporters: dict[str, Any] = {}
         self._provider = tracer_provider
@@ -55,6 +57,8 @@ class Delivery:
         resource = getattr(tracer_provider, "resource", None)
         self.outbox: Outbox = Outbox(store, exporters, resource=resource)
         self.outbox.start()
+        if meter_provider is not None:
+            observe(meter_provider.get_meter(semconv.SCOPE), store)
 
     def give_back(self, timeout_s: float) -> None:
         """Puts everything back as it was, after sending for at most `timeout_s` seconds."""

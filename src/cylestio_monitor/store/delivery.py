@@ -124,14 +124,24 @@ class Delivery:
         self._suspects.append(entries[0]._replace(reason=outcome.reason))
         if self._accepted:
             self._accept()
+            return None
         return outcome if len(self._suspects) >= _SUSPECTS else None
 
     def _accept(self) -> None:
-        """The collector takes records, so those that it refused are at fault."""
+        """The collector takes records, so one that it refuses now is at fault.
+
+        Each is asked about once more: it may have been refused while the collector was still unwell.
+        """
         self._accepted = True
-        for entry in self._suspects:
-            self._table.set_aside(self._line.signal, [entry], entry.reason)
-        self._suspects.clear()
+        suspects, self._suspects = self._suspects, []
+        for entry in suspects:
+            outcome = self._line.channel.send(self._table.batch(self._line.signal, [entry]))
+            if outcome.verdict == "sent":
+                self._table.sent(self._line.signal, [entry])
+            elif outcome.verdict == "rejected":
+                self._table.set_aside(self._line.signal, [entry], outcome.reason)
+            elif outcome.verdict == "partial":
+                self._part([entry], outcome)
 
     def _probe(self, entries: Sequence[Entry]) -> Outcome | None:
         """Tries single records out of the rest: one that is accepted shows that the refused ones are at fault."""
@@ -160,4 +170,4 @@ class Delivery:
             reason = f"{refused} of {len(entries)} refused by the collector, which does not say which"
         self._table.set_aside(self._line.signal, entries, reason, sent=len(entries) - refused)
         self._line.size = 1
-        self._accept()
+        self._accepted = True

@@ -189,9 +189,8 @@ class Outbox:
             return bool(unreadable)
         outcome = Delivery(self._table, line).run(readable)
         if outcome is None:
-            if line.problem:
+            if line.problem and self._logged.pop(line.signal, None) is not None:
                 _logger.warning("Delivery of %s works again", line.signal)
-                self._logged.pop(line.signal, None)
             line.well()
             return True
         line.rest(outcome)

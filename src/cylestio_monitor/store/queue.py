@@ -43,7 +43,7 @@ class Ticket:
         if self._state == _PENDING and timeout_s > 0:
             with self._queue.settled:
                 self._queue.settled.wait_for(lambda: self._state != _PENDING, timeout_s)
-        return self._state == _DURABLE
+        return self._answer()
 
     async def wait_async(self, timeout_s: float) -> bool:
         """As `wait`, without holding up the event loop."""
@@ -63,6 +63,12 @@ class Ticket:
             self._callbacks = [*(self._callbacks or ()), wake]
         with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
             await asyncio.wait_for(done.wait(), timeout_s)
+        return self._answer()
+
+    def _answer(self) -> bool:
+        """Whether it is committed; whoever waited for a flagged one in vain goes on, and that is counted."""
+        if self._state != _DURABLE and self.urgent and self.kind != "barrier":
+            self._queue.late += 1
         return self._state == _DURABLE
 
     def settle(self, *, durable: bool) -> list[Any]:
@@ -81,6 +87,7 @@ class Queue:
         self.filled = threading.Event()
         self.hurry = threading.Event()
         self.bytes = 0
+        self.late = 0
         self._lock = threading.Lock()
         self._items: deque[Ticket] = deque()
         self._max_items = max_items

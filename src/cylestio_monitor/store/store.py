@@ -41,6 +41,7 @@ _URGENT: Final = SEVERITY_NUMBER["high"]
 _IDLE_S: Final = 30.0
 _MAINTENANCE_S: Final = 60.0
 _SEAL_S: Final = 600.0
+_COMPLAIN_S: Final = 300.0
 _RETRY_S: Final = (0.05, 0.2, 0.5, 1.0)
 
 
@@ -69,6 +70,8 @@ class Store:
         self._deadline = 0.0
         self._written: dict[str, int] = {}
         self._dropped: dict[str, int] = {}
+        self._noted: dict[str, int] = {}
+        self._next_complaint = 0.0
         self._failures = 0
         self._next_maintenance = 0.0
         self._next_seal = time.monotonic() + _MAINTENANCE_S  # a short run is sealed by a longer one, or by hand
@@ -189,6 +192,10 @@ class Store:
             self._drop(ticket, "closed")
         if thread is None or not thread.is_alive():
             with forks.guard:
+                try:
+                    self._note_drops()
+                except (sqlite3.Error, StoreError, OSError) as error:
+                    _logger.debug("the counters could not be written: %s", error)
                 self._writer.close()
 
     def forward(self, signals: frozenset[str], resource: Resource | None, on_commit: Callable[[], None]) -> None:
@@ -212,6 +219,7 @@ class Store:
             "waiting_bytes": self._queue.bytes,
             "written": dict(self._written),
             "dropped": dict(self._dropped),
+            "late": self._queue.late,
             "disk_bytes": files.size_on_disk(self.path),
             "error": self._last_error,
         }
@@ -228,7 +236,11 @@ class Store:
 
     def _drop(self, ticket: Ticket, reason: str) -> None:
         if ticket.kind != "barrier":
-            self._dropped[reason] = self._dropped.get(reason, 0) + 1
+            with self._start_lock:
+                self._dropped[reason] = self._dropped.get(reason, 0) + 1
+            if time.monotonic() >= self._next_complaint:
+                self._next_complaint = time.monotonic() + _COMPLAIN_S
+                _logger.warning("The store drops what is new (%s); `cylestio status` counts it", reason)
         self._queue.settle([ticket], durable=False)
 
     def _start(self) -> None:
@@ -322,6 +334,7 @@ class Store:
         try:
             with forks.guard:
                 removed = self._writer.maintain()
+                self._note_drops()
         except (sqlite3.Error, StoreError, OSError) as error:
             self._last_error = str(error)
             removed = 0
@@ -329,6 +342,13 @@ class Store:
         self._next_maintenance = time.monotonic() + (0.0 if removed else _MAINTENANCE_S)
         if removed:
             self._queue.filled.set()
+
+    def _note_drops(self) -> None:
+        """Adds what this process dropped to the counters of the file, where `cylestio status` finds it."""
+        dropped = dict(self._dropped)
+        more = {reason: number - self._noted.get(reason, 0) for reason, number in dropped.items()}
+        self._writer.count({f"dropped.{reason}": number for reason, number in more.items() if number})
+        self._noted = dropped
 
     def _seal(self) -> None:
         """Every ten minutes a signed checkpoint, where the package that signs is installed."""

@@ -23,10 +23,10 @@ from cylestio_monitor.store.records import (
     finding_rows,
     seal,
 )
-from cylestio_monitor.store.retention import INSERT_OUTBOX, Retention
+from cylestio_monitor.store.retention import INSERT_OUTBOX, Retention, count
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from cylestio_monitor import config
@@ -130,6 +130,14 @@ class Writer:
         finally:
             if urgent:
                 connection.execute("PRAGMA synchronous = NORMAL")
+
+    def count(self, numbers: Mapping[str, int]) -> None:
+        """Adds to the counters of the file."""
+        if numbers:
+            connection = self.connection()
+            with database.transaction(connection):
+                for name, number in numbers.items():
+                    count(connection, name, number)
 
     def seal(self) -> Checkpoint | None:
         """Signs what the audit trail gained since the last checkpoint, where it gained more than that one's event.
