@@ -36,6 +36,7 @@ class Catalog:
         problems: Rules and files that could not be used.
         engine: The engine in use now.
         name_engine: The one for names of called tools.
+        evasions: The plans that a disguise raises, by the disguise.
         named_field: The plan of the rule that goes by a value's key.
     """
 
@@ -64,6 +65,7 @@ class Catalog:
         self.plans = self._made.plans
         self.problems += cached.errors()
         self.named_field = next((one for one in self.plans if one.rule_id == fields.RULE), None)
+        self.evasions = {one.evasion: one for one in self.plans if one.evasion is not None}
         self._rules: dict[str, Rule] | None = None
         # Names are short and few rules look at them: no database is worth it.
         self.name_engine: Engine = PythonEngine(self.plans, names=True)

@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING
 
 from cylestio_monitor.scan.confirm import Match, confirm, together
 from cylestio_monitor.scan.engine import lower
+from cylestio_monitor.scan.evasion import readings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cylestio_monitor.scan.catalog import Catalog
     from cylestio_monitor.scan.plan import Plan
+
+
+_ALWAYS_UNFOLDED = frozenset({"secret", "sensitive_data", "keyword"})
 
 
 class Search:
@@ -37,7 +41,11 @@ class Search:
                 Match(plan, start + tail, end + tail) for plan, start, end in self.matches(text[tail:], target, surface)
             ]
             return self.matches(text[:half], target, surface) + ends
-        found = list(self._plain(text, self._wanted(target, surface), names=surface == "tool_name"))
+        names = surface == "tool_name"
+        wanted = self._wanted(target, surface)
+        found = list(self._plain(text, wanted, names=names))
+        if not names:
+            found += self._disguised(text, wanted, found)
         return without_doubles(found) if len(found) > 1 else found
 
     def _wanted(self, target: str, surface: str) -> list[bool]:
@@ -46,6 +54,27 @@ class Search:
             wanted = [plan.applies(target, surface) for plan in self._catalog.plans]
             self._applies[target, surface] = wanted
         return wanted
+
+    def _disguised(self, text: str, wanted: list[bool], plain: list[Match]) -> list[Match]:
+        """What the text says under a disguise and not openly, and the disguise itself."""
+        known: dict[str, list[tuple[int, int]]] = {}
+        for match in plain:
+            known.setdefault(match.plan.rule_id, []).append((match.start, match.end))
+        found: list[Match] = []
+        for reading in readings(text):
+            disguise = self._catalog.evasions.get(reading.kind)
+            for plan, first, last in self._plain(reading.text, wanted, names=False):
+                if plan.alert == "none" or not (plan.unfold or plan.category in _ALWAYS_UNFOLDED):
+                    continue
+                start, end = reading.span(first, last)
+                told = known.setdefault(plan.rule_id, [])
+                if any(start < there and here < end for here, there in told):
+                    continue
+                told.append((start, end))
+                found.append(Match(plan, start, end))
+                if disguise is not None:
+                    found.append(Match(disguise, start, end))
+        return found
 
     def _plain(self, text: str, wanted: list[bool], *, names: bool) -> Iterator[Match]:
         plans = self._catalog.plans
