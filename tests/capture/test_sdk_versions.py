@@ -1,0 +1,34 @@
+"""The same tests with the major versions before, each in an environment of its own; and the table that they make."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import pytest
+
+from capture.coverage import PAGE, VERSIONS, outcomes
+from peers.environment import ROOT, environment
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("sdk-environments")]
+
+FILES = ("anthropic", "openai", "clouds", "hooks", "endings", "async_endings")
+
+
+@pytest.mark.parametrize("name", [name for name in VERSIONS if name != "current"])
+def test_with_the_versions_before(name, tmp_path):
+    found = tmp_path / "cases.json"
+    files = [f"tests/capture/test_{file}.py" for file in FILES]
+    done = subprocess.run(
+        [environment(name), "-m", "pytest", "-q", "-p", "no:cacheprovider", "--cases", found, *files],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        timeout=1500,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-8000:]
+    page = PAGE.read_text("utf-8")
+    missing = [title for title, passed in outcomes(found).items() if passed and title not in page]
+    assert missing == [], f"run tests/capture/coverage.py to write {PAGE}"
