@@ -96,7 +96,7 @@ def test_commands_on_pages_exist():
     from cylestio_monitor.cli import main
 
     for page in PAGES:
-        for line in re.findall(r"(?:`|\$ )(?:\S*/)?cylestio ([a-z][^`\n]*)", page.read_text("utf-8")):
+        for line in re.findall(r"(?:`|\$ )(?:\S*/)?cylestio ([a-z][^`\n;|&>#]*)", page.read_text("utf-8")):
             words = shlex.split(line, comments=True)
             command = main
             while isinstance(command, Group) and words:
