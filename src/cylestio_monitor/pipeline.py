@@ -10,6 +10,7 @@ Nothing here raises into the application but `BlockedError`, and that only where
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -178,10 +179,16 @@ class Invocation:
             pending.wait(self._pipeline.settings.store.durable_wait_ms / 1000)
 
     async def settle_async(self) -> None:
-        """Does what `settle` does, without holding up the event loop."""
+        """Does what `settle` does, without holding up the event loop, be it asyncio's or trio's."""
         pending, self._pending = self._pending, None
-        if pending is not None:
-            await pending.wait_async(self._pipeline.settings.store.durable_wait_ms / 1000)
+        if pending is None:
+            return
+        seconds = self._pipeline.settings.store.durable_wait_ms / 1000
+        trio = sys.modules.get("trio")
+        if trio is not None and _runs_on_trio():
+            await trio.to_thread.run_sync(pending.wait, seconds)
+        else:
+            await pending.wait_async(seconds)
 
     def first_chunk(self) -> None:
         """Notes the time of the first chunk of a streamed answer; later calls do nothing."""
@@ -344,6 +351,16 @@ class Invocation:
             return
         text = sanitize.clean_text(error, _ERROR_TEXT_BYTES)
         self.span.set_status(Status(StatusCode.ERROR, self._pipeline.scanner.mask(text)))
+
+
+def _runs_on_trio() -> bool:
+    import asyncio  # noqa: PLC0415 -- whoever awaits has it already; everybody else need not pay for it
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return True
+    return False
 
 
 _installed: Pipeline | None = None

@@ -1,5 +1,7 @@
 """What is found in MCP requests and answers, and what is refused."""
 
+import contextlib
+import sqlite3
 import sys
 
 import anyio
@@ -11,8 +13,10 @@ from mcp.client.stdio import stdio_client
 from mcp.server.mcpserver import MCPServer
 from mcp.shared.exceptions import MCPError
 
+from cylestio_monitor import config
 from cylestio_monitor.capture._mcp_exchange import BLOCKED
 from cylestio_monitor.errors import BlockedError
+from cylestio_monitor.store import Store
 from mcp_peers import HERE, watching
 from mcp_peers.loopback import serving
 from mcp_peers.server import build
@@ -128,6 +132,29 @@ def test_a_definition_that_changes_behind_one_url_is_named_in_the_next_session(s
 
 
 @pytest.mark.case("MCP, 2.x: a refused call is not sent")
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_grave_finding_is_on_disk_before_the_tool_runs(tmp_path, spans, backend):
+    store = Store.open(tmp_path / "cylestio.db", config.Store())
+    spans.pipeline.store = store
+    server, found = MCPServer("tests"), []
+
+    @server.tool()
+    def run_shell(command: str) -> str:
+        with contextlib.closing(sqlite3.connect(tmp_path / "cylestio.db")) as database:
+            found.extend(database.execute("SELECT path, alert FROM findings").fetchall())
+        return command[:2]
+
+    async def main():
+        async with Client(server) as client:
+            await client.call_tool("run_shell", {"command": "rm -rf /"})
+
+    try:
+        anyio.run(main, backend=backend)
+    finally:
+        store.close()
+    assert ("arguments.command", "dangerous") in found
+
+
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 def test_a_refused_call_is_not_sent(blocking, mode):
     async def main():

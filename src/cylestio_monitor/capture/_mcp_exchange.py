@@ -62,7 +62,10 @@ class Exchange:
     def meta(self, params: Mapping[str, Any] | None) -> dict[str, Any]:
         """A copy of a request's ``_meta`` that carries the trace context of this span."""
         carrier = dict(wire.meta_of(params))
-        propagate.inject(carrier, trace.set_span_in_context(self._invocation.span))
+        try:
+            propagate.inject(carrier, trace.set_span_in_context(self._invocation.span))
+        except Exception:
+            log.debug("Could not put the trace context into an MCP request", exc_info=True)
         return carrier
 
     async def run(self, request: Callable[[], Awaitable[T]], read: Callable[[T], Any]) -> T:
