@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cylestio_monitor.errors import ConfigError
-from cylestio_monitor.rules import load_packs, pattern, shipped_files
+from cylestio_monitor.rules import literals, load_packs, lowering, pattern, shipped_files
 from cylestio_monitor.scan import cache, fields, hyper, plan
 from cylestio_monitor.scan.engine import Engine, PythonEngine
 from cylestio_monitor.scan.hyper import HyperscanEngine, compile_database, engine_version
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cylestio_monitor.rules import Rule
 
 _log = logging.getLogger(__name__)
-_LOWERING = (Path(pattern.__file__), Path(plan.__file__), Path(hyper.__file__))
+_LOWERING = tuple(Path(str(module.__file__)) for module in (literals, lowering, pattern, plan, hyper))
 _SHIPPED_KEYWORDS = "keywords.yaml"
 
 

@@ -64,8 +64,14 @@ def _es(n: str) -> bool:
     return "TRWAGMYFPDXBNJZSQVHLCKE"[int(body) % 23] == n[-1]
 
 
-_IT_ODD = dict(zip("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", [1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 1, 0, 5, 7, 9, 13, 15, 17,
-    19, 21, 2, 4, 18, 20, 11, 3, 6, 8, 12, 14, 16, 10, 22, 25, 24, 23], strict=True))  # fmt: skip
+_IT_TEN = (1, 0, 5, 7, 9, 13, 15, 17, 19, 21)
+_IT_ODD = dict(
+    zip(
+        "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+        [*_IT_TEN, *_IT_TEN, 2, 4, 18, 20, 11, 3, 6, 8, 12, 14, 16, 10, 22, 25, 24, 23],
+        strict=True,
+    )
+)
 
 
 def _it(n: str) -> bool:

@@ -1,4 +1,4 @@
-"""Undoes encodings: bounded pieces of a text that read as base64, hexadecimal, percent, character references or escapes.
+"""Undoes encodings: bounded pieces of a text that read as base64, hexadecimal, percent, references or escapes.
 
 One level, at most `MAX_PIECES` pieces of a text: what is encoded twice is decoded once.
 """

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from cylestio_monitor.rules.pattern import fold_digits
+from cylestio_monitor.rules.literals import fold_digits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

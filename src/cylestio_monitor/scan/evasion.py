@@ -30,7 +30,19 @@ _SHAPES = _classes(a=_LETTERS, n="013457@$!", x=" \t")
 _RUNS = _classes(a=_LETTERS + "0123456789+/_-")
 _RUN = b"a" * 16
 _SPACED = (b"axaxaxa", b"a.a.a.a")
-_ROT13 = ("gur ", "naq ", "vtaber", "qvfertneq", "fryrpg", "havba", "cerivbhf", "cynprubyqre", "ez -", "qebc ", "qryrgr")
+_ROT13 = (
+    "gur ",
+    "naq ",
+    "vtaber",
+    "qvfertneq",
+    "fryrpg",
+    "havba",
+    "cerivbhf",
+    "cynprubyqre",
+    "ez -",
+    "qebc ",
+    "qryrgr",
+)
 
 
 class Reading(NamedTuple):

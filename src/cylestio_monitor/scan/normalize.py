@@ -1,4 +1,4 @@
-"""Undoes disguises that keep a text readable: look-alike letters, hidden characters, marks, spacing, digits for letters.
+"""Undoes disguises that keep a text readable: look-alikes, hidden characters, marks, spacing, signs for letters.
 
 Every function gives the undone text and, where its length changed, the place in the original of each of its
 characters, so that findings point into what was really there.
@@ -68,7 +68,7 @@ def fold(text: str) -> Undone | None:
 
 def _replaced(text: str, changed: dict[str, str]) -> str:
     if len(changed) > 60:
-        return text.translate(str.maketrans(changed))
+        return text.translate({ord(character): folded for character, folded in changed.items()})
     for character, folded in changed.items():
         text = text.replace(character, folded)
     return text
@@ -110,7 +110,10 @@ def unleet(text: str) -> list[Undone]:
     return [Undone(once, None)] if once == other else [Undone(once, None), Undone(other, None)]
 
 
-SPACED = re.compile(r"(?<![^\W_])(?:[^\W_](?: |\.|-|_|\*|\||/)){4,400}[^\W_](?![^\W_])|(?:[^\W_] ){3,200}(?: {1,4}(?:[^\W_] ){1,200}){1,60}[^\W_]?")
+SPACED = re.compile(
+    r"(?<![^\W_])(?:[^\W_](?: |\.|-|_|\*|\||/)){4,400}[^\W_](?![^\W_])"
+    r"|(?:[^\W_] ){3,200}(?: {1,4}(?:[^\W_] ){1,200}){1,60}[^\W_]?"
+)
 
 
 def unspaced(text: str) -> Undone | None:

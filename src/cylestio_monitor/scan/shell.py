@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-_RUN_ENDS = frozenset(";&|\n`)")
 _SYSTEM = frozenset(
     [
         "bin",
@@ -63,6 +62,13 @@ _HERE = frozenset(["*", ".", "./", "./*", "..", "../", "../*", ".*", "*.*", "$PW
 _SCRATCH = re.compile(r"^(?:/private)?/(?:var/)?tmp(?:/|$)|^/var/cache/|^/var/lib/apt/|^/dev/shm/", re.IGNORECASE)
 
 
+_PIECE = re.compile(
+    r"""(?P<blank>[ \t]+|\\\n)|(?P<single>'[^']*'?)|(?P<double>"(?:[^"\\]|\\.)*"?)|(?P<escaped>\\.)"""
+    r"""|(?P<plain>[^\s'"\\;&|`)]+)|(?P<end>[;&|\n`)])|(?P<other>.)""",
+    re.DOTALL,
+)
+
+
 def words(text: str, start: int = 0, limit: int = 2000) -> list[str]:
     """The words of the simple command that begins at `start`, quotes taken off, up to its end.
 
@@ -73,42 +79,23 @@ def words(text: str, start: int = 0, limit: int = 2000) -> list[str]:
     """
     out: list[str] = []
     current: list[str] = []
-    quote = ""
-    begun = False
-    stop = min(len(text), start + limit)
-    index = start
-    while index < stop:
-        character = text[index]
-        index += 1
-        if quote:
-            if character == quote:
-                quote = ""
-            elif character == "\\" and quote == '"' and index < stop:
-                current.append(text[index])
-                index += 1
-            else:
-                current.append(character)
-            continue
-        if character in "'\"":
-            if not begun and out and _closes(text, index):
-                break
-            quote, begun = character, True
-        elif character == "\\" and index < stop:
-            following = text[index]
-            index += 1
-            if following != "\n":  # a line that goes on
-                current.append(following if not following.isalnum() else character + following)
-                begun = True
-        elif character in " \t":
-            if begun:
+    for piece in _PIECE.finditer(text, start, min(len(text), start + limit)):
+        kind, value = piece.lastgroup, piece[0]
+        if kind in {"blank", "end"}:
+            if current:
                 out.append("".join(current))
-                current, begun = [], False
-        elif character in _RUN_ENDS:
-            break
-        else:
-            current.append(character)
-            begun = True
-    if begun:
+                current = []
+            if kind == "end":
+                return out
+            continue
+        if kind in {"single", "double"}:
+            if not current and out and _closes(text, piece.start() + 1):
+                return out
+            value = value[1:].removesuffix(value[0])
+        elif kind == "escaped" and not value[1].isalnum():
+            value = value[1]
+        current.append(value)
+    if current:
         out.append("".join(current))
     return out
 

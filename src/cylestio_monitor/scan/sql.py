@@ -57,7 +57,7 @@ def statement(text: str, start: int) -> list[str]:
 
 
 def is_statement(text: str, start: int, end: int) -> bool:
-    """Whether what stands behind ``[start:end)``, a statement up to its object's name, reads on as SQL, not as prose."""
+    """Whether what stands behind a statement's head, its verb and object, reads on as SQL and not as prose."""
     head = text[start:end]
     rest = text[end : end + 80]
     following = rest.lstrip(" \t")

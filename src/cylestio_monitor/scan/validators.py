@@ -85,7 +85,9 @@ def card(text: str, start: int, end: int, _argument: str = "") -> bool:
     return _CARDS.fullmatch(digits) is not None
 
 
-_NO_PHONE = re.compile(r"(?:19|20)\d\d[ .-]\d\d?[ .-]\d\d?|\d{1,3}(?:\.\d{1,3}){3}|\d{1,2}[ .-]\d{1,2}[ .-](?:19|20)\d\d")
+_NO_PHONE = re.compile(
+    r"(?:19|20)\d\d[ .-]\d\d?[ .-]\d\d?|\d{1,3}(?:\.\d{1,3}){3}|\d{1,2}[ .-]\d{1,2}[ .-](?:19|20)\d\d"
+)
 
 
 def phone(text: str, start: int, end: int, _argument: str = "") -> bool:
@@ -145,7 +147,10 @@ def not_a_word(text: str, start: int, end: int, _argument: str = "") -> bool:
     return bool(value) and _STAND_INS.fullmatch(value) is None and not value.startswith(("$", "%", "<", "{"))
 
 
-_CODE = re.compile(r"\(|\)|\{|^\$|^%|->|::|^\.{0,2}/|^[a-z_]+(?:\.[a-z_]+){1,6}\d?$|\.(?:py|js|ts|json|ya?ml|txt|md|pem|cer|html?|css)$", re.IGNORECASE)
+_CODE = re.compile(
+    r"\(|\)|\{|^\$|^%|->|::|^\.{0,2}/|^[a-z_]+(?:\.[a-z_]+){1,6}\d?$|\.(?:py|js|ts|json|ya?ml|txt|md|pem|cer|html?|css)$",
+    re.IGNORECASE,
+)
 
 
 def no_code(text: str, start: int, end: int, _argument: str = "") -> bool:
@@ -154,7 +159,8 @@ def no_code(text: str, start: int, end: int, _argument: str = "") -> bool:
 
 
 _KNOWN_SHAPE = re.compile(
-    r"[a-f0-9]{8}(?:-[a-f0-9]{4}){3}-[a-f0-9]{12}|\d{4}-\d\d-\d\dT?[\d:.Z+-]*|(?:[a-z]+-){0,6}v?\d+(?:\.\d+){1,5}[\w.-]*|[\d.,:/+-]+", re.IGNORECASE
+    r"[a-f0-9]{8}(?:-[a-f0-9]{4}){3}-[a-f0-9]{12}|\d{4}-\d\d-\d\dT?[\d:.Z+-]*|(?:[a-z]+-){0,6}v?\d+(?:\.\d+){1,5}[\w.-]*|[\d.,:/+-]+",
+    re.IGNORECASE,
 )
 _WORD = re.compile(r"[A-Z]?[a-z]{4,}")
 
@@ -169,7 +175,10 @@ def random_looking(text: str, start: int, end: int, _argument: str = "") -> bool
     return worded * 2 < len(value) and not _HARMLESS_NAME.search(before)
 
 
-_HARMLESS_NAME = re.compile(r"public|csrf|xsrf|check_?sum|digest|commit|integrity|sha\d|md5|hash|\buuid|guid|kms_key|key_?name|nonce|etag|version|revision|build")
+_HARMLESS_NAME = re.compile(
+    r"public|csrf|xsrf|check_?sum|digest|commit|integrity|sha\d|md5|hash|\buuid|guid|kms_key|key_?name|nonce|etag|version"
+    r"|revision|build"
+)
 _VOWELS = frozenset("aeiouy")
 
 
@@ -182,16 +191,31 @@ def _pronounceable(word: str) -> bool:
 def symbols(text: str, start: int, end: int, _argument: str = "") -> bool:
     """The match has a letter and, beside letters, a digit or a sign, and ends no sentence with it."""
     value = text[start:end].rstrip(".!?")
-    return any(map(str.isalpha, value)) and any(not character.isalpha() and character not in "-'." for character in value)
+    return any(map(str.isalpha, value)) and any(
+        not character.isalpha() and character not in "-'." for character in value
+    )
 
 
 _PUBLISHED = frozenset(
     # SHA-256, first 12 digits, of the sample keys in the open source of the Firebase SDKs.
-    (
-    "f56e323494a6 2037abcaffb2 3f370c9dd822 e4a5542bb7fd a19f89ab3555 0b476bdf9acf eb540d2b6ee2 "
-    "37f8f09bdf12 8731261cb72d 49f777db995e 27a9a42931df dc0fcf046c61 4c98242dcadc ea9bb1082cf9 "
-    "3a8b61d0f636 a6c814bc555a "
-    ).split()
+    [
+        "f56e323494a6",
+        "2037abcaffb2",
+        "3f370c9dd822",
+        "e4a5542bb7fd",
+        "a19f89ab3555",
+        "0b476bdf9acf",
+        "eb540d2b6ee2",
+        "37f8f09bdf12",
+        "8731261cb72d",
+        "49f777db995e",
+        "27a9a42931df",
+        "dc0fcf046c61",
+        "4c98242dcadc",
+        "ea9bb1082cf9",
+        "3a8b61d0f636",
+        "a6c814bc555a",
+    ]
 )
 
 
