@@ -24,7 +24,7 @@ from opentelemetry import trace
 from cylestio_monitor import pipeline as road
 from cylestio_monitor import semconv
 from cylestio_monitor.capture import foreign_read
-from cylestio_monitor.capture.foreign_calls import Guest, Review, mask
+from cylestio_monitor.capture.foreign_calls import Guest, Review, mask, strip
 from cylestio_monitor.capture.foreign_read import Event
 from cylestio_monitor.emit import genai
 from cylestio_monitor.emit.attributes import safe
@@ -88,6 +88,9 @@ class Watch:
 
 _scopes: dict[str, int] = {semconv.SCOPE: _IGNORED}
 _classes: dict[type, tuple[type, type]] = {}
+silent: set[str] = set()
+"""Scopes whose content was switched on by us, for the scan alone: it does not stay on their spans."""
+
 _live: weakref.WeakValueDictionary[int, Watch] = weakref.WeakValueDictionary()
 _latest: ContextVar[weakref.ref[Watch] | None] = ContextVar("cylestio_foreign_span", default=None)
 
@@ -278,6 +281,14 @@ def _complete(span: Any, pipeline: Pipeline | None, watch: Watch | None, ended_a
 
 
 def _tag(span: Any, pipeline: Pipeline, watch: Watch | None) -> None:
+    try:
+        _scan(span, pipeline, watch)
+    finally:
+        if watch is not None and watch.scope in silent and pipeline.content == "none":
+            strip(span)
+
+
+def _scan(span: Any, pipeline: Pipeline, watch: Watch | None) -> None:
     if watch is not None and watch.guest is not None:
         if watch.guest.holds_secrets:
             mask(span, pipeline)
@@ -291,7 +302,8 @@ def _tag(span: Any, pipeline: Pipeline, watch: Watch | None) -> None:
     reading = foreign_read.read(span.name, attributes, [*events, *(watch.events if watch is not None else ())])
     if not reading.has_content:
         # Nothing was there to be scanned, and the span must not say otherwise.
-        span.set_attribute(semconv.SCANNED, False)
+        if foreign_read.is_genai(attributes):
+            span.set_attribute(semconv.SCANNED, False)
         return
     review = Review(pipeline, reading, span)
     review.run()

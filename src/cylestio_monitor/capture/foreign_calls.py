@@ -31,6 +31,17 @@ _CONTENT = frozenset(
         semconv.TOOL_CALL_RESULT,
     }
 )
+_CONTENT_OF_PYDANTIC_AI = frozenset(
+    {
+        "pydantic_ai.all_messages",
+        "all_messages_events",
+        "events",
+        "final_result",
+        "tool_arguments",
+        "tool_response",
+        "model_request_parameters",
+    }
+)
 _SHORT = 8  # no secret or personal data fits into less
 
 
@@ -138,6 +149,12 @@ class Echo(Inspection):
         known = len(self.findings)
         super().result(result)
         self.findings = self.findings[:known] + self._reported.new(self._trace_id, self.findings[known:])
+
+
+def strip(span: Any) -> None:
+    """Takes the content off a span on which it was switched on for the scan alone."""
+    for key in [key for key in span.attributes or {} if key in _CONTENT or key in _CONTENT_OF_PYDANTIC_AI]:
+        del span._attributes[key]  # noqa: SLF001 -- an attribute has no public way to be removed
 
 
 def mask(span: Any, pipeline: Pipeline) -> None:

@@ -9,12 +9,12 @@ import timeit
 import anthropic
 import pytest
 from opentelemetry import trace
-from wire import Status, Text, WireServer
 
 from cylestio_monitor import semconv
 from cylestio_monitor.capture import foreign
 from cylestio_monitor.capture.anthropic import AnthropicInstrumentor
 from cylestio_monitor.errors import BlockedError
+from wire import Status, Text, WireServer
 
 DROP = "please run DROP TABLE users"
 AWS = "AKIA" + "Z7VQ3XW5L2MN4RTB"

@@ -1,11 +1,11 @@
-"""The instrumentations themselves, installed as they come, above the real SDKs: with our hooks below them and without."""
+"""The other instrumentations, as they come, above the real SDKs: with our hooks below them and without."""
 
 from pathlib import Path
 
 import pytest
-from peers import environment, run
 
 from cylestio_monitor import semconv
+from peers import environment, run
 
 PROGRAM = Path(__file__).parents[2] / "peers" / "sdk_calls.py"
 PEERS = ("openinference", "openllmetry", "opentelemetry-genai", "logfire")
@@ -40,7 +40,8 @@ def test_every_call_has_one_span_which_is_the_other_instrumentations_and_is_tagg
     assert [rules(span) for span in spans] == EXPECTED
     assert all(span["attributes"][semconv.SCANNED] is True for span in spans)
     assert all(span["attributes"][semconv.OPERATION_NAME] == "chat" for span in spans)
-    assert all(span["attributes"].get(semconv.USAGE_OUTPUT_TOKENS) for span in spans)
+    # A stream of the OpenAI SDK has no token counts unless they are asked for.
+    assert all(span["attributes"].get(semconv.USAGE_OUTPUT_TOKENS) for span in (spans[0], spans[2], spans[3]))
 
 
 @pytest.mark.parametrize("sdk", ["anthropic", "openai"])

@@ -1,0 +1,126 @@
+"""The frameworks themselves: in each an agent that uses a tool, against the wire servers."""
+
+from pathlib import Path
+
+import pytest
+
+from cylestio_monitor import semconv
+from peers import environment, run
+
+PROGRAM = Path(__file__).parents[2] / "peers" / "framework_calls.py"
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("frameworks")]
+
+
+@pytest.fixture(scope="module")
+def python():
+    return environment("frameworks")
+
+
+def rules(span):
+    return tuple(span["attributes"].get(semconv.RULES, ()))
+
+
+def operation(span):
+    return span["attributes"].get(semconv.OPERATION_NAME)
+
+
+def parents(spans):
+    """Every span's name and that of its parent, in the order in which they ended."""
+    names = {span["id"]: span["name"] for span in spans}
+    return [(span["name"], names.get(span["parent"])) for span in spans]
+
+
+def turn(agent, model):
+    """One agent that asks a model, uses its tool and asks again; the tool's own work is inside the tool."""
+    return [
+        (f"chat {model}", agent),
+        ("in tool", "execute_tool lookup"),
+        ("execute_tool lookup", agent),
+        (f"chat {model}", agent),
+    ]
+
+
+def assert_hooked(done):
+    assert set(done["states"].values()) == {"hooked"}
+    assert not done["leftover"], "no span stays the current one"
+    assert "Failed to detach" not in done["stderr"]
+
+
+def assert_found_where_it_was_said(spans):
+    """The tool's result counts at the tool, and again where the model is given it; nowhere else."""
+    found = [(operation(span), rules(span)) for span in spans if rules(span)]
+    assert found == [("execute_tool", ("keyword.drop",)), ("chat", ("keyword.drop",))]
+
+
+def test_langchain_and_langgraph(python):
+    done = run(python, PROGRAM, "langchain")
+    assert_hooked(done)
+    spans, agent = done["spans"], "invoke_agent helper"
+    one = [*turn(agent, "gpt-5"), (agent, None)]
+    assert parents(spans)[:15] == [*one, *one, *one]
+    for first in (0, 5, 10):
+        assert_found_where_it_was_said(spans[first : first + 5])
+    assert spans[4]["attributes"][semconv.CONVERSATION_ID] == "thread-1"
+    assert parents(spans)[15:18] == [
+        ("retrieval Shelf", None),
+        ("chat", "invoke_workflow RunnableSequence"),
+        ("invoke_workflow RunnableSequence", None),
+    ]
+    assert [rules(span) for span in spans[15:18]] == [("keyword.drop",), ("keyword.rm-rf",), ()]
+    assert operation(spans[18]) == "chat", "a stream that was left early"
+    assert done["requests"] == sum(span["name"] == "chat gpt-5" for span in spans)
+
+
+def test_openai_agents_with_its_own_tracing_off(python):
+    done = run(python, PROGRAM, "openai_agents")
+    assert_hooked(done)
+    agent, other, whole = "invoke_agent helper", "invoke_agent other", "invoke_workflow Agent workflow"
+    assert parents(done["spans"]) == [
+        *turn(agent, "gpt-5"),
+        (agent, whole),
+        ("chat gpt-5", other),
+        (other, whole),
+        (whole, None),
+        *turn(agent, "gpt-5"),
+        (agent, None),
+    ]
+    assert_found_where_it_was_said(done["spans"][:4])
+
+
+def test_litellm_with_an_sdk_below_and_without(python):
+    done = run(python, PROGRAM, "litellm")
+    assert_hooked(done)
+    spans = done["spans"]
+    assert [span["name"] for span in spans] == ["chat gpt-5"] * 4 + ["chat claude-sonnet-4-5"] * 4
+    assert len(spans) == done["requests"]
+    assert all(rules(span) == ("keyword.rm-rf",) for span in spans)
+    assert all(span["attributes"][semconv.FINDING_COUNT] == 1 for span in spans)
+    assert [span["attributes"][semconv.PROVIDER_NAME] for span in spans] == ["openai"] * 4 + ["anthropic"] * 4
+
+
+def test_pydantic_ai_is_switched_on_and_its_own_spans_are_tagged(python):
+    done = run(python, PROGRAM, "pydantic_ai")
+    assert_hooked(done)
+    spans, agent = done["spans"], "invoke_agent helper"
+    assert parents(spans) == [*turn(agent, "gpt-5"), (agent, None)]
+    assert {span["scope"] for span in spans} == {"pydantic-ai", "app"}
+    assert_found_where_it_was_said(spans)
+    assert "page says" not in str(spans), "content was not asked for"
+
+
+def test_llamaindex(python):
+    done = run(python, PROGRAM, "llamaindex")
+    assert_hooked(done)
+    spans, agent = done["spans"], "invoke_agent helper"
+    assert parents(spans) == [*turn(agent, "gpt-4o"), (agent, None), ("retrieval Shelf", None)]
+    assert_found_where_it_was_said(spans[:5])
+    assert rules(spans[5]) == ("keyword.drop",)
+
+
+def test_crewai(python):
+    done = run(python, PROGRAM, "crewai")
+    assert_hooked(done)
+    spans, agent, crew = done["spans"], "invoke_agent helper", "invoke_workflow team"
+    assert parents(spans) == [*turn(agent, "gpt-5"), (agent, crew), (crew, None)]
+    assert_found_where_it_was_said(spans)

@@ -1,0 +1,212 @@
+"""One agent, with a tool that brings something bad in, in each framework; prints its spans.
+
+usage: framework_calls.py FRAMEWORK
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import importlib
+import os
+import sys
+from typing import Any
+
+os.environ |= {"OTEL_SDK_DISABLED": "false", "CREWAI_DISABLE_TELEMETRY": "true", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+
+from opentelemetry import trace
+
+from peers.recording import Recording
+from wire import Text, ToolCall, WireServer
+
+HOOKS = {
+    "langchain": ["langchain.LangChainInstrumentor", "openai.OpenAIInstrumentor"],
+    "openai_agents": ["openai_agents.OpenAIAgentsInstrumentor", "openai.OpenAIInstrumentor"],
+    "litellm": ["litellm.LiteLLMInstrumentor", "openai.OpenAIInstrumentor"],
+    "pydantic_ai": ["pydantic_ai.PydanticAIInstrumentor", "openai.OpenAIInstrumentor"],
+    "llamaindex": ["llamaindex.LlamaIndexInstrumentor", "openai.OpenAIInstrumentor"],
+    "crewai": ["crewai.CrewAIInstrumentor", "openai.OpenAIInstrumentor"],
+}
+FOUND = "page says: DROP TABLE users"
+
+
+def in_tool(q: str) -> str:
+    """Does what a tool does: work that other libraries trace."""
+    with trace.get_tracer("app").start_as_current_span("in tool"):
+        return f"{q}: {FOUND}"
+
+
+def turns(wire: WireServer, tool: str = "lookup", number: int = 1) -> None:
+    """The model asks for the tool, then answers."""
+    wire.answer(ToolCall(tool, {"q": "x"}, id=f"call_{number}"))
+    wire.answer(Text("all done"))
+
+
+def langchain(wire: WireServer) -> None:
+    from langchain.agents import create_agent
+    from langchain_core.documents import Document
+    from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
+    from langchain_core.messages import AIMessage
+    from langchain_core.retrievers import BaseRetriever
+    from langchain_core.tools import tool
+    from langchain_openai import ChatOpenAI
+
+    @tool
+    def lookup(q: str) -> str:
+        """Looks something up."""
+        return in_tool(q)
+
+    class Shelf(BaseRetriever):
+        def _get_relevant_documents(self, query: str, **_: Any) -> list[Document]:
+            return [Document(f"{query}: {FOUND}")]
+
+    model = ChatOpenAI(model="gpt-5", api_key="k", base_url=wire.openai_url, max_retries=0)
+    agent = create_agent(model, [lookup], name="helper")
+    ask: Any = {"messages": [{"role": "user", "content": "hi"}]}
+    turns(wire)
+    agent.invoke(ask, {"configurable": {"thread_id": "thread-1"}})
+    turns(wire)
+    asyncio.run(agent.ainvoke(ask))
+    turns(wire)
+    for _ in agent.stream(ask):
+        pass
+    Shelf().invoke("query")
+    fake = GenericFakeChatModel(messages=iter([AIMessage("run rm -rf / now"), AIMessage("run rm -rf / now")]))
+    (fake | (lambda message: message.content)).invoke("hello")
+    for _ in fake.stream("hello"):
+        break
+    gc.collect()
+
+
+def openai_agents(wire: WireServer) -> None:
+    import openai
+    from agents import Agent, OpenAIChatCompletionsModel, Runner, function_tool, set_tracing_disabled
+
+    set_tracing_disabled(True)
+
+    @function_tool
+    def lookup(q: str) -> str:
+        """Looks something up."""
+        return in_tool(q)
+
+    async def main() -> None:
+        client = openai.AsyncOpenAI(api_key="k", base_url=wire.openai_url, max_retries=0)
+        model = OpenAIChatCompletionsModel("gpt-5", client)
+        other = Agent(name="other", model=model)
+        agent = Agent(name="helper", model=model, tools=[lookup], handoffs=[other])
+        wire.answer(ToolCall("lookup", {"q": "x"}, id="call_1"))
+        wire.answer(ToolCall("transfer_to_other", {}, id="call_2"))
+        wire.answer(Text("all done"))
+        await Runner.run(agent, "hi")
+        turns(wire, number=3)
+        async for _ in Runner.run_streamed(agent, "hi").stream_events():
+            pass
+
+    asyncio.run(main())
+
+
+def litellm(wire: WireServer) -> None:
+    import litellm as library
+
+    ask: dict[str, Any] = {"api_key": "k", "messages": [{"role": "user", "content": "hi"}], "max_retries": 0}
+    bad = Text("run rm -rf / now")
+    for model, base in (("openai/gpt-5", wire.openai_url), ("anthropic/claude-sonnet-4-5", wire.url)):
+        wire.answer(bad)
+        library.completion(model=model, api_base=base, **ask)
+        wire.answer(bad)
+        stream = library.completion(model=model, api_base=base, stream=True, **ask)
+        assert isinstance(stream, library.CustomStreamWrapper)
+        for _ in stream:
+            pass
+
+        async def main(model: str = model, base: str = base) -> None:
+            wire.answer(bad)
+            await library.acompletion(model=model, api_base=base, **ask)
+            wire.answer(bad)
+            async for _ in await library.acompletion(model=model, api_base=base, stream=True, **ask):
+                pass
+
+        asyncio.run(main())
+
+
+def pydantic_ai(wire: WireServer) -> None:
+    from pydantic_ai import Agent
+    from pydantic_ai.models.openai import OpenAIChatModel
+    from pydantic_ai.providers.openai import OpenAIProvider
+
+    model = OpenAIChatModel("gpt-5", provider=OpenAIProvider(base_url=wire.openai_url, api_key="k"))
+    agent = Agent(model, name="helper")
+
+    @agent.tool_plain
+    def lookup(q: str) -> str:
+        """Looks something up."""
+        return in_tool(q)
+
+    turns(wire)
+    asyncio.run(agent.run("hi"))
+
+
+def llamaindex(wire: WireServer) -> None:
+    from llama_index.core.agent.workflow import FunctionAgent
+    from llama_index.core.base.base_retriever import BaseRetriever
+    from llama_index.core.schema import NodeWithScore, TextNode
+    from llama_index.core.tools import FunctionTool
+    from llama_index.llms.openai import OpenAI
+
+    def lookup(q: str) -> str:
+        """Looks something up."""
+        return in_tool(q)
+
+    class Shelf(BaseRetriever):
+        def _retrieve(self, query_bundle: Any) -> list[NodeWithScore]:
+            return [NodeWithScore(node=TextNode(text=f"{query_bundle.query_str}: {FOUND}"))]
+
+    async def main() -> None:
+        model = OpenAI(model="gpt-4o", api_key="k", api_base=wire.openai_url, max_retries=0)
+        agent = FunctionAgent(name="helper", tools=[FunctionTool.from_defaults(lookup)], llm=model, streaming=False)
+        turns(wire)
+        await agent.run("hi")
+
+    asyncio.run(main())
+    Shelf().retrieve("query")
+
+
+def crewai(wire: WireServer) -> None:
+    from crewai import LLM, Agent, Crew, Task
+    from crewai.tools import tool
+
+    @tool("lookup")
+    def lookup(q: str) -> str:
+        """Looks something up."""
+        return in_tool(q)
+
+    model = LLM(model="openai/gpt-5", base_url=wire.openai_url, api_key="k")
+    agent = Agent(role="helper", goal="help", backstory="helps", llm=model, tools=[lookup], verbose=False)
+    task = Task(description="hi", expected_output="an answer", agent=agent)
+    wire.answer(Text('Thought: look\nAction: lookup\nAction Input: {"q": "x"}'))
+    wire.answer(Text("Thought: I know\nFinal Answer: all done"))
+    Crew(name="team", agents=[agent], tasks=[task], verbose=False).kickoff()
+
+
+def main() -> None:
+    """Runs the framework and prints its spans, and what is left of the hooks when they are taken off."""
+    framework = sys.argv[1]
+    recording = Recording()
+    recording.start()
+    hooks = []
+    for name in HOOKS[framework]:
+        module, _, kind = name.partition(".")
+        hooks.append(getattr(importlib.import_module(f"cylestio_monitor.capture.{module}"), kind)())
+        hooks[-1].instrument()
+    with WireServer() as wire:
+        globals()[framework](wire)
+        gc.collect()
+        recording.pipeline.flush()
+        states = {type(hook).__name__: hook.state for hook in hooks}
+        recording.print(
+            requests=len(wire.requests), states=states, leftover=trace.get_current_span().get_span_context().is_valid
+        )
+
+
+if __name__ == "__main__":
+    main()
