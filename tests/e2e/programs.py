@@ -35,7 +35,7 @@ used: dict[str, str] = {}
 def built(name: str) -> Path:
     """The collector or Jaeger, from the cache of `collector-config/build`, built where it is missing."""
     if shutil.which("go") is None:
-        _missing(f"{name} is built with Go, which this machine does not have")
+        missing(f"{name} is built with Go, which this machine does not have")
     done = subprocess.run([CONFIG / "build", name], stdout=subprocess.PIPE, text=True, check=True)
     program = Path(done.stdout.split(maxsplit=1)[1].strip())
     module = "github.com/jaegertracing/jaeger" if name == "jaeger" else "go.opentelemetry.io/collector/otelcol"
@@ -54,7 +54,7 @@ def installed(name: str) -> Path:
         _apt("install", "-y", "-qq", "--no-install-recommends", DEBIAN[name])
         found = _which(name)
     if found is None:
-        _missing(f"{name} is not installed: apt-get install --no-install-recommends {DEBIAN[name]}")
+        missing(f"{name} is not installed: apt-get install --no-install-recommends {DEBIAN[name]}")
     told = subprocess.run([found, "--version"], capture_output=True, text=True, check=True)
     version = re.search(r"(?:version|systemd) (\S+)", told.stdout + told.stderr)
     used[name] = version[1] if version else "?"
@@ -85,7 +85,8 @@ def _apt(*arguments: str) -> None:
             policy.unlink()
 
 
-def _missing(reason: str) -> None:
+def missing(reason: str) -> None:
+    """Skips the test where something it needs is not there; in CI, fails it."""
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)

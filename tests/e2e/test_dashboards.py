@@ -39,7 +39,7 @@ def _code():
 def checker(tmp_path_factory):
     """Runs the checks of Grafana's packages on a folder of dashboards."""
     if shutil.which("npm") is None:
-        programs._missing("Grafana's packages need Node and npm, which this machine does not have")
+        programs.missing("Grafana's packages need Node and npm, which this machine does not have")
     folder = tmp_path_factory.mktemp("grafana")
     shutil.copytree(Path(__file__).with_name("grafana"), folder, dirs_exist_ok=True)
     subprocess.run(

@@ -45,9 +45,8 @@ def table(stack: filled.Filled, dashboard: dict) -> str:
     for panel in dashboard["panels"]:
         (target,) = panel["targets"]
         query = target.get("expr") or target.get("query") or f"{target.get('service')}: {target.get('tags')}"
-        lines.append(
-            f"### {panel['title']}\n\n{panel['description']}\n\n```text\n{query}\n```\n\nAnswer: {answer(stack, panel)}\n"
-        )
+        lines += [f"### {panel['title']}\n", f"{panel['description']}\n", f"```text\n{query}\n```\n"]
+        lines.append(f"Answer: {answer(stack, panel)}\n")
     return "\n".join(lines)
 
 
