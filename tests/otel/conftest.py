@@ -37,7 +37,7 @@ class Machine:
 
     def run(self, environment: str, *words: str, stdin: str | None = None, **variables: str) -> Ended:
         """Runs a command in an environment, in the home folder."""
-        own = {"WIRE_URL": self.wire.url, **variables}
+        own = {"WIRE_URL": self.wire.url, "XDG_CACHE_HOME": str(self.made["cache"]), **variables}
         started = time.monotonic()
         done = subprocess.run(
             words,
@@ -46,7 +46,7 @@ class Machine:
             capture_output=True,
             text=True,
             check=False,
-            timeout=90,
+            timeout=180,
             input=stdin or "",
         )
         return Ended(done.returncode, done.stdout, done.stderr, time.monotonic() - started)
@@ -74,8 +74,11 @@ def made():
     folder = Path(tempfile.mkdtemp(prefix="launcher-"))
     wheel = environments.build_wheel(folder)
     sdk = ("anthropic", "opentelemetry-configuration")
+    bare = environments.make(folder / "bare", wheel)
+    environments.compile_rules(bare, folder)
     yield {
-        "bare": environments.make(folder / "bare", wheel),
+        "cache": folder / "cache",
+        "bare": bare,
         "sdk": environments.make(folder / "sdk", wheel, *sdk),
         "distro": environments.make(folder / "distro", wheel, *sdk, "opentelemetry-distro"),
     }

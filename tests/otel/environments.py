@@ -44,9 +44,22 @@ def make(folder: Path, *packages: str | Path) -> Path:
     return folder
 
 
-def call(*words: str, cwd: Path | None = None) -> None:
+def compile_rules(environment: Path, folder: Path) -> None:
+    """Has the rules compiled into `folder/cache`, as they are on a machine where an agent ran for a while before."""
+    program = (
+        "from cylestio_monitor import config\n"
+        "from cylestio_monitor.otel import setup\n"
+        "assert setup.scanner(config.load(), bytes(32)).ready(120)\n"
+    )
+    variables = environ(environment, folder, {"XDG_CACHE_HOME": str(folder / "cache")})
+    call(str(environment / "bin" / "python"), "-c", program, environ=variables)
+
+
+def call(*words: str, cwd: Path | None = None, environ: dict[str, str] | None = None) -> None:
     """Runs a command and fails with what it wrote."""
-    done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    done = subprocess.run(
+        words, cwd=cwd, env=environ, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -53,7 +53,7 @@ class Home:
             capture_output=True,
             text=True,
             check=False,
-            timeout=90,
+            timeout=180,
         )
         return Ended(done.returncode, done.stdout, done.stderr, 0)
 

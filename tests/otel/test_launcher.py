@@ -26,8 +26,10 @@ def test_an_unchanged_agent_is_recorded_with_nothing_set(machine, environment):
     assert stat.S_IMODE(machine.database.parent.stat().st_mode) == 0o700
 
 
-def test_nothing_is_said_where_nothing_is_wrong(machine):
-    assert machine.launch("sdk").err == ""
+def test_nothing_is_said_where_nothing_is_wrong_not_even_on_the_first_start(machine):
+    done = machine.launch("sdk", XDG_CACHE_HOME=str(machine.home / "cache"))
+    assert (done.code, done.err) == (0, "")
+    assert machine.spans() == [CHAT]
 
 
 def test_the_distribution_without_a_collector_does_not_hold_up_the_end(machine):
