@@ -153,13 +153,33 @@ def _repeat(least: int, most: int, body: Any, *, outer: bool) -> str:
         # A run of blanks or letters ends soon by itself; counting it costs the engine memory and time.
         return f"(?:{inner}){{{least},}}"
     if not single and most - least > _LOOSE - 1 and not (len(body) == 1 and body[0][0] is _c.ANY):
-        # A run of whole words is, for the engine, a gap of their characters.
-        narrow, wide = _summed(body)
-        inner, least, most = r"[^\x00]", least * narrow, most * wide
-        return f"{inner}{{{least},{min(most, _LONGEST_GAP)}}}" if most <= _LONGEST_GAP else rf"{inner}{{{least},}}"
+        # A run of whole words is, for the engine, the words it must have and a gap of any characters.
+        _, wide = _summed(body)
+        rest = (most - least) * wide
+        head = f"(?:{inner}){{{least}}}" if least else ""
+        return head + (r"[^\x00]*" if rest > _LONGEST_GAP else rf"[^\x00]{{0,{rest}}}")
+    if _within_line(body) and most - least > _LONG_GAP:
+        # The line's end stops it soon enough; counting to hundreds takes the engine long to compile.
+        return f"(?:{inner}){{{least},}}"
     if any(map(_beyond_ascii, body)):
         most *= _WIDE
     return f"(?:{inner}){{{least},{most}}}" if most else ""
+
+
+def _within_line(body: Any) -> bool:
+    """Whether a repeated node is any character of the line."""
+    if len(body) != 1:
+        return False
+    op, value = body[0]
+    return (
+        op is _c.ANY
+        or (op is _c.NOT_LITERAL and value == _NEWLINE)
+        or (op is _c.IN and value[0][0] is _c.NEGATE and (_c.LITERAL, _NEWLINE) in value)
+    )
+
+
+_NEWLINE = 10
+_LONG_GAP = 30
 
 
 def _widths(item: Any) -> tuple[int, int]:

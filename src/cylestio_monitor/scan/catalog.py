@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _LOWERING = tuple(Path(str(module.__file__)) for module in (literals, lowering, pattern, plan, hyper))
+_PATIENCE_S = 3.0
 _SHIPPED_KEYWORDS = "keywords.yaml"
 
 
@@ -70,6 +71,7 @@ class Catalog:
         # Names are short and few rules look at them: no database is worth it.
         self.name_engine: Engine = PythonEngine(self.plans, names=True)
         self._ready = threading.Event()
+        self._wanted = threading.Event()
         self._cache = (cache_dir, name)
         self.engine: Engine = self._start(cached.database, version, wait=settings.scan.engine == "hyperscan")
 
@@ -81,7 +83,8 @@ class Catalog:
         return self._rules
 
     def wait(self, timeout_s: float) -> bool:
-        """Waits until the engine of the settings is in use; whether it is."""
+        """Has the engine of the settings made at once and waits until it is in use; whether it is."""
+        self._wanted.set()
         return self._ready.wait(timeout_s)
 
     def _start(self, database: bytes, version: str | None, *, wait: bool) -> Engine:
@@ -102,12 +105,17 @@ class Catalog:
         if wait:
             self._compile()
             return self.engine
-        threading.Thread(target=self._compile, name="cylestio-compile-rules", daemon=True).start()
+        threading.Thread(target=self._compile_later, name="cylestio-compile-rules", daemon=True).start()
         return self.engine
 
     def _kept(self) -> bool:
         folder, name = self._cache
         return folder is not None and (folder / f"rules-{name}.bin").exists()
+
+    def _compile_later(self) -> None:
+        # A process that lives for a moment has no use for a database that takes seconds to build.
+        self._wanted.wait(_PATIENCE_S)
+        self._compile()
 
     def _compile(self) -> None:
         try:

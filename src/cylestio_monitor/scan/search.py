@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from cylestio_monitor.scan.plan import Plan
 
 
+_GUESSED = frozenset({"leet", "spaced", "rot13"})
+"""Readings that may say what was never meant: a token with digits turned to letters is another token."""
+
 _ALWAYS_UNFOLDED = frozenset({"secret", "sensitive_data", "keyword"})
 
 
@@ -64,7 +67,8 @@ class Search:
         for reading in readings(text):
             disguise = self._catalog.evasions.get(reading.kind)
             for plan, first, last in self._plain(reading.text, wanted, names=False):
-                if plan.alert == "none" or not (plan.unfold or plan.category in _ALWAYS_UNFOLDED):
+                exact = reading.kind not in _GUESSED and plan.category in _ALWAYS_UNFOLDED
+                if plan.alert == "none" or not (plan.unfold or exact):
                     continue
                 start, end = reading.span(first, last)
                 told = known.setdefault(plan.rule_id, [])

@@ -1,0 +1,58 @@
+"""Puts a rule to its own examples."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from cylestio_monitor.rules.examples import expand
+from cylestio_monitor.scan.confirm import confirm, together
+from cylestio_monitor.scan.engine import PythonEngine, lower
+from cylestio_monitor.scan.evasion import readings
+from cylestio_monitor.scan.plan import plans_of
+
+if TYPE_CHECKING:
+    from cylestio_monitor.rules import Rule
+
+
+_ATTACK = "previous instructions"
+"""What the examples of evasions hide."""
+
+
+class Failure(NamedTuple):
+    """An example that a rule gets wrong.
+
+    Attributes:
+        rule_id: The rule.
+        kind: ``hit`` for one it must find and does not, ``miss`` for one it must pass and does not.
+        example: The text, as the rule file has it.
+    """
+
+    rule_id: str
+    kind: str
+    example: str
+
+
+def check(rule: Rule) -> list[Failure]:
+    """The examples that the rule gets wrong; none for a rule that holds."""
+    failures = []
+    for kind, examples in (("hit", rule.examples.hit), ("miss", rule.examples.miss)):
+        for number, example in enumerate(examples):
+            if finds(rule, expand(example, f"{rule.id}{number}")) != (kind == "hit"):
+                failures.append(Failure(rule.id, kind, example))
+    return failures
+
+
+def finds(rule: Rule, text: str) -> bool:
+    """Whether the rule alone finds something in the text.
+
+    A rule that an evasion raises finds a text that can be read another way by that evasion.
+    """
+    if rule.evasion is not None:
+        return any(reading.kind == rule.evasion and _ATTACK in reading.text.lower() for reading in readings(text))
+    plans = plans_of(rule)
+    low = lower(text)
+    candidates = PythonEngine(plans, names=rule.surfaces == ("tool_name",)).candidates(text)
+    if rule.signs:
+        group = [(plans[number], places) for number, places in candidates.items()]
+        return len(group) >= rule.least and next(together(group, text, low), None) is not None
+    return any(next(confirm(plans[number], text, low, places), None) for number, places in candidates.items())

@@ -1,0 +1,130 @@
+"""Every shipped rule proves itself, and a rule that does not is refused with file and line."""
+
+from collections import Counter
+
+import pytest
+
+from cylestio_monitor import config
+from cylestio_monitor.rules import json_schema, load_pack, load_packs, shipped_files
+from cylestio_monitor.rules.examples import expand
+from cylestio_monitor.rules.pattern import PatternError, bounded, shape
+from cylestio_monitor.scan import Scanner
+from cylestio_monitor.scan.check import check
+from cylestio_monitor.scan.validators import VALIDATORS
+
+RULES, PROBLEMS = load_packs(shipped_files(), known=tuple(VALIDATORS))
+
+
+def test_all_shipped_rules_can_be_used():
+    assert PROBLEMS == []
+
+
+def test_ids_and_uuids_are_unique():
+    assert [uuid for uuid, count in Counter(rule.uuid for rule in RULES).items() if count > 1] == []
+
+
+def test_breadth():
+    kinds = Counter(rule.category for rule in RULES)
+    assert kinds["secret"] >= 180
+    assert len({country for rule in RULES for country in rule.locales}) >= 25
+
+
+@pytest.mark.parametrize("ruleset", sorted({rule.ruleset for rule in RULES}))
+def test_every_example_of_the_pack_is_found_or_passed(ruleset):
+    assert [failure for rule in RULES if rule.ruleset == ruleset for failure in check(rule)] == []
+
+
+def _pack(tmp_path, body):
+    file = tmp_path / "own.yaml"
+    file.write_text("ruleset: own\nrules:\n" + body, "utf-8")
+    return file
+
+
+GOOD = """\
+  - id: own.word
+    uuid: 3f1c2d4e-5a6b-4c7d-8e9f-0a1b2c3d4e5f
+    title: A word of ours
+    category: keyword
+    severity: medium
+    pattern: 'zebra\\d+'
+    examples:
+      hit: ['zebra7']
+      miss: ['zebra']
+"""
+
+
+def test_a_pack_of_the_user_is_used(tmp_path):
+    _pack(tmp_path, GOOD)
+    settings = config.Settings(rules=config.Rules(packs=("own.yaml",)), scan=config.Scan(engine="python"))
+    scanner = Scanner(settings, key=b"k" * 32, base_dir=tmp_path)
+    assert scanner.problems == []
+    assert [f.rule_id for f in scanner.text("a zebra42", target="input", subtype="llm")] == ["own.word"]
+    assert scanner.rules["own.word"].ruleset == "own"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "line", "key", "reason"),
+    [
+        ("      miss: ['zebra']\n", "", 9, "rules[0].examples", "lacks `miss`"),
+        ("      hit: ['zebra7']\n", "      hit: []\n", 10, "rules[0].examples.hit", "length"),
+        ("severity: medium", "severity: grave", 7, "rules[0].severity", "grave"),
+        ("pattern: 'zebra\\d+'", "pattern: '(zebra'", 8, "rules[0].pattern", "cannot be used"),
+        ("pattern: 'zebra\\d+'", "pattern: '(a)\\1'", 8, "rules[0].pattern", "back-reference"),
+        ("pattern: 'zebra\\d+'", "pattern: '(?:a{1,30}b){1,20}'", 8, "rules[0].pattern", "repetition within"),
+        ("pattern: 'zebra\\d+'", "pattern: 'a*'", 8, "rules[0].pattern", "nothing"),
+        ("title: A word of ours", "titel: x", 5, "rules[0].titel", "not a known key"),
+    ],
+)
+def test_a_rule_that_cannot_be_used_is_named_by_file_line_and_key(tmp_path, before, after, line, key, reason):
+    second = GOOD.replace("own.word", "own.other").replace("3f1c", "4f1c")
+    assert before in GOOD
+    file = _pack(tmp_path, GOOD.replace(before, after) + second)
+    rules, problems = load_pack(file, known=tuple(VALIDATORS))
+    assert [rule.id for rule, _ in rules] == ["own.other"]
+    (problem,) = problems
+    assert problem.source == str(file)
+    assert problem.key == key
+    assert reason in problem.reason
+    assert abs(problem.line - line) <= 1
+
+
+def test_an_unknown_validator_and_a_double_id_are_problems(tmp_path):
+    file = _pack(
+        tmp_path, GOOD + GOOD.replace("own.word", "own.b").replace("pattern:", "validators: [nope]\n    pattern:")
+    )
+    assert "no validator is called `nope`" in load_pack(file, known=tuple(VALIDATORS))[1][0].reason
+    rules, problems = load_packs([_pack(tmp_path, GOOD), _pack(tmp_path, GOOD)])
+    assert len(rules) == 1
+    assert "already a rule" in problems[0].reason
+
+
+def test_a_missing_pack_leaves_the_others(tmp_path):
+    settings = config.Settings(rules=config.Rules(packs=("gone.yaml",)), scan=config.Scan(engine="python"))
+    scanner = Scanner(settings, key=b"k" * 32, base_dir=tmp_path)
+    assert [problem.source for problem in scanner.problems] == [str(tmp_path / "gone.yaml")]
+    assert scanner.text("rm -rf /", target="output", subtype="tool_call")
+
+
+def test_examples_expand_the_same_way_every_time():
+    text = expand("key {{[A-F0-9]:12}} end", "seed")
+    assert text == expand("key {{[A-F0-9]:12}} end", "seed")
+    assert len(text) == len("key ") + 12 + len(" end")
+    assert set(text[4:16]) <= set("ABCDEF0123456789")
+
+
+def test_repetitions_are_bounded_and_nothing_else():
+    assert bounded(r"a*b+\s+c{3,}") == r"a{0,65}b{1,65}\s{1,12}c{3,67}"
+    assert bounded(r"[]+*]\+\*{2}") == r"[]+*]\+\*{2}"
+
+
+def test_literals_hold_in_every_match():
+    assert shape(r"\d{3}-\d\d-\d{4}", ignore_case=True).literals == ("000-00-0000",)
+    assert shape(r"(?:drop|delete)\s+table", ignore_case=True).literals == ("table",)
+    with pytest.raises(PatternError):
+        shape(r"x{5000}", ignore_case=False)
+
+
+def test_the_schema_names_every_key_of_a_rule():
+    properties = json_schema()["$defs"]["Rule"]["properties"]
+    assert {"id", "uuid", "pattern", "keywords", "signs", "evasion", "examples"} <= set(properties)
+    assert "ruleset" not in properties
