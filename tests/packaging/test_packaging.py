@@ -19,7 +19,8 @@ PINNED = re.compile(r"^([\w.-]+)==([^\s;]+)(?: ; (.+?))? \\$", re.MULTILINE)
 
 def requirements(source: str) -> list[Requirement]:
     lines = (ROOT / "requirements" / source).read_text("utf-8").splitlines()
-    return [Requirement(line) for line in lines if line and not line.startswith(("#", "-"))]
+    names = [line.partition("#")[0].strip() for line in lines]
+    return [Requirement(name) for name in names if name and not name.startswith("-")]
 
 
 def declared() -> list[Requirement]:
