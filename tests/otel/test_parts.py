@@ -306,7 +306,8 @@ class TestDelivery:
         meters.get_meter("test").create_counter("counted").add(1)
         assert meters.force_flush()
         assert taken.outbox.force_flush(20)
-        assert ([span.name for span in receiver.spans], receiver.metrics) == (["through the store"], {"counted"})
+        assert [span.name for span in receiver.spans] == ["through the store"]
+        assert "counted" in receiver.metrics
 
         taken.give_back(5)
         assert provider.span_processors(traced)[-1] is sends
@@ -316,7 +317,7 @@ class TestDelivery:
         assert [span.name for span in receiver.spans] == ["through the store", "directly"]
         receiver.metrics.clear()
         assert meters.force_flush()
-        assert receiver.metrics == {"counted"}
+        assert "counted" in receiver.metrics
         traced.shutdown()
         meters.shutdown()
 
