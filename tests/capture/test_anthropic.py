@@ -82,6 +82,7 @@ def client(wire):
 
 
 def test_a_whole_span(hooked, wire, client):
+    hooked.configure(content="full")
     wire.answer(
         Thinking("Let me see."),
         "I will look.",

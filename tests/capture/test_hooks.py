@@ -173,6 +173,31 @@ assert not hasattr(anthropic._base_client.SyncAPIClient.request, "__wrapped__")
 """
 
 
+LEFT_OPEN = """
+import sys
+from pathlib import Path
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter
+from cylestio_monitor.capture.anthropic import AnthropicInstrumentor
+provider = TracerProvider()
+provider.add_span_processor(BatchSpanProcessor(ConsoleSpanExporter(formatter=lambda span: span.name + chr(10))))
+AnthropicInstrumentor().instrument(tracer_provider=provider)
+import anthropic
+client = anthropic.Anthropic(base_url=sys.argv[1], api_key="k")
+stream = client.messages.create(model="m", max_tokens=9, messages=[{"role": "user", "content": "Hello"}], stream=True)
+next(stream)
+"""
+
+
+@pytest.mark.case("a stream that is still open when the process ends has its span")
+def test_a_stream_left_open_at_exit_has_its_span(wire):
+    done = subprocess.run(
+        [sys.executable, "-c", LEFT_OPEN, wire.url], check=True, timeout=300, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines() == ["chat m"]
+    assert done.stderr == ""
+
+
 @pytest.mark.case("SDKs are hooked when the application imports them")
 def test_sdks_are_hooked_when_they_are_imported():
-    subprocess.run([sys.executable, "-c", SCRIPT], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", SCRIPT], check=True, timeout=300)

@@ -70,6 +70,7 @@ def facts(attributes):
 
 
 def test_a_whole_chat_span(hooked, wire, client):
+    hooked.configure(content="full")
     wire.answer("I will look.", ToolCall("read_file", {"path": "a"}, id="call_2"), usage=Usage(10, 30, 5, 0, 12))
     client.chat.completions.create(
         model="gpt-wire",

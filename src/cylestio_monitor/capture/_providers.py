@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 _BY_CLASS = {
     "Bedrock": "aws.bedrock",
     "Vertex": "gcp.vertex_ai",
-    "GoogleCloud": "gcp.vertex_ai",
     "Azure": "azure.ai.openai",
 }
 # Names from the GenAI conventions where they have one; else the provider's own, in the same form.
@@ -82,6 +81,8 @@ def server(client: Any, default: str) -> Server:
     url = client.base_url
     host = url.host
     cloud = _cloud(client.__class__)
+    if cloud is None and getattr(client, "_otel_platform", None):  # Anthropic's own service on a cloud says so itself
+        cloud = client._gen_ai_provider_name  # noqa: SLF001 -- the SDK has no public word for it
     return Server(cloud or provider_of(host, url.port) or default, host or None, url.port or _default_port(url.scheme))
 
 

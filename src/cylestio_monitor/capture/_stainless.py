@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cylestio_monitor import semconv
-from cylestio_monitor.capture import _bodies
+from cylestio_monitor.capture import _bodies, _streams
 from cylestio_monitor.capture._streams import Fold, ObservedAsyncIterator, ObservedIterator, Reading
 from cylestio_monitor.pipeline import current
 
@@ -62,6 +62,7 @@ class SDK(Protocol):
 
 def patch(module: ModuleType, patches: Patches, sdk: SDK) -> None:
     """Wraps the request methods of an SDK's `_base_client` module."""
+    _streams.end_open_at_exit()
     patches.wrap(module.SyncAPIClient, "request", functools.partial(_observe_sync, sdk))
     patches.wrap(module.AsyncAPIClient, "request", functools.partial(_observe_async, sdk))
     for client in (module.SyncAPIClient, module.AsyncAPIClient):

@@ -135,9 +135,13 @@ class Reading:
 _open: weakref.WeakSet[Reading] = weakref.WeakSet()
 
 
-@atexit.register
+def end_open_at_exit() -> None:
+    """Has streams that are left open ended when the process ends, before what is set up by now is shut down."""
+    atexit.unregister(_end_open)
+    atexit.register(_end_open)
+
+
 def _end_open() -> None:
-    """Ends what is still open when the process ends, so that the spans of streams left open are not lost."""
     for reading in list(_open):
         reading.left_open()
 
