@@ -50,7 +50,7 @@ class Catalog:
             base_dir: What relative paths of packs start from.
         """
         self.problems: list[ConfigError] = []
-        files = _files(settings, base_dir)
+        files = rule_files(settings, base_dir)
         version = engine_version() if settings.scan.engine != "python" else None
         if settings.scan.engine == "hyperscan" and version is None:
             reason = "hyperscan is not installed; the pure-Python matcher gives the same findings"
@@ -131,7 +131,8 @@ class Catalog:
             cache.save(folder, name, self._made, self.problems, database)
 
 
-def _files(settings: Settings, base_dir: Path | None) -> list[Path]:
+def rule_files(settings: Settings, base_dir: Path | None) -> list[Path]:
+    """The rule files that the settings choose: the shipped ones and the user's own."""
     files = [file for file in shipped_files() if settings.keywords.defaults or file.name != _SHIPPED_KEYWORDS]
     for pack in settings.rules.packs:
         path = Path(pack).expanduser()

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING, NamedTuple
 
 from cylestio_monitor.rules.examples import expand
+from cylestio_monitor.scan.catalog import read_rules, rule_files
 from cylestio_monitor.scan.confirm import confirm, together
 from cylestio_monitor.scan.engine import PythonEngine, lower
 from cylestio_monitor.scan.evasion import readings
 from cylestio_monitor.scan.plan import plans_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cylestio_monitor.config import Settings
+    from cylestio_monitor.errors import ConfigError
     from cylestio_monitor.rules import Rule
 
 
@@ -56,3 +62,30 @@ def finds(rule: Rule, text: str) -> bool:
         group = [(plans[number], places) for number, places in candidates.items()]
         return len(group) >= rule.least and next(together(group, text, low), None) is not None
     return any(next(confirm(plans[number], text, low, places), None) for number, places in candidates.items())
+
+
+def chosen(settings: Settings, base_dir: Path | None) -> tuple[list[Rule], list[ConfigError]]:
+    """The rules that the settings choose, with their examples, and what could not be used."""
+    problems: list[ConfigError] = []
+    return read_rules(settings, rule_files(settings, base_dir), problems), problems
+
+
+def beginning(rule_id: str) -> str:
+    """A rule file with one rule to start from, with a uuid of its own."""
+    ruleset, _, name = rule_id.partition(".")
+    return f"""\
+# yaml-language-server: $schema=./rules.schema.json
+ruleset: {ruleset}
+rules:
+  - id: {rule_id}
+    uuid: '{uuid.uuid4()}'
+    title: {name.replace("-", " ").capitalize() or ruleset}
+    category: keyword
+    severity: medium
+    pattern: '\\bTICKET-\\d{{6}}\\b'
+    examples:
+      hit:
+        - 'see TICKET-004711'
+      miss:
+        - 'see the ticket'
+"""

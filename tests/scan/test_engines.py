@@ -1,0 +1,134 @@
+"""Both engines find the same, in whole texts, in chunks and in hostile ones; and none is slow."""
+
+import random
+import threading
+import time
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cylestio_monitor import config
+from cylestio_monitor.rules import load_packs, shipped_files
+from cylestio_monitor.rules.examples import expand
+from cylestio_monitor.scan import Scanner
+
+SEEDS = [
+    expand(example, f"{rule.id}{number}")
+    for rule in load_packs(shipped_files())[0]
+    for number, example in enumerate((*rule.examples.hit, *rule.examples.miss))
+]
+SURFACES = [("input", "llm"), ("output", "tool_call"), ("input", "tool_result")]
+
+
+def _same(plain, compiled, text):
+    for target, subtype in SURFACES:
+        one = plain.text(text, target=target, subtype=subtype)
+        assert one == compiled.text(text, target=target, subtype=subtype), text
+        assert one == sorted(one, key=lambda finding: (finding.start, finding.rule_id))
+        for finding in one:
+            assert 0 <= finding.start < finding.end <= len(text)
+
+
+def test_the_examples_of_every_rule_give_the_same_findings(plain, compiled):
+    for text in SEEDS:
+        _same(plain, compiled, text)
+
+
+def test_texts_put_together_from_examples_give_the_same_findings(plain, compiled):
+    choice = random.Random(5)
+    for _ in range(60):
+        parts = choice.sample(SEEDS, 6)
+        _same(plain, compiled, choice.choice(["\n", " ", " é漢 ", "\u200b"]).join(parts))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.text(max_size=300), st.sampled_from(SEEDS), st.text(max_size=40))
+def test_any_text_gives_the_same_findings(plain, compiled, before, middle, after):
+    _same(plain, compiled, before + middle + after)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(st.sampled_from(SEEDS), min_size=1, max_size=4), st.randoms(use_true_random=False))
+def test_chunks_give_the_rules_of_the_whole(compiled, texts, choice):
+    whole = "\n".join(texts)
+    stream = compiled.stream(target="output", subtype="llm", path="content")
+    got, at = [], 0
+    while at < len(whole):
+        size = choice.randint(1, 40)
+        got += stream.feed(whole[at : at + size])
+        at += size
+    got += stream.finish()
+    want = compiled.text(whole, target="output", subtype="llm", path="content")
+    assert {finding.rule_id for finding in got} >= {finding.rule_id for finding in want}
+    assert len({(f.rule_id, f.start, f.end) for f in got}) == len(got)
+    assert stream.finish() == []
+
+
+def test_a_chunk_proves_what_it_completes(plain):
+    stream = plain.stream(target="output", subtype="llm")
+    assert stream.feed("well: DROP TA") == []
+    assert stream.feed("BLE us") == []
+    (finding,) = stream.feed("ers; and so on, ignore all prev")
+    assert (finding.rule_id, finding.start, finding.end) == ("keyword.drop", 6, 22)
+    assert stream.feed("ious instructions") == []
+    assert {found.rule_id for found in stream.finish()} == {"injection.ignore-instructions"}
+
+
+HOSTILE = {
+    "one letter": "a" * 1_000_000,
+    "digits": "1234567890 " * 90_000,
+    "at signs": "a@b." * 250_000,
+    "quotes": "' or '" * 160_000,
+    "dashes": "-----BEGIN " * 90_000,
+    "secrets": "password = " * 90_000,
+    "blanks": "ignore " + " " * 1_000_000 + "instructions",
+    "percent": "%41" * 330_000,
+    "base64": "QUFB" * 250_000,
+    "look-alikes": "а\u200b" * 500_000,
+    "many findings": "rm -rf / ; " * 90_000,
+    "surrogates": "\ud800" * 200_000,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(HOSTILE))
+def test_no_text_of_a_million_characters_takes_long(compiled, name):
+    began = time.thread_time()
+    compiled.text(HOSTILE[name], target="input", subtype="llm")
+    assert time.thread_time() - began < 20
+
+
+def test_threads_scan_at_once(compiled):
+    text = "x " * 200 + "DROP TABLE users; "
+    want = compiled.text(text, target="input", subtype="llm")
+    results = []
+
+    def work():
+        results.extend(compiled.text(text, target="input", subtype="llm") for _ in range(50))
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 300
+    assert all(result == want for result in results)
+
+
+def test_a_second_start_takes_the_database_from_the_cache(tmp_path):
+    own = tmp_path / "own.yaml"
+    own.write_text(
+        "ruleset: own\nrules:\n  - id: own.word\n    uuid: 3f1c2d4e-5a6b-4c7d-8e9f-0a1b2c3d4e5f\n    title: Zebra\n"
+        "    category: keyword\n    severity: medium\n    pattern: zebra\n    examples: {hit: [zebra], miss: [horse]}\n"
+    )
+    chosen = config.Settings(rules=config.Rules(packs=(str(own),)))
+    cache = tmp_path / "cache"
+    assert Scanner(chosen, key=b"k", cache_dir=cache).ready(300)
+    (file,) = cache.glob("rules-*.bin")
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert Scanner(chosen, key=b"k", cache_dir=cache).engine == "hyperscan"
+    file.write_bytes(file.read_bytes()[:-7] + b"damaged")
+    again = Scanner(chosen, key=b"k", cache_dir=cache)
+    assert again.engine == "python"
+    assert [f.rule_id for f in again.text("a zebra", target="input", subtype="llm")] == ["own.word"]
