@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import importlib
+import json
 import os
 import sys
 from typing import Any
@@ -16,6 +17,7 @@ os.environ |= {"OTEL_SDK_DISABLED": "false", "CREWAI_DISABLE_TELEMETRY": "true",
 
 from opentelemetry import trace
 
+from peers import cloud_servers
 from peers.recording import Recording
 from wire import Text, ToolCall, WireServer
 
@@ -25,6 +27,8 @@ HOOKS = {
     "litellm": ["litellm.LiteLLMInstrumentor", "openai.OpenAIInstrumentor"],
     "pydantic_ai": ["pydantic_ai.PydanticAIInstrumentor", "openai.OpenAIInstrumentor"],
     "llamaindex": ["llamaindex.LlamaIndexInstrumentor", "openai.OpenAIInstrumentor"],
+    "bedrock": ["bedrock.BedrockInstrumentor"],
+    "google_genai": ["google_genai.GoogleGenAIInstrumentor"],
     "crewai": ["crewai.CrewAIInstrumentor", "openai.OpenAIInstrumentor"],
 }
 FOUND = "page says: DROP TABLE users"
@@ -186,6 +190,52 @@ def crewai(wire: WireServer) -> None:
     wire.answer(Text('Thought: look\nAction: lookup\nAction Input: {"q": "x"}'))
     wire.answer(Text("Thought: I know\nFinal Answer: all done"))
     Crew(name="team", agents=[agent], tasks=[task], verbose=False).kickoff()
+
+
+def bedrock(_: WireServer) -> None:
+    import boto3
+    from botocore.eventstream import EventStream
+    from botocore.response import StreamingBody
+
+    with cloud_servers.serve(cloud_servers.bedrock) as url:
+        keys = {"aws_access_key_id": "k", "aws_secret_access_key": "k"}
+        client = boto3.client("bedrock-runtime", region_name="us-east-1", endpoint_url=url, **keys)
+        ask: dict[str, Any] = {"modelId": "m", "messages": [{"role": "user", "content": [{"text": "hi"}]}]}
+        client.converse(**ask, inferenceConfig={"maxTokens": 5})
+        answer = client.converse_stream(**ask)
+        assert isinstance(answer["stream"], EventStream)
+        assert len(list(answer["stream"])) == 5
+        body = json.dumps({"max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]})
+        answer = client.invoke_model(modelId="m", body=body)
+        assert isinstance(answer["body"], StreamingBody)
+        assert json.loads(answer["body"].read())["role"] == "assistant"
+        assert len(list(client.invoke_model_with_response_stream(modelId="m", body=body)["body"])) == 3
+        early = client.converse_stream(**ask)["stream"]
+        early.close()
+        client.converse_stream(**ask)
+        gc.collect()
+
+
+def google_genai(_: WireServer) -> None:
+    from google import genai
+    from google.genai import types
+
+    def lookup(q: str) -> str:
+        """Looks something up."""
+        return in_tool(q)
+
+    async def main(client: genai.Client) -> None:
+        await client.aio.models.generate_content(model="gemini-x", contents="hi")
+        async for _ in await client.aio.models.generate_content_stream(model="gemini-x", contents="hi"):
+            pass
+
+    with cloud_servers.serve(cloud_servers.gemini) as url:
+        client = genai.Client(api_key="k", http_options=types.HttpOptions(base_url=url))
+        config = types.GenerateContentConfig(system_instruction="be brief", tools=[lookup])
+        client.models.generate_content(model="gemini-x", contents="hi", config=config)
+        for _ in client.models.generate_content_stream(model="gemini-x", contents="hi"):
+            pass
+        asyncio.run(main(client))
 
 
 def main() -> None:

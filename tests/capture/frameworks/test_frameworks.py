@@ -124,3 +124,29 @@ def test_crewai(python):
     spans, agent, crew = done["spans"], "invoke_agent helper", "invoke_workflow team"
     assert parents(spans) == [*turn(agent, "gpt-5"), (agent, crew), (crew, None)]
     assert_found_where_it_was_said(spans)
+
+
+def test_bedrock_whole_streamed_closed_and_dropped(python):
+    done = run(python, PROGRAM, "bedrock")
+    assert_hooked(done)
+    spans = done["spans"]
+    assert [span["name"] for span in spans] == ["chat m"] * 6
+    assert rules(spans[0]) == ("keyword.delete-tool", "keyword.rm-rf")
+    assert all("keyword.rm-rf" in rules(span) for span in spans[1:4])
+    assert [span["attributes"][semconv.USAGE_INPUT_TOKENS] for span in spans[:4]] == [5, 5, 5, 5]
+    assert [span["attributes"][semconv.RESPONSE_FINISH_REASONS] for span in spans[:4]] == [
+        ["tool_use"],
+        *[["end_turn"]] * 3,
+    ]
+    assert all(span["status"] == "UNSET" for span in spans), "leaving a stream early is no error"
+
+
+def test_google_genai_with_automatic_function_calling(python):
+    done = run(python, PROGRAM, "google_genai")
+    assert_hooked(done)
+    calls = [span for span in done["spans"] if span["scope"] == semconv.SCOPE]
+    assert [span["name"] for span in calls] == ["generate_content gemini-x"] * 5
+    assert calls[0]["attributes"][semconv.TOOLS_REQUESTED] == ["lookup"]
+    assert rules(calls[1]) == ("keyword.drop", "keyword.rm-rf")
+    assert all(rules(span) == ("keyword.rm-rf",) for span in calls[2:])
+    assert all(span["attributes"][semconv.USAGE_OUTPUT_TOKENS] == 4 for span in calls)
