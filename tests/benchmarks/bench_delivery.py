@@ -36,7 +36,7 @@ from benchmarks.typical_span import attributes
 from cylestio_monitor.store import queries
 from cylestio_monitor.store.retention import DAY_NS
 from store.collector import Collector
-from store.conftest import Bench
+from store.filling import Bench
 
 FAULTS = ("refused", "hang", "slow", "flapping", 429, "429+", 503, 400, 302, "partial")
 SPANS = [attributes(number) for number in range(1000)]
@@ -112,7 +112,7 @@ def misbehave(collectors, fault, seconds):
 CHILD = """
 import sys, time
 from pathlib import Path
-from store.conftest import Bench
+from store.filling import Bench
 bench = Bench(Path(sys.argv[1]))
 number = 0
 while True:

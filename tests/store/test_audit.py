@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from cylestio_monitor import config, semconv
 from cylestio_monitor.store import Event, StoreError, audit, checkpoint
 from cylestio_monitor.store.retention import Retention
-from store.conftest import Bench
+from store.filling import Bench
 
 FOREIGN = (
     "INSERT INTO event SELECT 9, agent_id, 'x', channel, level, timestamp, time_ns, data, trace_id, span_id, "

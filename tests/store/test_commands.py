@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from cylestio_monitor.cli import main
-from store.conftest import Bench
+from store.filling import Bench
 
 
 @pytest.fixture

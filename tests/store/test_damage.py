@@ -13,7 +13,8 @@ import pytest
 
 from cylestio_monitor import config
 from cylestio_monitor.store import Store, StoreError, queries, schema
-from store.conftest import Bench, eventually
+from store.conftest import eventually
+from store.filling import Bench
 
 BIG = {"gen_ai.operation.name": "chat", "noise": ""}
 
@@ -119,7 +120,7 @@ def test_a_disk_that_is_full_for_a_while_costs_nothing(tmp_path):
     code = """
     import resource, signal, sys, time
     from pathlib import Path
-    from store.conftest import Bench
+    from store.filling import Bench
     bench = Bench(Path(sys.argv[1]))
     bench.fill(20, "before")
     bench.flush()

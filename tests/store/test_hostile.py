@@ -17,7 +17,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 from cylestio_monitor import semconv
 from cylestio_monitor.sanitize import clean_text, clean_value, to_json
 from cylestio_monitor.store import Event, keys, queries, traces
-from store.conftest import Bench
+from store.filling import Bench
 
 NOW = time.time_ns()
 CONTEXT = SpanContext(1, 2, False, TraceFlags(1))

@@ -26,7 +26,8 @@ from cylestio_monitor.store import Event
 from cylestio_monitor.store.metrics import StoreMetricExporter
 from cylestio_monitor.store.outbox import Outbox
 from store.collector import Collector
-from store.conftest import Bench, eventually, took_less_than
+from store.conftest import eventually, took_less_than
+from store.filling import Bench
 
 NOW = time.time_ns()
 

@@ -15,7 +15,8 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from cylestio_monitor import config, semconv
 from cylestio_monitor.store import Event, Store, StoreError, forks, queries, schema, traces
 from cylestio_monitor.store.observe import observe
-from store.conftest import Bench, eventually
+from store.conftest import eventually
+from store.filling import Bench
 
 SCHEMAS = Path(__file__).parent / "schemas"
 CHAT = {semconv.OPERATION_NAME: "chat", semconv.REQUEST_MODEL: "m", semconv.CYLESTIO_AGENT_ID: "a"}

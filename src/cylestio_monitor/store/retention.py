@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
@@ -11,6 +12,7 @@ from cylestio_monitor.store.records import encode_json, seal, timestamp
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Sequence
 
     from cylestio_monitor import config
     from cylestio_monitor.store.chain import Chain
@@ -18,6 +20,15 @@ if TYPE_CHECKING:
 DAY_NS: Final = 86_400_000_000_000
 CHUNK: Final = 1000
 """Most rows of one deletion: the writer shall not be held up for longer than a few milliseconds."""
+
+_WINDOW: Final = 5000
+_OLD_FLAGGED: Final = "SELECT id, seq, trace_id, span_id FROM span WHERE severity_number > 0 AND start_ns < ? LIMIT ?"
+_NEXT: Final = "SELECT id, seq, trace_id, span_id, severity_number, start_ns FROM span WHERE id > ? ORDER BY id LIMIT ?"
+_NEXT_BENIGN: Final = (
+    "SELECT id, seq, trace_id, span_id, EXISTS "
+    "(SELECT 1 FROM outbox WHERE signal = 'traces' AND ref = span.id AND reason IS NULL) "
+    "FROM span WHERE severity_number = 0 AND id > ? ORDER BY id LIMIT ?"
+)
 
 HIGH_WATER: Final = 0.9
 """Part of the page budget above which the oldest go."""
@@ -36,26 +47,42 @@ class Removed(NamedTuple):
     unsent: int = 0
 
 
+@dataclass(slots=True)
+class Place:
+    """How far passes over the spans came; without it each would begin at rows that have to stay.
+
+    Attributes:
+        by_age: The last span that was looked at for its age.
+        by_size: The last benign span that was removed for room.
+    """
+
+    by_age: int = 0
+    by_size: int = 0
+
+
 class Retention:
     """Removes rows, condenses their entries of the audit trail and counts them, in the caller's transaction."""
 
-    def __init__(self, connection: sqlite3.Connection, chain: Chain) -> None:
+    def __init__(self, connection: sqlite3.Connection, chain: Chain, place: Place | None = None) -> None:
         """Works on one connection.
 
         Args:
             connection: With an open transaction.
             chain: The audit trail.
+            place: How far earlier passes came; none starts at the oldest row.
         """
         self._connection = connection
         self._chain = chain
+        self._place = Place() if place is None else place
 
     def by_age(self, settings: config.Store, now_ns: int) -> int:
-        """Removes one chunk of what is older than the settings allow; returns how many rows went."""
+        """Removes of one chunk what is older than the settings allow; returns how many rows went."""
         old = now_ns - settings.keep_findings_days * DAY_NS
-        benign = self._spans("severity_number = 0 AND start_ns < ?", now_ns - settings.keep_days * DAY_NS, CHUNK)
-        flagged = self._spans("start_ns < ?", old, CHUNK)
-        events = self._events("time_ns < ?", old, CHUNK)
-        return sum(self._record("age", removed) for removed in (benign, flagged, events))
+        flagged = self._remove_spans(self._connection.execute(_OLD_FLAGGED, (old, CHUNK)).fetchall())
+        events = self._events("timestamp < ?", timestamp(old), CHUNK)
+        return self._record("age", self._old_benign(now_ns - settings.keep_days * DAY_NS)) + sum(
+            self._record("age", removed) for removed in (flagged, events)
+        )
 
     def by_size(self, *, at_cap: bool = False) -> int:
         """Removes one chunk where the file is near its page budget, or at once where it is at it.
@@ -67,13 +94,30 @@ class Retention:
         """
         if not at_cap and usage(self._connection) < HIGH_WATER:
             return 0
-        sent = "NOT EXISTS (SELECT 1 FROM outbox WHERE signal = 'traces' AND ref = span.id)"
         return (
-            self._record("size", self._spans(f"severity_number = ? AND {sent}", 0, CHUNK))
-            or self._record("size", self._spans("severity_number = ?", 0, CHUNK))
+            self._record("size", self._oldest_benign())
             or self._record("size", self._events("event_type <> ?", GAP_EVENT, CHUNK))
             or self._record("size", self._spans("severity_number > ?", 0, CHUNK))
         )
+
+    def _old_benign(self, before_ns: int) -> Removed:
+        """Walks on from where the last pass ended: rows come in the order of their time, but for a few."""
+        rows = self._connection.execute(_NEXT, (self._place.by_age, CHUNK)).fetchall()
+        if rows:
+            self._place.by_age = rows[-1][0] if rows[-1][-1] < before_ns else rows[0][0] - 1
+        return self._remove_spans([row[:4] for row in rows if row[4] == 0 and row[5] < before_ns])
+
+    def _oldest_benign(self) -> Removed:
+        """The oldest benign spans; of a window of them first those that do not wait to be sent."""
+        rows = self._connection.execute(_NEXT_BENIGN, (self._place.by_size, _WINDOW)).fetchall()
+        if not rows and self._place.by_size:
+            self._place.by_size = 0
+            rows = self._connection.execute(_NEXT_BENIGN, (0, _WINDOW)).fetchall()
+        sent = [row for row in rows if not row[4]][:CHUNK]
+        chosen = sent or rows[:CHUNK]
+        if len(sent) == len(rows) or chosen is not sent:
+            self._place.by_size = chosen[-1][0] if chosen else 0
+        return self._remove_spans([row[:4] for row in chosen])
 
     def before(self, time_ns: int) -> int:
         """Removes everything older than a time, whatever it holds; returns how many spans and events went."""
@@ -85,7 +129,9 @@ class Retention:
 
     def _spans(self, condition: str, value: int, limit: int) -> Removed:
         query = f"SELECT id, seq, trace_id, span_id FROM span WHERE {condition} ORDER BY id LIMIT ?"  # noqa: S608 -- constants
-        rows = self._connection.execute(query, (value, limit)).fetchall()
+        return self._remove_spans(self._connection.execute(query, (value, limit)).fetchall())
+
+    def _remove_spans(self, rows: Sequence[tuple[Any, ...]]) -> Removed:
         if not rows:
             return Removed()
         numbers = [row[1] for row in rows if row[1] is not None]

@@ -23,7 +23,7 @@ from cylestio_monitor.store.records import (
     finding_rows,
     seal,
 )
-from cylestio_monitor.store.retention import INSERT_OUTBOX, Retention, count
+from cylestio_monitor.store.retention import INSERT_OUTBOX, Place, Retention, count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -68,6 +68,7 @@ class Writer:
         self.resource: Any = None
         self.chain = chain.Chain(secret)
         self._secret = secret
+        self._place = Place()
         self._settings = settings
         self._encoder = SpanEncoder(cipher)
         self._shared: dict[bytes, tuple[int, bytes]] = {}
@@ -164,6 +165,7 @@ class Writer:
     def replace_damaged(self) -> None:
         """Sets a damaged file aside and begins a new one; what reads of the old one follows by and by."""
         self.close()
+        self._place = Place()
         target = salvage.set_aside(self.path)
         if target is not None:
             self._salvage = salvage.Salvage(target, self)
@@ -188,7 +190,7 @@ class Writer:
         if self._salvage is not None and not at_cap:
             return self._salvage_on(connection)
         with database.transaction(connection):
-            retention = Retention(connection, self.chain)
+            retention = Retention(connection, self.chain, self._place)
             removed = retention.by_size(at_cap=at_cap)
             if not at_cap:
                 removed += retention.by_age(self._settings, time.time_ns())

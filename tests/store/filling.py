@@ -1,0 +1,65 @@
+"""A store and a tracer that fills it, for tests, for the programs they start, and for the benchmark."""
+
+from __future__ import annotations
+
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+
+from cylestio_monitor import config
+from cylestio_monitor.store import Store, queries
+
+
+class ToStore(SpanProcessor):
+    """Hands ended spans to a store, and keeps the last ticket."""
+
+    def __init__(self, store):
+        self.store = store
+        self.ticket = None
+
+    def on_end(self, span):
+        self.ticket = self.store.add_span(span)
+
+
+class Bench:
+    """A store with a tracer that fills it."""
+
+    def __init__(self, path, **settings):
+        self.path = path
+        self.store = Store.open(path, config.Store(**settings))
+        self.provider = TracerProvider(
+            resource=Resource({"service.name": "bench", "service.instance.id": "1"}), shutdown_on_exit=False
+        )
+        self.processor = ToStore(self.store)
+        self.provider.add_span_processor(self.processor)
+        self.tracer = self.provider.get_tracer("cylestio_monitor", "1")
+        self.outbox = None
+
+    def span(self, name="chat", **kwargs):
+        self.tracer.start_span(name, **kwargs).end()
+        return self.processor.ticket
+
+    def fill(self, count, name="chat"):
+        for number in range(count):
+            self.span(f"{name} {number}")
+
+    def flush(self):
+        assert self.store.flush(20)
+
+    def send_to(self, collector, timeout=1.0, **exporters):
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+        from cylestio_monitor.store.outbox import Outbox
+
+        exporters = exporters or {"traces": OTLPSpanExporter(endpoint=f"{collector.url}/v1/traces", timeout=timeout)}
+        self.outbox = Outbox(self.store, exporters)
+        self.outbox.start()
+        return self.outbox
+
+    def rows(self, query, *values):
+        with queries.connect(self.path) as connection:
+            return [dict(row) for row in connection.execute(query, values)]
+
+    def close(self):
+        if self.outbox is not None:
+            self.outbox.stop(2)
+        self.store.close()
