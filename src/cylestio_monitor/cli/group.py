@@ -30,6 +30,7 @@ COMMANDS = {
     "findings": "findings:findings",
     "flush": "delivery:flush",
     "outbox": "delivery:outbox",
+    "rules": "rules:rules",
     "scan": "scan:scan",
     "status": "status:status",
     "tail": "events:tail",
