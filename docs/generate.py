@@ -61,7 +61,32 @@ def pages() -> dict[Path, str]:
         REFERENCE / "settings.md": settings(),
         REFERENCE / "settings.schema.json": schema,
         REFERENCE / "api.md": api(),
+        REFERENCE / "rules.md": rules(),
     }
+
+
+RULES = """
+Each rule stands in a YAML file under `src/cylestio_monitor/rules/packs`, with texts it must find and texts it must
+pass over; `cylestio rules show RULE` prints one whole. `none` means that a match is masked and counted but is no
+alarm. A rule of status `experimental` applies only with `rules.experimental: true`.
+"""
+
+
+def rules() -> str:
+    """The page of the shipped rules, from the rule files."""
+    from cylestio_monitor.rules import load_packs, shipped_files  # noqa: PLC0415
+
+    packs: dict[str, list[str]] = {}
+    for rule in load_packs(shipped_files())[0]:
+        tags = ", ".join((*rule.owasp, *rule.atlas))
+        note = " (experimental)" if rule.status == "experimental" else ""
+        packs.setdefault(rule.ruleset, []).append(
+            f"| `{rule.id}` | {rule.severity} | {rule.category} | {rule.title}{note} | {tags} |"
+        )
+    blocks = [f"# Rules\n\n{NOTE}{RULES}"]
+    head = "| rule | severity | category | what it finds | tags |\n|---|---|---|---|---|\n"
+    blocks += (f"## {name}\n\n{head}" + "\n".join(rows) + "\n" for name, rows in packs.items())
+    return "\n".join(blocks)
 
 
 def cli() -> str:

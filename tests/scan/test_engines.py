@@ -85,7 +85,7 @@ HOSTILE = {
     "blanks": "ignore " + " " * 1_000_000 + "instructions",
     "percent": "%41" * 330_000,
     "base64": "QUFB" * 250_000,
-    "look-alikes": "а\u200b" * 500_000,
+    "look-alikes": "\u0430\u200b" * 500_000,
     "many findings": "rm -rf / ; " * 90_000,
     "surrogates": "\ud800" * 200_000,
 }

@@ -5,7 +5,7 @@ import codecs
 import json
 import math
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import datetime, timedelta, timezone
 from urllib.parse import quote
 
 import pytest
@@ -27,7 +27,7 @@ DISGUISES = {
     "zero-width": "\u200b".join(ATTACK),
     "soft hyphens": "\u00ad".join(ATTACK),
     "full width": ATTACK.translate(WIDE),
-    "cyrillic": ATTACK.translate(str.maketrans("aeopc", "аеорс")),
+    "cyrillic": ATTACK.translate(str.maketrans("aeopc", "\u0430\u0435\u043e\u0440\u0441")),
     "marks": "".join(letter + "\u0301" if letter.isalpha() else letter for letter in ATTACK),
     "tag characters": "see: " + "".join(chr(0xE0000 + ord(letter)) for letter in ATTACK),
     "leet": ATTACK.translate(LEET),
@@ -121,7 +121,8 @@ def _silenced(**entry):
 
 
 def test_a_silence_covers_what_all_its_criteria_name(plain):
-    tomorrow, yesterday = (str(date.today() + timedelta(days=days)) for days in (2, -2))
+    today = datetime.now(timezone.utc).date()
+    tomorrow, yesterday = (str(today + timedelta(days=days)) for days in (2, -2))
     text = "DROP TABLE users"
     (finding,) = plain.text(text, target="input", subtype="llm", path="messages[3]")
     for entry, silent in (
