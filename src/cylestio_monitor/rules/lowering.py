@@ -38,12 +38,17 @@ def lower(tree: Any) -> tuple[str, ...]:
     if sum(map(_cost, items)) > _SPLIT_COST:
         rare = best(items)
         if rare and min(map(len, rare)) >= _RARE:
-            return tuple("".join(r"\d" if c == "0" else _character(ord(c)) for c in text) for text in rare)
+            # Literals are known in lower case, whatever the rule says of letter case.
+            return tuple(f"(?i:{''.join(map(_folded, text))})" for text in rare)
     lowered = []
     for sequence in _alternatives(items):
         costly = sum(map(_cost, sequence)) > _MAX_COST
         lowered.append(_emitted(max(_segments(sequence), key=_rarity) if costly else sequence))
     return tuple(dict.fromkeys(lowered))
+
+
+def _folded(character: str) -> str:
+    return r"\d" if character == "0" else _character(ord(character))
 
 
 def _emitted(items: list[Any]) -> str:
