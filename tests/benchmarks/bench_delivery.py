@@ -37,6 +37,7 @@ from cylestio_monitor.store import queries
 from cylestio_monitor.store.retention import DAY_NS
 from store.collector import Collector
 from store.filling import Bench
+from store.power import cut_power
 
 FAULTS = ("refused", "hang", "slow", "flapping", 429, "429+", 503, 400, 302, "partial")
 SPANS = [attributes(number) for number in range(1000)]
@@ -155,34 +156,8 @@ def bench_kills(folder, *, full):
 
 
 def bench_power_cut(folder, *, full):
-    """Each cut keeps what was synced when the last flagged span was acknowledged, and any sectors written after it."""
-    cuts, lost, corrupt = (1000 if full else 100), 0, 0
-    chance = random.Random(7)
-    bench = Bench(folder / "power.db")
-    wal = Path(f"{bench.path}-wal")
-    for number in range(max(1, cuts // 20)):
-        ticket = bench.span(f"flagged {number}", attributes={"cylestio.security.severity_number": 4})
-        assert ticket.wait(10)
-        database, synced = bench.path.read_bytes(), wal.read_bytes()
-        bench.fill(chance.randint(1, 200))
-        bench.flush()
-        later = wal.read_bytes()
-        for _ in range(20):
-            cut = folder / "cut.db"
-            torn = bytearray(synced)
-            for at in range(len(synced), len(later), 512):
-                sector = later[at : at + 512]
-                torn += sector if chance.random() < 0.8 else bytes(len(sector))
-            cut.write_bytes(database)
-            Path(f"{cut}-wal").write_bytes(torn[: chance.randint(len(synced), max(len(synced), len(torn)))])
-            connection = sqlite3.connect(cut)
-            corrupt += connection.execute("PRAGMA integrity_check").fetchone()[0] != "ok"
-            found = connection.execute("SELECT count(*) FROM span WHERE name LIKE 'flagged%'").fetchone()[0]
-            lost += max(0, number + 1 - found)
-            connection.close()
-            for suffix in ("", "-wal", "-shm"):
-                Path(f"{cut}{suffix}").unlink(missing_ok=True)
-    bench.close()
+    cuts = 1000 if full else 100
+    lost, corrupt = cut_power(folder, cuts)
     row(f"lost in {cuts} simulated power cuts", "-", f"{lost} acknowledged, {corrupt} corrupt", "0, 0")
 
 

@@ -27,7 +27,10 @@ class Bench:
         self.path = path
         self.store = Store.open(path, config.Store(**settings))
         self.provider = TracerProvider(
-            resource=Resource({"service.name": "bench", "service.instance.id": "1"}), shutdown_on_exit=False
+            # Not `Resource(...)`: only `create` loads the executor that the SDK uses after a fork, and one that is
+            # loaded between two forks leaves the second child waiting for ever.
+            resource=Resource.create({"service.name": "bench", "service.instance.id": "1"}),
+            shutdown_on_exit=False,
         )
         self.processor = ToStore(self.store)
         self.provider.add_span_processor(self.processor)

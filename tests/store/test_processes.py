@@ -15,6 +15,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 
 from cylestio_monitor import semconv
 from store.conftest import eventually, took_less_than
+from store.power import cut_power
 
 PRELUDE = """
 import multiprocessing, os, signal, sys, time
@@ -289,3 +290,8 @@ def test_an_endpoint_is_rebuilt_in_the_child(bench, collector):
         adapters = outbox._lines["traces"].channel._session.adapters.values()
         os._exit(0 if all(not adapter.poolmanager.pools.keys() for adapter in adapters) else 1)
     assert os.waitpid(pid, 0)[1] == 0
+
+
+@slow
+def test_a_power_cut_costs_no_acknowledged_span_and_no_file(tmp_path):
+    assert cut_power(tmp_path, 60) == (0, 0)
