@@ -96,7 +96,7 @@ HOSTILE = {
 def test_no_text_of_a_million_characters_takes_long(compiled, name):
     began = time.thread_time()
     compiled.text(HOSTILE[name], target="input", subtype="llm")
-    assert time.thread_time() - began < 20
+    assert time.thread_time() - began < 10
 
 
 def test_threads_scan_at_once(compiled):

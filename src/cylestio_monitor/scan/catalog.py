@@ -121,14 +121,13 @@ class Catalog:
         try:
             database = compile_database(self.plans)
             self.engine = HyperscanEngine(database, self.plans)
+            folder, name = self._cache
+            if folder is not None:
+                cache.save(folder, name, self._made, self.problems, database)
         except Exception as error:  # noqa: BLE001 -- whatever the engine refuses, the pure-Python matcher goes on
             _log.warning("the rules could not be compiled; the pure-Python matcher stays in use: %s", error)
-            return
         finally:
             self._ready.set()
-        folder, name = self._cache
-        if folder is not None:
-            cache.save(folder, name, self._made, self.problems, database)
 
 
 def rule_files(settings: Settings, base_dir: Path | None) -> list[Path]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MAX_MATCHES = 100
 """Findings of one rule in one text: the hundred-and-first says nothing new."""
 
-MAX_TRIED = 4000
+MAX_TRIED = 1000
 """Matches of one rule in one text that are put to its validators."""
 
 
