@@ -47,7 +47,7 @@ bench: setup
 	@$(BIN)/python tests/benchmarks/bench.py
 
 bench-scan: setup
-	@$(BIN)/python tests/benchmarks/bench_scan.py
+	@$(BIN)/python tests/benchmarks/bench_scan.py $(if $(CORPUS),$(CORPUS) --write)
 
 bench-delivery: setup
 	@$(BIN)/python tests/benchmarks/bench_delivery.py
