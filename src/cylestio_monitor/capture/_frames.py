@@ -8,7 +8,9 @@ task, and nothing stays attached behind it. A generator has the span attached fo
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
+import sys
 import weakref
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -31,7 +33,9 @@ if TYPE_CHECKING:
     from cylestio_monitor.pipeline import Pipeline
 
     Make = Callable[[], Call | None]
+    MakeOf = Callable[[Any, tuple[Any, ...], dict[str, Any]], Call | None]
     Read = Callable[[Any], Result]
+    Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 log = logging.getLogger(__name__)
 
@@ -228,6 +232,70 @@ async def _drain_async(
     except BaseException as error:
         invocation.end(read(reader, seen), error)
         raise
+
+
+def around(make: MakeOf, reader: Read | None = None) -> Wrap:
+    """What wraps a method so that each of its calls is observed.
+
+    Args:
+        make: Reads a call from the object, the positional and the named arguments.
+        reader: Reads what the method returned; for a generator, the list of its items.
+    """
+
+    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+            return observe(lambda: make(self, args, kwargs), lambda: original(self, *args, **kwargs), reader)
+
+        return call
+
+    return wrap
+
+
+def around_async(make: MakeOf, reader: Read | None = None) -> Wrap:
+    """The same for a method that returns a coroutine."""
+
+    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+            return await observe_async(
+                lambda: make(self, args, kwargs), lambda: original(self, *args, **kwargs), reader
+            )
+
+        return call
+
+    return wrap
+
+
+def around_steps(make: MakeOf, reader: Read | None = None) -> Wrap:
+    """The same for a method that returns a generator."""
+
+    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+            return steps(lambda: make(self, args, kwargs), original(self, *args, **kwargs), reader)
+
+        return call
+
+    return wrap
+
+
+def around_steps_async(make: MakeOf, reader: Read | None = None) -> Wrap:
+    """The same for a method that returns an asynchronous generator."""
+
+    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+            return steps_async(lambda: make(self, args, kwargs), original(self, *args, **kwargs), reader)
+
+        return call
+
+    return wrap
+
+
+def is_loaded(others: tuple[str, ...]) -> bool:
+    """Whether one of these instrumentations of the same framework is there, whose spans need no second ones."""
+    return any(name in sys.modules for name in others)
 
 
 class Inside:

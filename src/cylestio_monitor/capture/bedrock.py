@@ -99,7 +99,7 @@ def _observe(answer: Any, invocation: Invocation) -> bool:
         if body is None:
             continue
         headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-        body.__class__ = _observed(type(body))
+        body.__class__ = _observed(body.__class__)
         body.__dict__["_cylestio"] = _Reading(invocation, headers)
         return True
     return False

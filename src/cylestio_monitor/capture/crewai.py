@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import sys
 from typing import TYPE_CHECKING, Any
 
 from cylestio_monitor import semconv
@@ -12,7 +10,6 @@ from cylestio_monitor.capture._hooks import Instrumentor
 from cylestio_monitor.model import Call, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import ModuleType
 
     from cylestio_monitor.capture._hooks import Patches
@@ -30,36 +27,24 @@ class CrewAIInstrumentor(Instrumentor):
         """Wraps the methods that every use of a component comes through."""
         last = module.__name__.rpartition(".")[2]
         if last == "crew":
-            patches.wrap(module.Crew, "kickoff", functools.partial(_around, _crew, None))
+            patches.wrap(module.Crew, "kickoff", _frames.around(_crew))
         elif last == "core":
-            patches.wrap(module.Agent, "execute_task", functools.partial(_around, _agent, None))
+            patches.wrap(module.Agent, "execute_task", _frames.around(_agent))
         elif last == "structured_tool":
-            patches.wrap(module.CrewStructuredTool, "invoke", functools.partial(_around, _tool, _returned))
+            patches.wrap(module.CrewStructuredTool, "invoke", _frames.around(_tool, _returned))
         else:
-            patches.wrap(module.BaseTool, "run", functools.partial(_around, _tool, _returned))
-
-
-def _around(make: Any, reader: Any, original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return _frames.observe(lambda: make(self, args, kwargs), lambda: original(self, *args, **kwargs), reader)
-
-    return call
-
-
-def _is_traced_by_others() -> bool:
-    return any(name in sys.modules for name in _OTHERS)
+            patches.wrap(module.BaseTool, "run", _frames.around(_tool, _returned))
 
 
 def _crew(crew: Any, _: tuple[Any, ...], __: dict[str, Any]) -> Call | None:
-    if _is_traced_by_others():
+    if _frames.is_loaded(_OTHERS):
         return None
     name = str(getattr(crew, "name", None) or "crew")
     return Call("invoke_workflow", f"invoke_workflow {name}", kind="internal")
 
 
 def _agent(agent: Any, _: tuple[Any, ...], __: dict[str, Any]) -> Call | None:
-    if _is_traced_by_others():
+    if _frames.is_loaded(_OTHERS):
         return None
     role = str(agent.role).strip()
     attributes: dict[str, Any] = {semconv.AGENT_NAME: role, semconv.AGENT_ID: str(agent.id)}
@@ -67,7 +52,7 @@ def _agent(agent: Any, _: tuple[Any, ...], __: dict[str, Any]) -> Call | None:
 
 
 def _tool(tool: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
-    if _is_traced_by_others():
+    if _frames.is_loaded(_OTHERS):
         return None
     name = str(tool.name)
     call = Call("execute_tool", f"execute_tool {name}", kind="internal", tool_name=name)

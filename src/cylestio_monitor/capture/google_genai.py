@@ -35,41 +35,13 @@ class GoogleGenAIInstrumentor(Instrumentor):
 
     def patch(self, module: ModuleType, patches: Patches) -> None:
         """Wraps the methods that make one request each."""
-        patches.wrap(module.Models, "_generate_content", functools.partial(_sync, "generate_content", _answer))
-        patches.wrap(module.AsyncModels, "_generate_content", functools.partial(_async, "generate_content", _answer))
-        patches.wrap(module.Models, "_generate_content_stream", _stream)
+        patches.wrap(module.Models, "_generate_content", _frames.around(_whole, _answer))
+        patches.wrap(module.AsyncModels, "_generate_content", _frames.around_async(_whole, _answer))
+        patches.wrap(module.Models, "_generate_content_stream", _frames.around_steps(_streamed, _chunks))
         patches.wrap(module.AsyncModels, "_generate_content_stream", _stream_async)
-        for models, around in ((module.Models, _sync), (module.AsyncModels, _async)):
+        for models, around in ((module.Models, _frames.around), (module.AsyncModels, _frames.around_async)):
             name = "_embed_content" if "_embed_content" in vars(models) else "embed_content"
-            patches.wrap(models, name, functools.partial(around, "embeddings", None))
-
-
-def _sync(operation: str, reader: Any, original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    def call(self: Any, **kwargs: Any) -> Any:
-        return _frames.observe(lambda: _call(self, operation, kwargs), lambda: original(self, **kwargs), reader)
-
-    return call
-
-
-def _async(operation: str, reader: Any, original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    async def call(self: Any, **kwargs: Any) -> Any:
-        return await _frames.observe_async(
-            lambda: _call(self, operation, kwargs), lambda: original(self, **kwargs), reader
-        )
-
-    return call
-
-
-def _stream(original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    def call(self: Any, **kwargs: Any) -> Any:
-        return _frames.steps(
-            lambda: _call(self, "generate_content", kwargs, stream=True), original(self, **kwargs), _chunks
-        )
-
-    return call
+            patches.wrap(models, name, around(_embeddings))
 
 
 def _stream_async(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -88,6 +60,18 @@ def _stream_async(original: Callable[..., Any]) -> Callable[..., Any]:
         return _frames.rest_async(invocation, items, _chunks)
 
     return call
+
+
+def _whole(models: Any, _: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+    return _call(models, "generate_content", kwargs)
+
+
+def _streamed(models: Any, _: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+    return _call(models, "generate_content", kwargs, stream=True)
+
+
+def _embeddings(models: Any, _: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+    return _call(models, "embeddings", kwargs)
 
 
 def _call(models: Any, operation: str, kwargs: dict[str, Any], *, stream: bool = False) -> Call:

@@ -12,7 +12,6 @@ from cylestio_monitor.capture._hooks import Instrumentor
 from cylestio_monitor.model import Call, Message, Part, Result, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import ModuleType
 
     from cylestio_monitor.capture._hooks import Patches
@@ -47,64 +46,30 @@ class LangChainInstrumentor(Instrumentor):
     def patch(self, module: ModuleType, patches: Patches) -> None:
         """Wraps the one method that every use of a component comes through."""
         if module.__name__ == "langchain_core.tools.base":
-            patches.wrap(module.BaseTool, "run", functools.partial(_sync, _tool, _tool_result))
-            patches.wrap(module.BaseTool, "arun", functools.partial(_async, _tool, _tool_result))
+            patches.wrap(module.BaseTool, "run", _frames.around(_tool, _tool_result))
+            patches.wrap(module.BaseTool, "arun", _frames.around_async(_tool, _tool_result))
         elif module.__name__ == "langchain_core.retrievers":
-            patches.wrap(module.BaseRetriever, "invoke", functools.partial(_sync, _retrieval, _documents))
-            patches.wrap(module.BaseRetriever, "ainvoke", functools.partial(_async, _retrieval, _documents))
+            patches.wrap(module.BaseRetriever, "invoke", _frames.around(_retrieval, _documents))
+            patches.wrap(module.BaseRetriever, "ainvoke", _frames.around_async(_retrieval, _documents))
         elif module.__name__ == "langchain_core.runnables.base":
-            patches.wrap(module.RunnableSequence, "invoke", functools.partial(_sync, _chain, None))
-            patches.wrap(module.RunnableSequence, "ainvoke", functools.partial(_async, _chain, None))
-            patches.wrap(module.RunnableSequence, "stream", functools.partial(_steps, _chain, None))
-            patches.wrap(module.RunnableSequence, "astream", functools.partial(_steps_async, _chain, None))
+            patches.wrap(module.RunnableSequence, "invoke", _frames.around(_chain))
+            patches.wrap(module.RunnableSequence, "ainvoke", _frames.around_async(_chain))
+            patches.wrap(module.RunnableSequence, "stream", _frames.around_steps(_chain))
+            patches.wrap(module.RunnableSequence, "astream", _frames.around_steps_async(_chain))
         elif module.__name__ == "langgraph.pregel.main":
-            patches.wrap(module.Pregel, "stream", functools.partial(_steps, _graph, None))
-            patches.wrap(module.Pregel, "astream", functools.partial(_steps_async, _graph, None))
+            patches.wrap(module.Pregel, "stream", _frames.around_steps(_graph))
+            patches.wrap(module.Pregel, "astream", _frames.around_steps_async(_graph))
         else:
             model = module.BaseChatModel
-            patches.wrap(model, "_generate_with_cache", functools.partial(_sync, _model, _answer))
-            patches.wrap(model, "_agenerate_with_cache", functools.partial(_async, _model, _answer))
-            patches.wrap(model, "stream", functools.partial(_steps, _model, _chunks))
-            patches.wrap(model, "astream", functools.partial(_steps_async, _model, _chunks))
-
-
-def _sync(make: Any, reader: Any, original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return _frames.observe(lambda: make(self, args, kwargs), lambda: original(self, *args, **kwargs), reader)
-
-    return call
-
-
-def _async(make: Any, reader: Any, original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return await _frames.observe_async(
-            lambda: make(self, args, kwargs), lambda: original(self, *args, **kwargs), reader
-        )
-
-    return call
-
-
-def _steps(make: Any, reader: Any, original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return _frames.steps(lambda: make(self, args, kwargs), original(self, *args, **kwargs), reader)
-
-    return call
-
-
-def _steps_async(make: Any, reader: Any, original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return _frames.steps_async(lambda: make(self, args, kwargs), original(self, *args, **kwargs), reader)
-
-    return call
+            patches.wrap(model, "_generate_with_cache", _frames.around(_model, _answer))
+            patches.wrap(model, "_agenerate_with_cache", _frames.around_async(_model, _answer))
+            patches.wrap(model, "stream", _frames.around_steps(_model, _chunks))
+            patches.wrap(model, "astream", _frames.around_steps_async(_model, _chunks))
 
 
 def _is_traced_by_others() -> bool:
     """Whether another instrumentation makes these spans: it adds its handler to every callback manager."""
-    if not any(name in sys.modules for name in _OTHERS):
+    if not _frames.is_loaded(_OTHERS):
         return False
     manager = sys.modules["langchain_core.callbacks.base"].BaseCallbackManager
     return hasattr(vars(manager).get("__init__"), "__wrapped__")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sys
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -42,35 +41,17 @@ class LlamaIndexInstrumentor(Instrumentor):
         """Wraps the methods that every use of a component comes through."""
         last = module.__name__.rpartition(".")[2]
         if last == "function_tool":
-            patches.wrap(module.FunctionTool, "call", functools.partial(_sync, _tool, _tool_result))
-            patches.wrap(module.FunctionTool, "acall", functools.partial(_async, _tool, _tool_result))
+            patches.wrap(module.FunctionTool, "call", _frames.around(_tool, _tool_result))
+            patches.wrap(module.FunctionTool, "acall", _frames.around_async(_tool, _tool_result))
         elif last == "base_retriever":
-            patches.wrap(module.BaseRetriever, "retrieve", functools.partial(_sync, _retrieval, _documents))
-            patches.wrap(module.BaseRetriever, "aretrieve", functools.partial(_async, _retrieval, _documents))
+            patches.wrap(module.BaseRetriever, "retrieve", _frames.around(_retrieval, _documents))
+            patches.wrap(module.BaseRetriever, "aretrieve", _frames.around_async(_retrieval, _documents))
         elif last == "base_query_engine":
-            patches.wrap(module.BaseQueryEngine, "query", functools.partial(_sync, _query, None))
-            patches.wrap(module.BaseQueryEngine, "aquery", functools.partial(_async, _query, None))
+            patches.wrap(module.BaseQueryEngine, "query", _frames.around(_query))
+            patches.wrap(module.BaseQueryEngine, "aquery", _frames.around_async(_query))
         else:
             owner = module.BaseWorkflowAgent if last == "base_agent" else module.AgentWorkflow
             patches.wrap(owner, "run", _run)
-
-
-def _sync(make: Any, reader: Any, original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return _frames.observe(lambda: make(self, args, kwargs), lambda: original(self, *args, **kwargs), reader)
-
-    return call
-
-
-def _async(make: Any, reader: Any, original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return await _frames.observe_async(
-            lambda: make(self, args, kwargs), lambda: original(self, *args, **kwargs), reader
-        )
-
-    return call
 
 
 def _run(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -104,25 +85,21 @@ def _done(invocation: Invocation, task: Any) -> None:
         invocation.end(None, task.exception())
 
 
-def _is_traced_by_others() -> bool:
-    return any(name in sys.modules for name in _OTHERS)
-
-
 def _agent(agent: Any) -> Call | None:
-    if _is_traced_by_others():
+    if _frames.is_loaded(_OTHERS):
         return None
     name = str(getattr(agent, "name", None) or type(agent).__name__)
     return Call("invoke_agent", f"invoke_agent {name}", kind="internal", attributes={semconv.AGENT_NAME: name})
 
 
 def _query(engine: Any, _: tuple[Any, ...], __: dict[str, Any]) -> Call | None:
-    if _is_traced_by_others():
+    if _frames.is_loaded(_OTHERS):
         return None
     return Call("invoke_workflow", f"invoke_workflow {type(engine).__name__}", kind="internal")
 
 
 def _tool(tool: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
-    if _is_traced_by_others():
+    if _frames.is_loaded(_OTHERS):
         return None
     name = str(tool.metadata.get_name())
     call = Call("execute_tool", f"execute_tool {name}", kind="internal", tool_name=name)
@@ -140,7 +117,7 @@ def _tool_result(answer: Any) -> Result:
 
 
 def _retrieval(retriever: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
-    if _is_traced_by_others():
+    if _frames.is_loaded(_OTHERS):
         return None
     query = args[0] if args else kwargs.get("str_or_query_bundle")
     text = getattr(query, "query_str", query)

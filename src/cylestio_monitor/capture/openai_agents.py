@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sys
 from typing import TYPE_CHECKING, Any
 
 from cylestio_monitor import semconv
@@ -38,7 +37,7 @@ class OpenAIAgentsInstrumentor(Instrumentor):
             patches.place(module.FunctionTool, _TOOL, _ToolFunction())
             return
         if module.__name__ == "agents.run":
-            patches.wrap(module.AgentRunner, "run", _run)
+            patches.wrap(module.AgentRunner, "run", _frames.around_async(_workflow))
             return
         for span in (module.SpanImpl, module.NoOpSpan):
             patches.wrap(span, "start", _start)
@@ -67,12 +66,8 @@ class _ToolFunction:
         vars(tool)[_TOOL] = getattr(function, "__cylestio_original__", function)
 
 
-def _is_traced_by_others() -> bool:
-    return any(name in sys.modules for name in _OTHERS)
-
-
 def _tool_call(tool: Any, context: Any, arguments: Any) -> Call | None:
-    if _is_traced_by_others():
+    if _frames.is_loaded(_OTHERS):
         return None
     call = Call("execute_tool", f"execute_tool {tool.name}", kind="internal", tool_name=tool.name)
     call.arguments = shapes.decoded(arguments)
@@ -97,7 +92,7 @@ def _start(original: Callable[..., Any]) -> Callable[..., Any]:
     def start(self: Any, mark_as_current: bool = False) -> Any:
         answer = original(self, mark_as_current)
         data = self.span_data
-        if data.type == "agent" and id(self) not in _open and not _is_traced_by_others():
+        if data.type == "agent" and id(self) not in _open and not _frames.is_loaded(_OTHERS):
             invocation = _frames.begin(lambda: _turn(data))
             if invocation is not None:
                 inside = _frames.Inside(invocation) if mark_as_current else None
@@ -122,18 +117,9 @@ def _finish(original: Callable[..., Any]) -> Callable[..., Any]:
     return finish
 
 
-def _run(original: Callable[..., Any]) -> Callable[..., Any]:
-    """A run is a span around the turns of the agents that hand over to each other."""
-
-    @functools.wraps(original)
-    async def run(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return await _frames.observe_async(lambda: _workflow(kwargs), lambda: original(self, *args, **kwargs))
-
-    return run
-
-
-def _workflow(kwargs: dict[str, Any]) -> Call | None:
-    if _is_traced_by_others():
+def _workflow(_: Any, __: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
+    """A run: the span around the turns of the agents that hand over to each other."""
+    if _frames.is_loaded(_OTHERS):
         return None
     name = str(getattr(kwargs.get("run_config"), "workflow_name", None) or "Agent workflow")
     conversation = kwargs.get("conversation_id")
