@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import time
 
 import pytest
@@ -228,8 +227,8 @@ def test_content_is_encrypted_at_rest_where_a_key_is_given(tmp_path, monkeypatch
         (node,) = traces.trace(connection, trace_id, bench.path)
         assert "gen_ai.input.messages" not in node.span["attributes"]
     assert collector.spans
-    blob = sqlite3.connect(bench.path).execute("SELECT content FROM span").fetchone()[0]
-    assert b"quick" not in blob
+    (row,) = bench.rows("SELECT content FROM span")
+    assert b"quick" not in row["content"]
     assert not (tmp_path / "s.db.key").exists()
     bench.close()
 

@@ -191,6 +191,7 @@ def test_processes_of_their_own_share_the_file(tmp_path):
 
 
 @slow
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_forked_child_neither_loses_nor_doubles_what_is_sent(bench, collector):
     outbox = bench.send_to(collector)
     bench.fill(50, "parent")
@@ -279,6 +280,7 @@ def test_a_flagged_commit_holds_no_event_loop_up(bench):
     assert gaps[len(gaps) // 2] < 0.01
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_an_endpoint_is_rebuilt_in_the_child(bench, collector):
     outbox = bench.send_to(collector)
     bench.fill(5)

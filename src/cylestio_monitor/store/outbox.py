@@ -15,9 +15,9 @@ import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cylestio_monitor.errors import StoreError
-from cylestio_monitor.store import forks, transport
+from cylestio_monitor.store import forks, queries, transport
 from cylestio_monitor.store.delivery import Delivery, Line
-from cylestio_monitor.store.outbox_table import Entry, OutboxTable
+from cylestio_monitor.store.outbox_table import Entry, OutboxTable, counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -92,7 +92,10 @@ class Outbox:
                 line.channel.release()
             else:
                 line.channel.close()
-        return self._attempt(lambda: not self._table.newest(), default=False)
+        empty = self._attempt(lambda: not self._table.newest(), default=False)
+        with forks.guard:
+            self._table.close()
+        return empty
 
     def force_flush(self, timeout_s: float) -> bool:
         """Waits until everything handed to the store so far is delivered or set aside; whether it is."""
@@ -116,11 +119,15 @@ class Outbox:
 
     def stats(self) -> dict[str, Any]:
         """Of each signal: queued, quarantined and sent, and what is wrong, if anything."""
-        numbers: dict[str, Any] = self._attempt(self._table.counts, default={})
+        numbers: dict[str, Any] = self._attempt(self._counts, default={})
         return {
             signal: {**numbers.get(signal, {}), "problem": line.problem, "failures": line.failures}
             for signal, line in self._lines.items()
         }
+
+    def _counts(self) -> dict[str, dict[str, int]]:
+        with queries.connect(self._store.path) as connection:
+            return counts(connection)
 
     def before_fork(self) -> None:
         """Closes the connection; the guard is held."""

@@ -154,11 +154,6 @@ class OutboxTable:
             connection = self._open()
             return all(connection.execute(query, mark).fetchone() is None for mark in marks.items())
 
-    def counts(self) -> dict[str, dict[str, int]]:
-        """By signal: queued, quarantined, sent since the store began."""
-        with forks.guard:
-            return counts(self._open())
-
     def close(self) -> None:
         """Closes the connection."""
         connection, self._connection, self._rebuilder = self._connection, None, None

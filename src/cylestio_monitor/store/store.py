@@ -196,7 +196,7 @@ class Store:
                     self._note_drops()
                 except (sqlite3.Error, StoreError, OSError) as error:
                     _logger.debug("the counters could not be written: %s", error)
-                self._writer.close()
+                self._writer.finish()
 
     def forward(self, signals: frozenset[str], resource: Resource | None, on_commit: Callable[[], None]) -> None:
         """Has what is stored from now on entered in the outbox as well.

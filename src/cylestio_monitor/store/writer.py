@@ -99,6 +99,13 @@ class Writer:
         if connection is not None:
             connection.close()
 
+    def finish(self) -> None:
+        """Closes for good; a salvage that is not through by now leaves the rest in the file that was set aside."""
+        self.close()
+        if self._salvage is not None:
+            self._salvage.close()
+            _logger.warning("Not all of a damaged store was carried over; what is left lies in the file set aside")
+
     def abandon(self) -> None:
         """Lets go of an inherited connection without closing it."""
         forks.leave_open(self._connection)
