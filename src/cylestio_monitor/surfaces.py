@@ -120,7 +120,7 @@ class Inspection:
             found = self._tool(tool)
             self._marks.append((mark, found))
         if call.arguments is not None or call.tool_name:
-            self.findings += self._value(call.arguments, "output", "tool_call", "arguments", call.tool_name, id(call))
+            self._report(self._value(call.arguments, "output", "tool_call", "arguments", call.tool_name, id(call)))
 
     def feed(self, path: str, text: str, subtype: Subtype) -> None:
         """Takes a piece of streamed output; pieces are scanned together, across their borders."""
@@ -152,7 +152,7 @@ class Inspection:
         for tool in result.tools:
             self._tool(tool)
         if result.response is not None:
-            self.findings += self._value(result.response, "input", "tool_result", "result", None, id(result))
+            self._report(self._value(result.response, "input", "tool_result", "result", None, id(result)))
 
     def commit(self) -> None:
         """Remembers what was scanned, once the call has gone through."""
@@ -165,14 +165,18 @@ class Inspection:
             return content
         return self._scanner.mask(content) if isinstance(content, str) else self._scanner.mask_value(content)
 
+    def _report(self, found: list[Finding]) -> None:
+        """Keeps what is to be reported: what has no severity, such as an e-mail address, is only masked."""
+        self.findings += [finding for finding in found if finding.severity != "none"]
+
     def _found(self, fed: _Fed, found: list[Finding]) -> None:
         if found:
-            self.findings += found
+            self._report(found)
             fed.masked = fed.masked or needs_mask(found)
 
     def _tool(self, tool: ToolDefinition) -> bool:
         found = self._scanner.tool_definition(tool, target="input")
-        self.findings += found
+        self._report(found)
         if masked := needs_mask(found):
             self.masked.add(id(tool))
         return masked
@@ -189,12 +193,12 @@ class Inspection:
                 return
         if isinstance(part.content, str) and subtype != "tool_call":
             found = self._scanner.text(part.content, target=target, subtype=subtype, path=part.path)
-            self.findings += found
+            self._report(found)
             if found and needs_mask(found):
                 self.masked.add(id(part))
         else:
             tool = part.name if subtype == "tool_call" else None
-            self.findings += self._value(part.content, target, subtype, part.path, tool, id(part))
+            self._report(self._value(part.content, target, subtype, part.path, tool, id(part)))
         self._marks.append((mark, id(part) in self.masked))
 
     def _value(

@@ -72,3 +72,13 @@ def test_hostile_values_reach_the_span_sanitised(road):
     assert text.encode()
     assert json.loads(span.attributes[semconv.TOOL_CALL_ARGUMENTS])
     assert len(span.attributes[semconv.TOOL_CALL_RESULT]) <= here.settings.content_max_bytes
+
+
+def test_a_page_address_stays_readable_and_an_address_of_a_person_does_not(road):
+    here = road(content="masked")
+    here.pipeline.begin(chat("see https://example.org/a and write to ann@example.org")).end(answer("ok"))
+    span = here.span()
+    assert "https://example.org/a" in span.attributes[semconv.INPUT_MESSAGES]
+    assert "ann@example.org" not in span.attributes[semconv.INPUT_MESSAGES]
+    assert span.attributes[semconv.FINDING_COUNT] == 0
+    assert span.attributes[semconv.ALERT] == "none"

@@ -79,8 +79,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         version: Counts up with every change of what the rule finds.
         title: One line for people.
         category: What a finding of it is.
-        severity: How grave a finding is; ``none`` for what is masked and counted but is no alarm, such as an e-mail
-            address.
+        severity: How grave a finding is; ``none`` for what is found and masked but reported on no span, such as an
+            e-mail address.
         status: ``experimental`` rules apply only where the settings ask for them.
         pattern: What is looked for: a regular expression in the syntax of `re`, ASCII classes, no back-reference.
             A group named ``value`` narrows the finding to that part.
@@ -98,6 +98,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         locales: Countries (ISO 3166) of a national form.
         generic: Gives way to a finding of another rule of its category at the same place.
         unfold: Whether texts undone from an evasion (spaced letters, look-alike digits, encodings) are looked at too.
+        masks: Whether a match is replaced in recorded content, where its category is one that is.
         owasp: OWASP identifiers.
         atlas: MITRE ATLAS techniques.
         false_positives: What harmless text it is known to find.
@@ -126,6 +127,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     locales: tuple[Annotated[str, Meta(pattern="^[A-Z]{2}$")], ...] = ()
     generic: bool = False
     unfold: bool = False
+    masks: bool = True
     owasp: tuple[Annotated[str, Meta(pattern=r"^(?:LLM(?:0[1-9]|10):2025|ASI(?:0[1-9]|10))$")], ...] = ()
     atlas: tuple[Annotated[str, Meta(pattern=r"^AML\.T\d{4}(?:\.\d{3})?$")], ...] = ()
     false_positives: tuple[str, ...] = ()

@@ -41,6 +41,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         targets: Sides it looks at; empty means both.
         generic: Gives way to another rule of its category at the same place.
         unfold: Whether undone evasions are looked at too.
+        masks: Whether a match is replaced in recorded content.
         evasion: The evasion that raises it.
         least: How many different signs of the rule must stand in the text; 0 where each match counts by itself.
     """
@@ -64,6 +65,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     targets: tuple[str, ...] = ()
     generic: bool = False
     unfold: bool = False
+    masks: bool = True
     evasion: str | None = None
     least: int = 0
 
@@ -118,6 +120,7 @@ def plans_of(rule: Rule, overrides: Sequence[Override] = ()) -> list[Plan]:
         targets=rule.targets,
         generic=rule.generic,
         unfold=rule.unfold,
+        masks=rule.masks,
         evasion=rule.evasion,
         least=rule.least if rule.signs else 0,
     )

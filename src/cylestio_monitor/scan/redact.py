@@ -40,7 +40,8 @@ def mask(search: Search, hashed: Callable[[str], str], text: str) -> str:
 
 def _replace(text: str, found: list[Match], hashed: Callable[[str], str]) -> str:
     spans = sorted(
-        (match for match in found if match.plan.category in _MASKED), key=lambda match: (match.start, -match.end)
+        (match for match in found if match.plan.category in _MASKED and match.plan.masks),
+        key=lambda match: (match.start, -match.end),
     )
     out: list[str] = []
     at = 0
