@@ -30,6 +30,21 @@ Every command reads the store and the settings that a program started at the sam
 people, and with `--json` one JSON document or JSON lines for programs; the shapes are part of what a release keeps
 stable. Text that came from prompts, tools or servers is printed with every control, bidi and other invisible character
 escaped, so that it cannot act on a terminal.
+
+## What `--json` prints
+
+| command | form | keys of each object |
+|---|---|---|
+| `cylestio config check` | document | `file`, `problems`: `file`, `line`, `key`, `reason` |
+| `cylestio config show` | document | `file`, `settings`: `key`, `value`, `set_in`, `default`, `variable`, `meaning` |
+| `cylestio doctor` | document | `sdks`, `checks` |
+| `cylestio events`, `cylestio tail` | lines | `id`, `agent_id`, `event_type`, `channel`, `level`, `timestamp`, `data` |
+| `cylestio findings` | lines | a row of the table `findings`: rule, category, severity, place, taxonomies, span |
+| `cylestio scan` | document | `file`, `characters`, `findings` |
+| `cylestio status` | document | `version`, `mode`, `settings_file`, `problems`, `sdks`, `store` |
+| `cylestio trace` | document | `traces`: `trace_id`, `spans`; a span has its `findings`, and stands after its parent |
+
+Times are UTC. A key is never taken away or given another meaning within a major version; keys may be added.
 """
 SETTINGS = """
 A value comes from, the later winning: its default, the YAML file, the environment, the arguments of

@@ -262,6 +262,30 @@ def test_tail_follows_a_store_from_before_it_exists(place):
     assert "Traceback" not in said
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("config", "check"),
+        ("config", "show"),
+        ("doctor", "--no-probe"),
+        ("events",),
+        ("scan", "-"),
+        ("status",),
+        ("trace",),
+    ],
+    ids=" ".join,
+)
+def test_the_keys_of_a_json_answer_are_the_documented_ones(cylestio, place, words):
+    with filling(place) as (tracer, _):
+        call(tracer)
+    page = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "cli.md").read_text("utf-8")
+    command = " ".join(word for word in words if not word.startswith("-"))
+    keys = next(line for line in page.splitlines() if line.startswith(f"| `cylestio {command}`")).split("|")[3]
+    top_level = set(re.findall(r"`(\w+)`", keys.partition(":")[0]))
+    answer = json.loads(cylestio(*words, "--json", stdin="nothing").out)
+    assert set(answer) == top_level
+
+
 COMMANDS = (("trace",), ("findings",), ("events",), ("status",))
 
 
