@@ -132,3 +132,12 @@ def test_a_second_start_takes_the_database_from_the_cache(tmp_path):
     again = Scanner(chosen, key=b"k", cache_dir=cache)
     assert again.engine == "python"
     assert [f.rule_id for f in again.text("a zebra", target="input", subtype="llm")] == ["own.word"]
+
+
+def test_the_rules_that_were_read_are_kept_before_the_database_is_compiled(tmp_path):
+    first = Scanner(config.Settings(), key=b"k", cache_dir=tmp_path)
+    (file,) = tmp_path.glob("rules-*.bin")
+    written = file.stat().st_mtime_ns
+    again = Scanner(config.Settings(), key=b"k", cache_dir=tmp_path)
+    assert dict(again.rules) == dict(first.rules)
+    assert file.stat().st_mtime_ns == written

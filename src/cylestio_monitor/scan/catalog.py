@@ -88,10 +88,12 @@ class Catalog:
         return self._ready.wait(timeout_s)
 
     def _start(self, database: bytes, version: str | None, *, wait: bool) -> Engine:
+        folder, name = self._cache
+        if folder is not None and not self._kept():
+            # Before the database is compiled: the next start, which may come first, need not read the rules anew.
+            cache.save(folder, name, self._made, self.problems, b"")
         if version is None:
             self._ready.set()
-            if self._cache[0] is not None and not self._kept():
-                cache.save(self._cache[0], self._cache[1], self._made, self.problems, b"")
             return PythonEngine(self.plans)
         if database:
             try:
