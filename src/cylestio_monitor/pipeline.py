@@ -74,6 +74,8 @@ class Pipeline:
         self.content = config.content_mode(settings)
         self.tracer = trace.get_tracer(semconv.SCOPE, __version__, tracer_provider)
         self.metrics = Metrics(otel_metrics.get_meter(semconv.SCOPE, __version__, meter_provider), scanner.rules)
+        resource = getattr(tracer_provider or trace.get_tracer_provider(), "resource", None)
+        self.service_name = resource.attributes.get("service.name") if resource is not None else None
         self.seen = Seen()
         self.reported = Reported()
         self.reaper = Reaper()
@@ -289,7 +291,7 @@ class Invocation:
                 found,
                 agent_id=who.agent_id,
                 session_id=who.session_id,
-                service_name=None,
+                service_name=pipeline.service_name,
                 action=verdict.action,
                 operation=call.operation,
                 model=call.model,

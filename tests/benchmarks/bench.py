@@ -81,7 +81,13 @@ def start_up(folder: str) -> Iterator[Figure]:
         f"{sdk}; from cylestio_monitor.otel import launcher, instrumentors; "
         "launcher.pre_instrument(); instrumentors.instrument()"
     )
-    environment = {**os.environ, "CYLESTIO_DB_PATH": str(Path(folder) / "start.db")}
+    environment = {
+        **os.environ,
+        "CYLESTIO_DB_PATH": str(Path(folder) / "start.db"),
+        # With byte code kept, as an installed package has it, also where the caller's environment keeps none.
+        "PYTHONPYCACHEPREFIX": folder,
+    }
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
 
     def seconds(statement: str) -> float:
         done = subprocess.run(
