@@ -2,6 +2,8 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTHON ?=
+# The tests start hundreds of processes: each would compile what it imports anew.
+unexport PYTHONDONTWRITEBYTECODE
 LOCK := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
 	--no-annotate --python-version 3.10
 
@@ -22,9 +24,11 @@ demo-picture: setup
 test: setup
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not e2e"
 
-## The fast part of it, as every supported Python runs it
+## The parts that a Python version can make a difference to, as every supported one runs them
 unit: setup
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not e2e" -p no:cacheprovider
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not e2e" -p no:cacheprovider \
+		tests/unit tests/db tests/store/test_store.py tests/capture/test_anthropic.py tests/capture/test_openai.py \
+		tests/capture/test_tool.py tests/capture/test_mcp_wire.py tests/scan/test_sentences.py
 
 ## Against a real collector, Jaeger and Prometheus
 e2e: setup collector

@@ -12,13 +12,17 @@ from peers.environment import ROOT, environment
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("sdk-environments")]
 
-FILES = ("anthropic", "openai", "clouds", "hooks", "endings", "async_endings")
+FILES = {
+    "sdk-previous": ("anthropic", "openai", "clouds", "hooks", "endings", "async_endings"),
+    # Older ones are out of support; how their streams end is measured when the page of coverage is written.
+    "sdk-older": ("anthropic", "openai"),
+}
 
 
 @pytest.mark.parametrize("name", [name for name in VERSIONS if name != "current"])
 def test_with_the_versions_before(name, tmp_path):
     found = tmp_path / "cases.json"
-    files = [f"tests/capture/test_{file}.py" for file in FILES]
+    files = [f"tests/capture/test_{file}.py" for file in FILES[name]]
     done = subprocess.run(
         [environment(name), "-m", "pytest", "-q", "-p", "no:cacheprovider", "--cases", found, *files],
         cwd=ROOT,
