@@ -178,7 +178,7 @@ def test_calls_side_by_side_each_find_their_own_host(world, wire, client):
 
     async def one(other, number):
         span = tracer.start_span(f"anthropic.chat {number}", attributes=CHAT)
-        await other.messages.create(**ASK, messages=[{"role": "user", "content": f"{DROP} {number}"}])
+        await other.messages.create(**ASK, messages=[{"role": "user", "content": f"{number}: {DROP}"}])
         span.set_attribute("number", number)
         span.end()
 
