@@ -46,6 +46,8 @@ def fill(collector: Path, jaeger: Path, folder: Path, started: Callable) -> Fill
         _work(service, session, host.http, folder, "block" if session == "tuesday" else "monitor")
     until(lambda: set(SERVICES) <= set(backend.services()), 60, "both services in Jaeger")
     until(lambda: _seen(prometheus) == set(SERVICES), 60, "both services in Prometheus")
+    # Prices are evaluated once a minute, at a moment of Prometheus' own choice.
+    until(lambda: prometheus.query("cylestio:cost_usd:increase1h"), 90, "the cost of the calls")
     time.sleep(3)  # two evaluations more, for rules that build on rules
     return Filled(backend, prometheus)
 
