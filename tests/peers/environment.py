@@ -56,7 +56,7 @@ def run(python: Path, program: Path, *args: str, **variables: str) -> Any:
     )
     assert done.returncode == 0, f"{program.name} {args}:\n{done.stdout[-2000:]}\n{done.stderr[-6000:]}"
     # Some frameworks say a last word on standard output when the process ends.
-    (printed,) = [line for line in done.stdout.splitlines() if line.startswith('{"spans"')]
+    (printed,) = [line for line in done.stdout.splitlines() if line.startswith('{"')]
     return {**json.loads(printed), "stderr": done.stderr}
 
 
