@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from cylestio_monitor.scan.redact import MASKED_CATEGORIES
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from cylestio_monitor.model import Call, Finding, Message, Part, Result, Subtype, Target, ToolDefinition
     from cylestio_monitor.scan import Scanner, TextStream
-
-MASKED_CATEGORIES = frozenset({"secret", "sensitive_data"})
-"""Categories whose matches are replaced in recorded content."""
 
 _FEED_CHARS = 512  # streamed text is scanned in steps: a scan has a fixed cost, a chunk is a few letters
 _TOOL_CALLS = frozenset({"tool_call", "server_tool_call"})

@@ -10,7 +10,7 @@ from cylestio_monitor import sanitize, semconv
 from cylestio_monitor.capture import shapes
 from cylestio_monitor.emit.attributes import safe
 from cylestio_monitor.pipeline import Invocation
-from cylestio_monitor.surfaces import MASKED_CATEGORIES, Inspection
+from cylestio_monitor.surfaces import Inspection, needs_mask
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
@@ -59,7 +59,7 @@ class Borrowed(Invocation):
     def holds_secrets(self) -> bool:
         """Whether something was found that may not be recorded as it is."""
         found = self._inspection
-        return bool(found.masked) or any(finding.category in MASKED_CATEGORIES for finding in found.findings)
+        return bool(found.masked) or needs_mask(found.findings)
 
     def write(self, attributes: dict[str, AttributeValue]) -> None:
         """Sets the attributes that the span has not; those of security in any case."""

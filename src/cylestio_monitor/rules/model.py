@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import msgspec
 from msgspec import Meta
 
 from cylestio_monitor.model import Subtype, Target
 
-CATEGORIES = (
-    "prompt_injection",
-    "jailbreak",
-    "system_prompt_leakage",
-    "sensitive_data",
-    "secret",
-    "destructive_command",
-    "code_execution",
-    "exfiltration",
-    "excessive_agency",
-    "tool_poisoning",
-    "resource_abuse",
-    "moderation",
-    "authentication",
-    "keyword",
-)
 Category: TypeAlias = Literal[
     "prompt_injection",
     "jailbreak",
@@ -41,6 +25,7 @@ Category: TypeAlias = Literal[
     "authentication",
     "keyword",
 ]
+CATEGORIES: tuple[str, ...] = get_args(Category)
 RuleSeverity: TypeAlias = Literal["none", "low", "medium", "high", "critical"]
 Status: TypeAlias = Literal["stable", "experimental"]
 Surface: TypeAlias = Subtype | Literal["tool_name"]

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from cylestio_monitor.scan.search import Search
 
 _log = logging.getLogger(__name__)
-_MASKED = frozenset({"secret", "sensitive_data"})
+MASKED_CATEGORIES = frozenset({"secret", "sensitive_data"})
+"""Categories whose matches are replaced in recorded content."""
 _KINDS = {"secret": "secret", "sensitive_data": "pii"}
 UNMASKABLE = "[unmaskable]"
 
@@ -40,7 +41,7 @@ def mask(search: Search, hashed: Callable[[str], str], text: str) -> str:
 
 def _replace(text: str, found: list[Match], hashed: Callable[[str], str]) -> str:
     spans = sorted(
-        (match for match in found if match.plan.category in _MASKED and match.plan.masks),
+        (match for match in found if match.plan.category in MASKED_CATEGORIES and match.plan.masks),
         key=lambda match: (match.start, -match.end),
     )
     out: list[str] = []
