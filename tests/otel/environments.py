@@ -49,7 +49,7 @@ def compile_rules(environment: Path, folder: Path) -> None:
     program = (
         "from cylestio_monitor import config\n"
         "from cylestio_monitor.otel import setup\n"
-        "assert setup.scanner(config.load(), bytes(32)).ready(120)\n"
+        "assert setup.scanner(config.load(), bytes(32)).engine\n"
     )
     variables = environ(environment, folder, {"XDG_CACHE_HOME": str(folder / "cache")})
     call(str(environment / "bin" / "python"), "-c", program, environ=variables)

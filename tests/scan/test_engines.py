@@ -12,6 +12,9 @@ from cylestio_monitor import config
 from cylestio_monitor.rules import load_packs, shipped_files
 from cylestio_monitor.rules.examples import expand
 from cylestio_monitor.scan import Scanner
+from cylestio_monitor.scan.confirm import confirm
+from cylestio_monitor.scan.engine import searchable, single_blanks
+from cylestio_monitor.scan.locate import EVERYWHERE, Text
 
 SEEDS = [
     expand(example, f"{rule.id}{number}")
@@ -40,6 +43,17 @@ def test_texts_put_together_from_examples_give_the_same_findings(plain, compiled
     for _ in range(60):
         parts = choice.sample(SEEDS, 6)
         _same(plain, compiled, choice.choice(["\n", " ", " é漢 ", "\u200b"]).join(parts))
+
+
+def test_what_the_engines_pass_over_no_rule_matches(compiled):
+    catalog, choice = compiled._catalog, random.Random(7)
+    for text in ["\n".join(choice.sample(SEEDS, 3)) for _ in range(120)]:
+        read, data = Text(text), single_blanks(searchable(text))
+        for group in (catalog.texts, catalog.arguments, catalog.foreign):
+            candidates = set(group.index.candidates(group.engine.present(data)))
+            for place in set(group.index.chosen) - candidates:
+                plan = catalog.plans[place]
+                assert next(confirm(plan, text, read.low, [EVERYWHERE]), None) is None, (plan.rule_id, text)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -124,20 +138,14 @@ def test_a_second_start_takes_the_database_from_the_cache(tmp_path):
     )
     chosen = config.Settings(rules=config.Rules(packs=(str(own),)))
     cache = tmp_path / "cache"
-    assert Scanner(chosen, key=b"k", cache_dir=cache).ready(300)
+    assert Scanner(chosen, key=b"k", cache_dir=cache).engine == "hyperscan"
     (file,) = cache.glob("rules-*.bin")
     assert file.stat().st_mode & 0o777 == 0o600
-    assert Scanner(chosen, key=b"k", cache_dir=cache).engine == "hyperscan"
+    kept = file.stat().st_mtime_ns
+    first, second = (Scanner(chosen, key=b"k", cache_dir=cache) for _ in range(2))
+    assert dict(second.rules) == dict(first.rules)
+    assert file.stat().st_mtime_ns == kept
     file.write_bytes(file.read_bytes()[:-7] + b"damaged")
     again = Scanner(chosen, key=b"k", cache_dir=cache)
-    assert again.engine == "python"
     assert [f.rule_id for f in again.text("a zebra", target="input", subtype="llm")] == ["own.word"]
-
-
-def test_the_rules_that_were_read_are_kept_before_the_database_is_compiled(tmp_path):
-    first = Scanner(config.Settings(), key=b"k", cache_dir=tmp_path)
-    (file,) = tmp_path.glob("rules-*.bin")
-    written = file.stat().st_mtime_ns
-    again = Scanner(config.Settings(), key=b"k", cache_dir=tmp_path)
-    assert dict(again.rules) == dict(first.rules)
-    assert file.stat().st_mtime_ns == written
+    assert file.stat().st_mtime_ns != kept

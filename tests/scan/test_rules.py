@@ -7,6 +7,8 @@ import pytest
 from cylestio_monitor import config
 from cylestio_monitor.rules import json_schema, load_pack, load_packs, shipped_files
 from cylestio_monitor.rules.examples import expand
+from cylestio_monitor.rules.literals import EDGE, MARK
+from cylestio_monitor.rules.lowering import CODE, START, TOKEN, digits
 from cylestio_monitor.rules.pattern import PatternError, bounded, shape
 from cylestio_monitor.scan import Scanner
 from cylestio_monitor.scan.check import check
@@ -118,8 +120,17 @@ def test_repetitions_are_bounded_and_nothing_else():
 
 
 def test_literals_hold_in_every_match():
-    assert shape(r"\d{3}-\d\d-\d{4}", ignore_case=True).literals == ("000-00-0000",)
-    assert shape(r"(?:drop|delete)\s+table", ignore_case=True).literals == ("table",)
+    def lead(pattern):
+        return shape(pattern, ignore_case=True).clauses[0]
+
+    assert lead(r"\d{3}-\d\d-\d{4}") == (digits(9),)
+    assert lead(r"(?:drop|delete)\s+table") == ("drop table", "delete table")
+    assert lead(r"(?:AKIA|ASIA)[A-Z2-7]{16}") == ("akia", "asia")
+    assert lead(r"\brm\b\s+-") == (f"{EDGE}rm -",)
+    assert lead(r"[a-z0-9_]{40}") == (TOKEN,)
+    assert lead(r"[A-Z]{5}\d{4}[A-Z]") == (CODE,)
+    assert lead(r"^\W{0,3}\d") == (START,)
+    assert shape(r"[a-z ]{3,9}", ignore_case=True).clauses == ((MARK,),)
     with pytest.raises(PatternError):
         shape(r"x{5000}", ignore_case=False)
 

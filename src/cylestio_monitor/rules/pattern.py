@@ -1,8 +1,8 @@
 r"""What can be known of a regular expression without running it.
 
-A rule's pattern is read as a tree, and three things are taken from it: its greatest width, so that a match can be
-confirmed in a window; a wider expression over UTF-8 bytes for the multi-pattern engine; and literals of which every
-match holds one, for the pure-Python path. Patterns are ASCII in ``\w``, ``\d``, ``\s`` and ``\b``: a secret pressed
+A rule's pattern is read as a tree, and two things are taken from it: its greatest width, so that a match can be
+confirmed in a window; and clauses of literals, of each of which every match holds one, so that the engines need look
+for literals only. Patterns are ASCII in ``\w``, ``\d``, ``\s`` and ``\b``: a secret pressed
 against a letter of another script is still a secret.
 """
 
@@ -11,10 +11,11 @@ from __future__ import annotations
 import re
 import sys
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from cylestio_monitor.rules.literals import REPEATS, fewest, literal_sets, score
-from cylestio_monitor.rules.lowering import UnsupportedError, lower
+from cylestio_monitor.rules.literals import MARK, REPEATS, Clause, clauses, score
+from cylestio_monitor.rules.lowering import UnsupportedError, narrowest, shared_form
 
 if sys.version_info >= (3, 11):
     from re import _constants as _c  # type: ignore[attr-defined]  # the parser has no public name
@@ -30,7 +31,12 @@ _BOUNDS = {r"\s": 11, r"\w": 23}
 """The same for a run of blanks and for a word."""
 
 MAX_WIDTH = 4096
-_ALSO = 2
+_VERY_RARE = 4.0  # a clause that scores more needs no other beside it
+_RARE = 1.5
+_USABLE = 0.85  # a clause that scores less is met in most texts
+_HELPFUL = 0.9  # beside another: one that scores less costs more than it tells
+_HELPFUL_TO_WEAK = -0.4  # the same where the first is not `_RARE`
+_MOST_FURTHER = 2
 _QUANTIFIER = re.compile(r"\{(\d*),(\d*)\}|[*+]")
 
 
@@ -46,22 +52,19 @@ class Shape:
         regex: The pattern with every repetition bounded, for `re` with `flags`.
         flags: Flags for `re.compile`.
         width: Most code points a match has.
-        prefilter: Expressions for the engine: wherever the pattern matches, one of them matches within.
-        literals: Texts, lower-case and with every digit as ``0``, of which every match holds one; empty where none
-            is known.
-        also: Further sets of such texts: every match holds one of each.
+        clauses: Every match holds a literal of each, the rarest first; see `rules.literals`. A literal that begins
+            with `lowering.MARK` is an expression. Never empty.
     """
 
     regex: str
     flags: int
     width: int
-    prefilter: tuple[str, ...]
-    literals: tuple[str, ...]
-    also: tuple[tuple[str, ...], ...]
+    clauses: tuple[Clause, ...]
 
 
+@lru_cache(maxsize=2048)
 def shape(pattern: str, *, ignore_case: bool) -> Shape:
-    """Reads a pattern.
+    """Reads a pattern, which takes about a millisecond.
 
     Raises:
         PatternError: It has a back-reference, is wider than `MAX_WIDTH`, may match nothing, or nests repetitions so
@@ -77,13 +80,25 @@ def shape(pattern: str, *, ignore_case: bool) -> Shape:
     if narrow == 0:
         raise PatternError("may match nothing at all")
     _refuse_nested(tree, inside=False)
-    sets = sorted(filter(None, map(fewest, literal_sets(tree))), key=score, reverse=True)
-    literals = sets[0] if sets else ()
-    also = tuple(found for found in sets[1:] if min(map(len, found)) > 1 and "0" not in "".join(found))[:_ALSO]
     try:
-        return Shape(regex, flags, int(wide), lower(tree), literals, also)
+        return Shape(regex, flags, int(wide), _needed(tree))
     except UnsupportedError as error:
         raise PatternError(str(error)) from error
+
+
+def _needed(tree: Any) -> tuple[Clause, ...]:
+    """The clauses worth looking for, the rarest first."""
+    found = [(score(clause), clause) for clause in dict.fromkeys(clauses(tree, shared_form))]
+    found.sort(key=lambda pair: -pair[0])
+    if not found or found[0][0] < _USABLE:
+        narrow = narrowest(tree)
+        if narrow or not found:
+            return ((narrow or MARK,),)
+    lead = found[0][0]
+    if lead >= _VERY_RARE:
+        return (found[0][1],)
+    helpful = _HELPFUL if lead >= _RARE else _HELPFUL_TO_WEAK
+    return (found[0][1], *[clause for rarity, clause in found[1:] if rarity >= helpful][:_MOST_FURTHER])
 
 
 def bounded(pattern: str) -> str:

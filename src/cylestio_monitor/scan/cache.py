@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cylestio_monitor.config import Settings
 
 _log = logging.getLogger(__name__)
-_MAGIC = b"cylestio-rules-2"
+_MAGIC = b"cylestio-rules-3"
 _KEPT = 6  # files of other settings or versions that stay
 
 
@@ -38,12 +38,12 @@ class Cached(msgspec.Struct, array_like=True):
     Attributes:
         catalogue: The plans and the rules.
         problems: Reason, source, line and key of what could not be used.
-        database: The engine's serialised database; empty where the engine is not installed.
+        databases: The engine's serialised databases by group of rules; none where the engine is not installed.
     """
 
     catalogue: Catalogue
     problems: list[tuple[str, str, int | None, str]]
-    database: bytes = b""
+    databases: list[list[bytes]] = []
 
     def errors(self) -> list[ConfigError]:
         """The problems, as they were when the rules were read."""
@@ -97,10 +97,12 @@ def load(folder: Path, name: str) -> Cached | None:
         return None
 
 
-def save(folder: Path, name: str, catalogue: Catalogue, problems: Sequence[ConfigError], database: bytes) -> None:
+def save(
+    folder: Path, name: str, catalogue: Catalogue, problems: Sequence[ConfigError], databases: list[list[bytes]]
+) -> None:
     """Writes the file, whole or not at all, readable by its owner only; a failure is logged and costs a later start."""
     rows = [(problem.reason, problem.source, problem.line, problem.key) for problem in problems]
-    body = msgspec.msgpack.encode(Cached(catalogue, rows, database))
+    body = msgspec.msgpack.encode(Cached(catalogue, rows, databases))
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(prefix="rules-", suffix=".tmp", dir=folder)  # 0600 by itself

@@ -3,42 +3,55 @@
 from __future__ import annotations
 
 import logging
-import threading
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cylestio_monitor.errors import ConfigError
 from cylestio_monitor.rules import literals, load_packs, lowering, pattern, shipped_files
-from cylestio_monitor.scan import cache, fields, hyper, plan
-from cylestio_monitor.scan.engine import Engine, PythonEngine
-from cylestio_monitor.scan.hyper import HyperscanEngine, compile_database, engine_version
+from cylestio_monitor.scan import cache, engine, evasion, fields, hyper, plan
+from cylestio_monitor.scan.engine import Engine, Index, PythonEngine
+from cylestio_monitor.scan.evasion import SIGNS
+from cylestio_monitor.scan.hyper import HyperscanEngine, compile_databases, engine_version
 from cylestio_monitor.scan.keywords import keyword_rules
 from cylestio_monitor.scan.plan import Catalogue, catalogue, select
 from cylestio_monitor.scan.validators import VALIDATORS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from collections.abc import Set as AbstractSet
+
     from cylestio_monitor.config import Settings
     from cylestio_monitor.rules import Rule
+    from cylestio_monitor.scan.plan import Plan
 
 _log = logging.getLogger(__name__)
-_LOWERING = tuple(Path(str(module.__file__)) for module in (literals, lowering, pattern, plan, hyper))
-_PATIENCE_S = 3.0
+_LOWERING = tuple(Path(str(module.__file__)) for module in (literals, lowering, pattern, plan, hyper, engine, evasion))
 _SHIPPED_KEYWORDS = "keywords.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The rules for one kind of text."""
+
+    index: Index
+    engine: Engine
 
 
 class Catalog:
     """The rules in force, and the engine that looks for them.
 
-    With a cached database the start takes milliseconds. Without one, mode ``auto`` starts with the pure-Python engine
-    and changes to the compiled database when a background thread has it.
-
     Attributes:
         plans: What is searched for; a plan's place is its number.
         problems: Rules and files that could not be used.
-        engine: The engine in use now.
-        name_engine: The one for names of called tools.
+        texts: What looks at every text.
+        arguments: What looks at arguments of tools beside it.
+        foreign: What looks at texts with characters beyond ASCII beside it.
+        names: What looks at names of called tools.
         evasions: The plans that a disguise raises, by the disguise.
         named_field: The plan of the rule that goes by a value's key.
+        gates: Numbers of the literals in `texts` that are signs of a disguise.
     """
 
     def __init__(self, settings: Settings, *, cache_dir: Path | None, base_dir: Path | None) -> None:
@@ -58,22 +71,35 @@ class Catalog:
         # What lowers a pattern stands in the stamp too: a changed source must not meet an old database.
         name = cache.stamp([*files, *_LOWERING], settings, version)
         cached = cache.load(cache_dir, name) if cache_dir else None
+        fresh = cached is None
         if cached is None:
             found: list[ConfigError] = []
             made = catalogue(read_rules(settings, files, found), settings.rules.override, found)
-            cached = cache.Cached(made, [(p.reason, p.source, p.line, p.key) for p in found])
+            cached = cache.Cached(made, [(p.reason, p.source, p.line, p.key) for p in found], [])
         self._made: Catalogue = cached.catalogue
         self.plans = self._made.plans
         self.problems += cached.errors()
         self.named_field = next((one for one in self.plans if one.rule_id == fields.RULE), None)
         self.evasions = {one.evasion: one for one in self.plans if one.evasion is not None}
         self._rules: dict[str, Rule] | None = None
+        databases = list(cached.databases) if version is not None else []
+        kept = len(databases)
+        self.texts = self._group(
+            lambda plan: plan.of_texts and not plan.beyond_ascii, databases, 0, version, chain(*SIGNS.values())
+        )
+        self.arguments = self._group(lambda plan: plan.of_arguments, databases, 1, version)
+        self.foreign = self._group(lambda plan: plan.of_texts and plan.beyond_ascii, databases, 2, version)
         # Names are short and few rules look at them: no database is worth it.
-        self.name_engine: Engine = PythonEngine(self.plans, names=True)
-        self._ready = threading.Event()
-        self._wanted = threading.Event()
-        self._cache = (cache_dir, name)
-        self.engine: Engine = self._start(cached.database, version, wait=settings.scan.engine == "hyperscan")
+        self.names = self._group(lambda plan: plan.of_names, [], 0, None)
+        numbers = self.texts.index.numbers
+        self._signs = {name: frozenset(numbers[sign] for sign in signs) for name, signs in SIGNS.items()}
+        self.gates = frozenset(chain(*self._signs.values()))
+        if cache_dir is not None and (fresh or len(databases) != kept):
+            cache.save(cache_dir, name, self._made, self.problems, databases)
+
+    def signs(self, present: AbstractSet[int]) -> set[str]:
+        """The disguises of which a text holds a sign."""
+        return {name for name, numbers in self._signs.items() if not numbers.isdisjoint(present)}
 
     @property
     def rules(self) -> dict[str, Rule]:
@@ -82,54 +108,33 @@ class Catalog:
             self._rules = self._made.metadata()
         return self._rules
 
-    def wait(self, timeout_s: float) -> bool:
-        """Has the engine of the settings made at once and waits until it is in use; whether it is."""
-        self._wanted.set()
-        return self._ready.wait(timeout_s)
-
-    def _start(self, database: bytes, version: str | None, *, wait: bool) -> Engine:
-        folder, name = self._cache
-        if folder is not None and not self._kept():
-            # Before the database is compiled: the next start, which may come first, need not read the rules anew.
-            cache.save(folder, name, self._made, self.problems, b"")
+    def _group(
+        self,
+        chosen: Callable[[Plan], bool],
+        databases: list[list[bytes]],
+        place: int,
+        version: str | None,
+        gates: Iterable[str] = (),
+    ) -> Group:
+        """The plans that are chosen and the engine for them; a database that is not at hand is made and added."""
+        plans = self.plans
+        index = Index(plans, (n for n, plan in enumerate(plans) if plan.regex and chosen(plan)), gates)
         if version is None:
-            self._ready.set()
-            return PythonEngine(self.plans)
-        if database:
-            try:
-                engine = HyperscanEngine(database, self.plans)
-            except Exception as error:  # noqa: BLE001 -- the engine's own error class is not at hand; all mean: build anew
-                _log.info("the compiled rules cannot be loaded and are built anew: %s", error)
-            else:
-                self._ready.set()
-                return engine
-        self.engine = PythonEngine(self.plans)
-        if wait:
-            self._compile()
-            return self.engine
-        threading.Thread(target=self._compile_later, name="cylestio-compile-rules", daemon=True).start()
-        return self.engine
-
-    def _kept(self) -> bool:
-        folder, name = self._cache
-        return folder is not None and (folder / f"rules-{name}.bin").exists()
-
-    def _compile_later(self) -> None:
-        # A process that lives for a moment has no use for a database that takes seconds to build.
-        self._wanted.wait(_PATIENCE_S)
-        self._compile()
-
-    def _compile(self) -> None:
+            return Group(index, PythonEngine(index.literals))
         try:
-            database = compile_database(self.plans)
-            self.engine = HyperscanEngine(database, self.plans)
-            folder, name = self._cache
-            if folder is not None:
-                cache.save(folder, name, self._made, self.problems, database)
+            if place < len(databases):
+                try:
+                    return Group(index, HyperscanEngine(databases[place], index.literals))
+                except Exception as error:  # noqa: BLE001 -- whatever the engine says of the bytes: they are built anew
+                    _log.info("the compiled rules cannot be loaded and are built anew: %s", error)
+                    del databases[place:]
+            compiled = compile_databases(index.literals)
+            engine = HyperscanEngine(compiled, index.literals)
         except Exception as error:  # noqa: BLE001 -- whatever the engine refuses, the pure-Python matcher goes on
             _log.warning("the rules could not be compiled; the pure-Python matcher stays in use: %s", error)
-        finally:
-            self._ready.set()
+            return Group(index, PythonEngine(index.literals))
+        databases.append(compiled)
+        return Group(index, engine)
 
 
 def rule_files(settings: Settings, base_dir: Path | None) -> list[Path]:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cylestio_monitor.rules.examples import expand
 from cylestio_monitor.scan.catalog import read_rules, rule_files
-from cylestio_monitor.scan.confirm import confirm, together
-from cylestio_monitor.scan.engine import PythonEngine, lower
-from cylestio_monitor.scan.evasion import readings
+from cylestio_monitor.scan.engine import Index, PythonEngine, searchable, single_blanks
+from cylestio_monitor.scan.evasion import SIGNS, readings
+from cylestio_monitor.scan.locate import Text
+from cylestio_monitor.scan.normalize import Undone, fold
 from cylestio_monitor.scan.plan import plans_of
+from cylestio_monitor.scan.search import confirmed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,14 +56,15 @@ def finds(rule: Rule, text: str) -> bool:
     A rule that an evasion raises finds a text that can be read another way by that evasion.
     """
     if rule.evasion is not None:
-        return any(reading.kind == rule.evasion and _ATTACK in reading.text.lower() for reading in readings(text))
+        base = fold(text) or Undone(text, None)
+        kinds = {reading.kind for reading in readings(base, SIGNS.keys()) if _ATTACK in reading.text.lower()}
+        if _ATTACK in base.text.lower() and base.text != text:
+            kinds.add("look-alike")
+        return rule.evasion in kinds
     plans = plans_of(rule)
-    low = lower(text)
-    candidates = PythonEngine(plans, names=rule.surfaces == ("tool_name",)).candidates(text)
-    if rule.signs:
-        group = [(plans[number], places) for number, places in candidates.items()]
-        return len(group) >= rule.least and next(together(group, text, low), None) is not None
-    return any(next(confirm(plans[number], text, low, places), None) for number, places in candidates.items())
+    index = Index(plans, range(len(plans)))
+    present = PythonEngine(index.literals).present(single_blanks(searchable(text)))
+    return next(confirmed(plans, index.candidates(present), Text(text), index, present), None) is not None
 
 
 def chosen(settings: Settings, base_dir: Path | None) -> tuple[list[Rule], list[ConfigError]]:

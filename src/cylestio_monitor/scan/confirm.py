@@ -1,4 +1,4 @@
-"""Turns candidates into matches: the rule's own expression in a window, then its context and its validators.
+"""Turns places into matches: the rule's own expression in a window, then its context and its validators.
 
 Windows that touch are joined, so the work of one rule is never more than one pass over the text, and the matches are
 those of a search through the whole text.
@@ -10,12 +10,13 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from cylestio_monitor.scan.engine import EVERYWHERE
+from cylestio_monitor.rules.literals import EDGE, MARK
+from cylestio_monitor.scan.locate import EVERYWHERE
 from cylestio_monitor.scan.plan import SLACK
 from cylestio_monitor.scan.validators import validator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from cylestio_monitor.scan.plan import Plan
 
@@ -46,7 +47,7 @@ def confirm(plan: Plan, text: str, low: str, places: Sequence[int]) -> Iterator[
         plan: The plan.
         text: The text.
         low: The text in lower case, of the same length.
-        places: Its candidates, ascending, as an engine names them.
+        places: Where it may match, ascending; see `scan.locate`.
     """
     windows = [window for window in _windows(places, plan.width, len(text)) if _holds(plan, low, window)]
     if not windows:
@@ -74,23 +75,33 @@ def confirm(plan: Plan, text: str, low: str, places: Sequence[int]) -> Iterator[
 
 def _holds(plan: Plan, low: str, window: tuple[int, int]) -> bool:
     """Whether the window has what every match needs: cheaper to ask than to search."""
-    return all(any(low.find(literal, *window) >= 0 for literal in literals) for literals in plan.also)
+    return all(
+        any(low.find(literal, *window) >= 0 for literal in literals)
+        for literals in map(_as_they_stand, plan.clauses[1:])
+    )
 
 
-def together(signs: Sequence[tuple[Plan, Sequence[int]]], text: str, low: str) -> Iterator[Match]:
+@lru_cache(maxsize=4096)
+def _as_they_stand(clause: tuple[str, ...]) -> tuple[str, ...]:
+    """The words of a clause that can be found in a text as it is; the empty text, always found, where one cannot."""
+    words = tuple(literal.strip(EDGE + " ") for literal in clause)
+    plain = all(word.isascii() and " " not in word and MARK not in word for word in words)
+    return words if plain else ("",)
+
+
+def together(signs: Sequence[Plan], look: Callable[[Plan], Iterator[Match]]) -> Iterator[Match]:
     """One match of a rule of signs, from the first sign to the last, where enough different ones stand in the text.
 
     Args:
-        signs: The plans of the rule's signs that have candidates, each with its candidates.
-        text: The text.
-        low: The text in lower case, of the same length.
+        signs: The plans of those of the rule's signs that may stand in the text.
+        look: Gives the matches of one.
     """
-    least = signs[0][0].least
+    least = signs[0].least
     found: list[Match] = []
-    for number, (plan, places) in enumerate(signs):
+    for number, plan in enumerate(signs):
         if len(found) + len(signs) - number < least:
             return
-        first = next(confirm(plan, text, low, places), None)
+        first = next(look(plan), None)
         if first is not None:
             found.append(first)
     if len(found) >= least:

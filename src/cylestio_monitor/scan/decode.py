@@ -15,14 +15,13 @@ from urllib.parse import unquote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from collections.abc import Set as AbstractSet
 
 MAX_PIECES = 40
 MAX_LENGTH = 40_000
 
 _BASE64 = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{12,40000}={0,2}")
 _HEX = re.compile(r"(?<![A-Za-z0-9])(?:0x)?(?:[0-9a-fA-F]{2}[ :,]?){8,20000}(?![A-Za-z0-9])")
-_PERCENT = re.compile(r"%[0-9a-fA-F]{2}")
-_REFERENCE = re.compile(r"&(?:#\d{2,7}|#[xX][0-9a-fA-F]{2,6}|[a-z]{2,8});")
 _ESCAPE = re.compile(r"\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|[0-7]{3})")
 _ROT13 = re.compile(
     r"\b(?:gur|naq|lbh|lbhe|ner|nyy|abg|jvgu|sebz|guvf|gung|jvyy|pna|jub|abj|cyrnfr|vtaber|cerivbhf|vafgehpgvbaf?|flfgrz"
@@ -49,25 +48,32 @@ class Decoded(NamedTuple):
     end: int
 
 
-def decoded(text: str) -> Iterator[Decoded]:
-    """Every piece of the text that decodes to something readable."""
-    for kind, pattern, decode in (("base64", _BASE64, _from_base64), ("hex", _HEX, _from_hex)):
-        for number, match in enumerate(pattern.finditer(text)):
-            if number >= MAX_PIECES:
-                break
-            plain = decode(match[0])
-            if plain is not None and _PRINTABLE.fullmatch(plain):
-                yield Decoded(kind, plain, match.start(), match.end())
+def decoded(text: str, signs: AbstractSet[str]) -> Iterator[Decoded]:
+    """Every piece of the text that decodes to something readable.
+
+    Args:
+        text: The text.
+        signs: Of ``run``, ``percent``, ``reference``, ``escape`` and ``rot13`` those that it holds.
+    """
+    if "run" in signs:
+        for kind, pattern, decode in (("base64", _BASE64, _from_base64), ("hex", _HEX, _from_hex)):
+            for number, match in enumerate(pattern.finditer(text)):
+                if number >= MAX_PIECES:
+                    break
+                plain = decode(match[0])
+                if plain is not None and _PRINTABLE.fullmatch(plain):
+                    yield Decoded(kind, plain, match.start(), match.end())
     if len(text) > MAX_LENGTH:
         return
-    whole = (("url", _PERCENT, _from_percent), ("html", _REFERENCE, html.unescape), ("escape", _ESCAPE, _from_escapes))
-    for kind, sign, undo in whole:
-        if sign.search(text) is not None:
+    for sign, kind, undo in _WHOLE:
+        if sign in signs:
             plain = undo(text)
             if plain != text:
                 yield Decoded(kind, plain, 0, len(text))
-    if sum(1 for _ in zip(_ROT13.finditer(text), range(_FEWEST_ROT13), strict=False)) >= _FEWEST_ROT13:
-        yield Decoded("rot13", codecs.encode(text, "rot13"), 0, len(text))
+    if "rot13" in signs:
+        words = sum(1 for _ in zip(_ROT13.finditer(text), range(_FEWEST_ROT13), strict=False))
+        if words >= _FEWEST_ROT13:
+            yield Decoded("rot13", codecs.encode(text, "rot13"), 0, len(text))
 
 
 def _from_base64(piece: str) -> str | None:
@@ -100,3 +106,6 @@ def _from_escapes(text: str) -> str:
         return chr(int(digits, 16 if match[0][1] in "xu" else 8))
 
     return _ESCAPE.sub(character, text)
+
+
+_WHOLE = (("percent", "url", _from_percent), ("reference", "html", html.unescape), ("escape", "escape", _from_escapes))

@@ -1,98 +1,143 @@
-"""Finds where rules may match. Both engines name a superset of the places; `confirm` looks at each.
+"""Tells which literals stand in a text; only the rules that need no other are looked at closer.
 
-The contract that makes them equal: for every true match of a plan at ``[start, end)`` of the text, `candidates` gives
-at least one position ``p`` of that plan with ``start < p <= end``.
+A text is searched as bytes in which white space is single blanks. Both engines answer the same question exactly, so
+which one is in use changes the time only.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+import re
+from array import array
+from typing import TYPE_CHECKING, Protocol
 
-from cylestio_monitor.rules.literals import fold_digits
+from cylestio_monitor.rules.literals import EDGE, MARK
+from cylestio_monitor.rules.lowering import DIGITS, SHORTEST_DIGITS, START
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+    from collections.abc import Set as AbstractSet
 
     from cylestio_monitor.scan.plan import Plan
 
-Candidates: TypeAlias = "dict[int, list[int]]"
-"""Positions by the plan's number, ascending; `EVERYWHERE` alone asks for the whole text to be looked at."""
+DOUBLE_BLANK = "  "
+"""A literal of every index: where it stands, white space is not single blanks yet."""
 
-EVERYWHERE = -1
-_MANY = 64
+_GRAM = 4
+_OTHER_BLANKS = (b"\n", b"\t", b"\r", b"\v", b"\f")
+
+
+def searchable(text: str) -> bytes:
+    """The text as it is searched, but for runs of blanks; begins and ends with a blank."""
+    data = text.encode("utf-8", "surrogatepass")
+    for blank in _OTHER_BLANKS:
+        if blank in data:
+            data = data.replace(blank, b" ")
+    return b" %b " % data
+
+
+def single_blanks(data: bytes) -> bytes:
+    """The same with every run of blanks as one."""
+    return b" %b " % b" ".join(data.split())
+
+
+class Index:
+    """Which plan needs which literals.
+
+    Attributes:
+        chosen: The places of the plans.
+        literals: The literals and expressions to look for; a literal's place is its number.
+        numbers: The same, by literal.
+    """
+
+    def __init__(self, plans: Sequence[Plan], chosen: Iterable[int], gates: Iterable[str] = ()) -> None:
+        """Numbers the literals.
+
+        Args:
+            plans: All plans.
+            chosen: Places of those that are looked for.
+            gates: Further literals to look for.
+        """
+        self.chosen = list(chosen)
+        self.numbers: dict[str, int] = {DOUBLE_BLANK: 0}
+        self._leads: dict[int, list[int]] = {}
+        self._others: dict[int, list[frozenset[int]]] = {}
+        self._always: list[int] = []
+        for gate in gates:
+            self._number(gate)
+        for place in self.chosen:
+            lead, *others = plans[place].clauses
+            if lead[0] in {MARK, START}:
+                self._always.append(place)
+                continue
+            for literal in lead:
+                self._leads.setdefault(self._number(literal), []).append(place)
+            if others:
+                self._others[place] = [frozenset(map(self._number, clause)) for clause in others]
+        self.literals = list(self.numbers)
+
+    def candidates(self, present: AbstractSet[int]) -> list[int]:
+        """The plans all of whose clauses are met."""
+        found = dict.fromkeys(self._always)
+        for number in present:
+            for place in self._leads.get(number, ()):
+                others = self._others.get(place)
+                if others is None or not any(map(present.isdisjoint, others)):
+                    found[place] = None
+        return sorted(found)
+
+    def number(self, literal: str) -> int:
+        """The number under which a literal, or what stands in for it, is reported."""
+        return self.numbers[SHORTEST_DIGITS if literal in DIGITS else literal]
+
+    def _number(self, literal: str) -> int:
+        return self.numbers.setdefault(SHORTEST_DIGITS if literal in DIGITS else literal, len(self.numbers))
 
 
 class Engine(Protocol):
-    """One way to find candidates."""
+    """One way to tell which literals stand in a text."""
 
     name: str
 
-    def candidates(self, text: str) -> Candidates:
-        """Where each plan may match, in code points of `text`."""
+    def present(self, data: bytes) -> set[int]:
+        """Numbers of the literals that stand in a text made `searchable`."""
         ...
 
 
 class PythonEngine:
-    """Looks for the literals that a match must hold, one by one: no dependency, the same places."""
+    """Looks the literals up among the runs of four bytes that the text holds: no dependency, the same answers."""
 
     name = "python"
 
-    def __init__(self, plans: Sequence[Plan], *, names: bool = False) -> None:
-        """Orders the plans by literal.
-
-        Args:
-            plans: The plans; their numbers are their places in the sequence.
-            names: Whether it is for names of called tools rather than texts.
-        """
-        by_literal: dict[str, list[int]] = {}
-        self._always: list[int] = []
-        for number, plan in enumerate(plans):
-            if not plan.regex or not (plan.of_names if names else plan.of_texts):
+    def __init__(self, literals: Sequence[str]) -> None:
+        """Orders the literals by their last four bytes; the shorter ones and expressions are searched one by one."""
+        self._by_gram: dict[int, list[tuple[bytes, int, re.Pattern[bytes] | None]]] = {}
+        self._short: list[tuple[bytes, int, re.Pattern[bytes] | None]] = []
+        self._expressions: list[tuple[re.Pattern[bytes], int]] = []
+        for number, literal in enumerate(literals):
+            if literal.startswith(MARK):
+                self._expressions.append((re.compile(literal[1:].encode(), re.IGNORECASE), number))
                 continue
-            if not plan.literals:
-                self._always.append(number)
-            for literal in plan.literals:
-                by_literal.setdefault(literal, []).append(number)
-        self._literals = [(literal, tuple(numbers)) for literal, numbers in by_literal.items()]
+            body = literal.strip(EDGE).encode("utf-8", "surrogatepass")
+            bordered = None
+            if EDGE in literal:
+                lead, tail = (rb"\b" if edge == EDGE else b"" for edge in (literal[0], literal[-1]))
+                bordered = re.compile(lead + re.escape(body) + tail)
+            entry = (body, number, bordered)
+            if len(body) < _GRAM:
+                self._short.append(entry)
+            else:
+                self._by_gram.setdefault(array("I", body[-_GRAM:])[0], []).append(entry)
 
-    def candidates(self, text: str) -> Candidates:
-        """Where each plan may match, in code points of `text`."""
-        hay = fold(text)
-        found: Candidates = {number: [EVERYWHERE] for number in self._always}
-        for literal, numbers in self._literals:
-            if literal not in hay:
-                continue
-            places = _occurrences(hay, literal)
-            for number in numbers:
-                if number not in found:
-                    found[number] = places
-                elif found[number][0] != EVERYWHERE:
-                    found[number] = places if places[0] == EVERYWHERE else sorted(found[number] + places)
+    def present(self, data: bytes) -> set[int]:
+        """Numbers of the literals that stand in a text made `searchable`."""
+        low = data.lower()
+        grams: set[int] = set()
+        for offset in range(_GRAM):
+            end = len(low) - (len(low) - offset) % _GRAM
+            grams.update(array("I", low[offset:end]))
+        found = {number for expression, number in self._expressions if expression.search(data)}
+        near = [entry for gram in self._by_gram.keys() & grams for entry in self._by_gram[gram]]
+        for body, number, bordered in (*near, *self._short):
+            if body in low and (bordered is None or bordered.search(low)):
+                found.add(number)
         return found
-
-
-def fold(text: str) -> str:
-    """The text in lower case with every digit as ``0``, its length kept."""
-    return fold_digits(lower(text))
-
-
-def lower(text: str) -> str:
-    """The text in lower case, its length kept."""
-    low = text.lower()
-    # A letter whose lower case is two code points: then only the ASCII ones are folded.
-    return low if len(low) == len(text) else text.translate(_ASCII_LOWER)
-
-
-_ASCII_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
-
-
-def _occurrences(hay: str, literal: str) -> list[int]:
-    """Ends of the literal, or `EVERYWHERE` where it is so frequent that one pass over the text is cheaper."""
-    places: list[int] = []
-    at = hay.find(literal)
-    while at >= 0:
-        places.append(at + len(literal))
-        if len(places) > _MANY:
-            return [EVERYWHERE]
-        at = hay.find(literal, at + 1)
-    return places

@@ -1,48 +1,52 @@
 """Which disguises a text may wear, and what it says without them.
 
-The gates come first: one pass in C over the bytes tells whether a disguise is possible at all, so that plain text pays
-next to nothing.
+The signs of each disguise are looked for together with the rules' literals, so that plain text pays nothing for it.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from cylestio_monitor.rules.literals import MARK
+from cylestio_monitor.rules.lowering import TOKEN
 from cylestio_monitor.scan import decode, normalize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from collections.abc import Set as AbstractSet
 
 LONGEST = 200_000
 """Texts beyond this length, in code points, are looked at for look-alikes only."""
 
+_LEET = "[013457@$!]"
+_SINGLE = "enorst"  # of these every few words have one, and none is a word of its own
+SIGNS: dict[str, tuple[str, ...]] = {
+    # Two signs in words near each other: a single one stands in many a name.
+    "leet": (rf"{MARK}[a-z ]{_LEET}[a-z][^\x00]{{0,40}}[a-z]{_LEET}[a-z ]",),
+    "spaced": tuple(f"{sign}{letter}{sign}" for sign in " .-_*|/" for letter in _SINGLE),
+    "run": (TOKEN,),
+    "percent": (rf"{MARK}%[0-9a-f]{{2}}",),
+    "reference": (rf"{MARK}&(?:#[0-9x]|[a-z])[0-9a-z]{{1,7}};",),
+    "escape": (rf"{MARK}\\[xu0-7]",),
+    "rot13": (
+        "gur ",
+        "naq ",
+        "vtaber",
+        "qvfertneq",
+        "fryrpg",
+        "havba",
+        "cerivbhf",
+        "cynprubyqre",
+        "ez -",
+        "qebc ",
+        "qryrgr",
+    ),
+}
+"""Literals and expressions of which a text that wears the disguise holds one, as `rules.literals` writes them."""
 
-def _classes(**members: str) -> bytes:
-    table = bytearray(b"." * 256)
-    for name, characters in members.items():
-        for character in characters:
-            table[ord(character)] = ord(name)
-    return bytes(table)
-
-
-_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_SHAPES = _classes(a=_LETTERS, n="013457@$!", x=" \t")
-_RUNS = _classes(a=_LETTERS + "0123456789+/_-")
-_RUN = b"a" * 16
+_LETTERS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_SHAPES = bytes(97 if code in _LETTERS else 120 if code in b" \t" else 46 for code in range(256))
 _SPACED = (b"axaxaxa", b"a.a.a.a")
-_ROT13 = (
-    "gur ",
-    "naq ",
-    "vtaber",
-    "qvfertneq",
-    "fryrpg",
-    "havba",
-    "cerivbhf",
-    "cynprubyqre",
-    "ez -",
-    "qebc ",
-    "qryrgr",
-)
 
 
 class Reading(NamedTuple):
@@ -59,33 +63,23 @@ class Reading(NamedTuple):
     span: Callable[[int, int], tuple[int, int]]
 
 
-def readings(text: str) -> Iterator[Reading]:
-    """Every other reading of the text."""
-    folded = normalize.fold(text)
-    if folded is not None:
-        yield Reading("look-alike", folded.text, folded.span)
-    if len(text) > LONGEST:
-        return
-    base = folded or normalize.Undone(text, None)
-    data = base.text.encode("utf-8", "surrogatepass")
-    shapes = data.translate(_SHAPES)
-    if b"ana" in shapes or b"xna" in shapes:
+def readings(base: normalize.Undone, signs: AbstractSet[str]) -> Iterator[Reading]:
+    """Every other reading of a text without look-alikes.
+
+    Args:
+        base: The text.
+        signs: The names in `SIGNS` of what it holds.
+    """
+    if "leet" in signs:
         for undone in normalize.unleet(base.text):
             yield Reading("leet", undone.text, base.span)
-    if any(shape in shapes for shape in _SPACED):
-        spaced = normalize.unspaced(base.text)
+    if "spaced" in signs:
+        shapes = base.text.encode("utf-8", "surrogatepass").translate(_SHAPES)
+        spaced = normalize.unspaced(base.text) if any(shape in shapes for shape in _SPACED) else None
         if spaced is not None and spaced.text:
             yield Reading("spaced", spaced.text, _chain(base, spaced))
-    if _encoded(base.text, data):
-        for piece in decode.decoded(base.text):
-            yield Reading(piece.kind, piece.text, _whole(base, piece.start, piece.end))
-
-
-def _encoded(text: str, data: bytes) -> bool:
-    if b"%" in data or b"&" in data or b"\\" in data or _RUN in data.translate(_RUNS):
-        return True
-    low = text.lower()
-    return any(word in low for word in _ROT13)
+    for piece in decode.decoded(base.text, signs):
+        yield Reading(piece.kind, piece.text, _whole(base, piece.start, piece.end))
 
 
 def _chain(base: normalize.Undone, spaced: normalize.Undone) -> Callable[[int, int], tuple[int, int]]:

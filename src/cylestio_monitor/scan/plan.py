@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from cylestio_monitor.model import ALERT_OF, Alert, Severity
 from cylestio_monitor.rules import Rule, pattern
+from cylestio_monitor.rules.literals import MARK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -19,6 +21,8 @@ SLACK = 80
 """Code points beyond a window's end that a look-ahead or a border may want to see."""
 
 
+_FOREIGN = re.compile(rf"{MARK}(?:\(\?:)*\\x[89a-f]")
+_OF_CALLS = {"tool_call", "tool_name"}
 WHOLE_STATEMENT = frozenset({"rm", "sql"})
 """Validators that look beyond the match, at the rest of the command or statement."""
 
@@ -31,9 +35,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         regex: Bounded pattern for `re`; empty for a rule that only an evasion raises.
         flags: Flags of `re.compile`.
         width: Most code points of a match.
-        prefilter: Expressions of the engine, together wider than `regex`.
-        literals: What the pure-Python path looks for first.
-        also: Further sets of literals, of each of which a match holds one.
+        clauses: Sets of literals, of each of which every match holds one; see `rules.pattern`.
         validators: Checks on a match, by name.
         context: Words of which one must stand near, lower-case.
         within: How near, in code points.
@@ -55,9 +57,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     regex: str = ""
     flags: int = 0
     width: int = 0
-    prefilter: tuple[str, ...] = ()
-    literals: tuple[str, ...] = ()
-    also: tuple[tuple[str, ...], ...] = ()
+    clauses: tuple[tuple[str, ...], ...] = ()
     validators: tuple[str, ...] = ()
     context: tuple[str, ...] = ()
     within: int = 0
@@ -76,8 +76,18 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
     @property
     def of_texts(self) -> bool:
-        """Whether it looks at anything but names of called tools."""
-        return self.surfaces != ("tool_name",)
+        """Whether it looks at texts of more kinds than arguments of tools."""
+        return not self.of_arguments and self.surfaces != ("tool_name",)
+
+    @property
+    def beyond_ascii(self) -> bool:
+        """Whether only a text with characters beyond ASCII can match."""
+        return all(literal[0] > "\x7f" or _FOREIGN.match(literal) for literal in self.clauses[0])
+
+    @property
+    def of_arguments(self) -> bool:
+        """Whether it looks at arguments of tools and at no other text."""
+        return bool(self.surfaces) and "tool_call" in self.surfaces and not set(self.surfaces) - _OF_CALLS
 
     def applies(self, target: str, surface: str) -> bool:
         """Whether the rule looks at this side and surface of a call."""
@@ -134,9 +144,7 @@ def _shaped(plan: Plan, expression: str, ignore_case: bool) -> Plan:
         regex=shape.regex,
         flags=shape.flags,
         width=shape.width,
-        prefilter=shape.prefilter,
-        literals=shape.literals,
-        also=shape.also,
+        clauses=shape.clauses,
     )
 
 

@@ -59,12 +59,8 @@ class Scanner:
 
     @property
     def engine(self) -> str:
-        """Name of the engine in use now: ``hyperscan`` or ``python``."""
-        return self._catalog.engine.name
-
-    def ready(self, timeout_s: float) -> bool:
-        """Waits until the rules are compiled where they are being compiled; whether they are."""
-        return self._catalog.wait(timeout_s)
+        """Name of the engine in use: ``hyperscan`` or ``python``."""
+        return self._catalog.texts.engine.name
 
     def text(self, text: str, *, target: Target, subtype: Subtype, path: str = "") -> list[Finding]:
         """Scans one text.

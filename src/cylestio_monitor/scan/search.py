@@ -1,24 +1,37 @@
-"""All matches of one text: engine, confirmation, evasions undone, doubles removed."""
+"""All matches of one text: literals seen, rules confirmed, evasions undone, doubles removed."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cylestio_monitor.scan.confirm import Match, confirm, together
-from cylestio_monitor.scan.engine import lower
-from cylestio_monitor.scan.evasion import readings
+from cylestio_monitor.scan.engine import searchable, single_blanks
+from cylestio_monitor.scan.evasion import LONGEST, readings
+from cylestio_monitor.scan.locate import Text
+from cylestio_monitor.scan.normalize import Undone, fold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Set as AbstractSet
 
-    from cylestio_monitor.scan.catalog import Catalog
+    from cylestio_monitor.scan.catalog import Catalog, Group
+    from cylestio_monitor.scan.engine import Index
     from cylestio_monitor.scan.plan import Plan
 
 
+_DOUBLE_BLANK = 0  # number of `DOUBLE_BLANK` in every index
 _GUESSED = frozenset({"leet", "spaced", "rot13"})
 """Readings that may say what was never meant: a token with digits turned to letters is another token."""
 
 _ALWAYS_UNFOLDED = frozenset({"secret", "sensitive_data", "keyword"})
+
+
+class _Read(NamedTuple):
+    """What is found in a text with a disguise taken off."""
+
+    kind: str
+    span: Callable[[int, int], tuple[int, int]]
+    found: list[Match]
 
 
 class Search:
@@ -28,7 +41,7 @@ class Search:
         """Keeps the catalog.
 
         Args:
-            catalog: The plans and the engine.
+            catalog: The plans and the engines.
             max_length: Longest text searched whole, in code points; of a longer one the two ends are.
         """
         self._catalog = catalog
@@ -44,29 +57,34 @@ class Search:
                 Match(plan, start + tail, end + tail) for plan, start, end in self.matches(text[tail:], target, surface)
             ]
             return self.matches(text[:half], target, surface) + ends
-        names = surface == "tool_name"
-        wanted = self._wanted(target, surface)
-        found = list(self._plain(text, wanted, names=names))
-        if not names:
-            found += self._disguised(text, wanted, found)
-        return without_doubles(found) if len(found) > 1 else found
-
-    def _wanted(self, target: str, surface: str) -> list[bool]:
         wanted = self._applies.get((target, surface))
         if wanted is None:
             wanted = [plan.applies(target, surface) for plan in self._catalog.plans]
             self._applies[target, surface] = wanted
-        return wanted
+        if surface == "tool_name":
+            found, _ = self._plain(text, wanted, (self._catalog.names,))
+            return without_doubles(found)
+        groups: tuple[Group, ...] = (
+            (self._catalog.texts, self._catalog.arguments) if surface == "tool_call" else (self._catalog.texts,)
+        )
+        if not text.isascii():
+            groups += (self._catalog.foreign,)
+        found, present = self._plain(text, wanted, groups)
+        if not text.isascii() or not self._catalog.gates.isdisjoint(present):
+            found += self._disguised(text, wanted, groups, found, present)
+        return without_doubles(found) if len(found) > 1 else found
 
-    def _disguised(self, text: str, wanted: list[bool], plain: list[Match]) -> list[Match]:
+    def _disguised(
+        self, text: str, wanted: list[bool], groups: tuple[Group, ...], plain: list[Match], present: set[int]
+    ) -> list[Match]:
         """What the text says under a disguise and not openly, and the disguise itself."""
         known: dict[str, list[tuple[int, int]]] = {}
         for match in plain:
             known.setdefault(match.plan.rule_id, []).append((match.start, match.end))
         found: list[Match] = []
-        for reading in readings(text):
+        for reading in self._readings(text, groups, wanted, present):
             disguise = self._catalog.evasions.get(reading.kind)
-            for plan, first, last in self._plain(reading.text, wanted, names=False):
+            for plan, first, last in reading.found:
                 exact = reading.kind not in _GUESSED and plan.category in _ALWAYS_UNFOLDED
                 if plan.alert == "none" or not (plan.unfold or exact):
                     continue
@@ -80,25 +98,67 @@ class Search:
                     found.append(Match(disguise, start, end))
         return found
 
-    def _plain(self, text: str, wanted: list[bool], *, names: bool) -> Iterator[Match]:
-        plans = self._catalog.plans
-        engine = self._catalog.name_engine if names else self._catalog.engine
-        signs: dict[str, list[tuple[Plan, list[int]]]] = {}
-        candidates = engine.candidates(text)
-        if not candidates:
+    def _readings(self, text: str, groups: tuple[Group, ...], wanted: list[bool], present: set[int]) -> Iterator[_Read]:
+        """Every other reading of the text, with what is found in it."""
+        base = Undone(text, None)
+        folded = fold(text)
+        if folded is not None:
+            base = folded
+            found, present = self._plain(folded.text, wanted, groups)
+            yield _Read("look-alike", folded.span, found)
+        if len(text) > LONGEST:
             return
-        low = lower(text)
-        for number, places in candidates.items():
-            if not wanted[number]:
-                continue
-            plan = plans[number]
-            if plan.least:
-                signs.setdefault(plan.rule_id, []).append((plan, places))
-            else:
-                yield from confirm(plan, text, low, places)
-        for group in signs.values():
-            if len(group) >= group[0][0].least:
-                yield from together(group, text, low)
+        for reading in readings(base, self._catalog.signs(present)):
+            yield _Read(reading.kind, reading.span, self._plain(reading.text, wanted, groups)[0])
+
+    def _plain(self, text: str, wanted: list[bool], groups: tuple[Group, ...]) -> tuple[list[Match], set[int]]:
+        """The matches in the text as it stands, and what the first group's engine saw in it."""
+        data = searchable(text)
+        first = groups[0].engine.present(data)
+        present = first
+        if _DOUBLE_BLANK in present:
+            data = single_blanks(data)
+            present = groups[0].engine.present(data)
+            first = first | present
+        found: list[Match] = []
+        looked: Text | None = None
+        for group in groups:
+            if group is not groups[0]:
+                present = group.engine.present(data)
+            candidates = [place for place in group.index.candidates(present) if wanted[place]]
+            if candidates:
+                looked = looked or Text(text)
+                found += confirmed(self._catalog.plans, candidates, looked, group.index, present)
+        return found, first
+
+
+def confirmed(
+    plans: Sequence[Plan], candidates: Iterable[int], text: Text, index: Index, present: AbstractSet[int]
+) -> Iterator[Match]:
+    """The matches of the candidates.
+
+    Args:
+        plans: All plans.
+        candidates: Places of those that may match.
+        text: The text.
+        index: The candidates' index.
+        present: Numbers of the index's literals that stand in the text.
+    """
+
+    def look(plan: Plan) -> Iterator[Match]:
+        places = text.places(plan, index, present)
+        return confirm(plan, text.text, text.low, places) if places else iter(())
+
+    signs: dict[str, list[Plan]] = {}
+    for place in candidates:
+        plan = plans[place]
+        if plan.least:
+            signs.setdefault(plan.rule_id, []).append(plan)
+        else:
+            yield from look(plan)
+    for group in signs.values():
+        if len(group) >= group[0].least:
+            yield from together(group, look)
 
 
 def without_doubles(found: list[Match]) -> list[Match]:

@@ -1,0 +1,132 @@
+"""Where in a text a rule's match may stand: the places of the literals that were seen in it.
+
+The contract: for every true match of a plan at ``[start, end)`` of the text there is a place ``p`` of that plan with
+``start < p <= end``.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from cylestio_monitor.rules.literals import EDGE, MARK
+from cylestio_monitor.rules.lowering import CODE, DIGITS, START, TOKEN, TOKEN_LENGTH
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
+
+    from cylestio_monitor.scan.engine import Index
+    from cylestio_monitor.scan.plan import Plan
+
+EVERYWHERE = -1
+"""Stands alone for places: the whole text is to be looked at."""
+
+_MANY = 200  # of one literal: then one pass over the text is cheaper
+_RUNS = {
+    TOKEN: (re.compile(rf"[A-Za-z0-9+/_-]{{{TOKEN_LENGTH},}}"), TOKEN_LENGTH - 1),
+    CODE: (re.compile(r"[A-Za-z]{2}\d\d"), 4),
+}
+"""How a form is found in a text as it stands, and how far apart places in one run may be."""
+
+_DIGIT_RUN = re.compile(r"\d(?:[\s./()-]*\d){5,}", re.ASCII)
+_DIGIT_STEP = 5
+
+
+class Text:
+    """A text under search, with what more than one rule asks of it.
+
+    Attributes:
+        text: The text.
+        low: The text in lower case, of the same length.
+    """
+
+    __slots__ = ("_digit_runs", "_places", "low", "text")
+
+    def __init__(self, text: str) -> None:
+        """Takes the text."""
+        self.text = text
+        self.low = lower(text)
+        self._places: dict[str, list[int]] = {}
+        self._digit_runs: list[tuple[int, list[int]]] | None = None
+
+    def places(self, plan: Plan, index: Index, present: AbstractSet[int]) -> Sequence[int]:
+        """Where a match of a plan may stand, ascending, or `EVERYWHERE`."""
+        found: list[int] = []
+        several = False
+        for literal in plan.clauses[0]:
+            if literal not in {START, MARK} and index.number(literal) not in present:
+                continue
+            places = self._of(literal)
+            if places and places[0] == EVERYWHERE:
+                return places
+            several = several or bool(found)
+            found = found + places if found else places
+        return sorted(found) if several else found
+
+    def _of(self, literal: str) -> list[int]:
+        places = self._places.get(literal)
+        if places is None:
+            places = self._places[literal] = self._found(literal)
+        return places
+
+    def _digits(self) -> list[tuple[int, list[int]]]:
+        """The runs of digits: how many digits, and the places."""
+        if self._digit_runs is None:
+            self._digit_runs = [
+                (sum(map(str.isdigit, run[0])), _within(run, _DIGIT_STEP)) for run in _DIGIT_RUN.finditer(self.text)
+            ]
+        return self._digit_runs
+
+    def _found(self, literal: str) -> list[int]:
+        if literal == START:
+            return [1]
+        count = DIGITS.get(literal)
+        if count is not None:
+            return [place for digits, places in self._digits() if digits >= count for place in places]
+        form = _RUNS.get(literal)
+        if form is not None:
+            pattern, step = form
+            return [place for run in pattern.finditer(self.text) for place in _within(run, step)]
+        if literal.startswith(MARK):
+            return [EVERYWHERE]
+        body = literal.strip(EDGE + " ")
+        if not body.isascii():
+            return [EVERYWHERE]  # letter case beyond ASCII is not folded one to one
+        if " " in body:
+            ends = [match.end() for match in _phrase(body).finditer(self.low)]
+            return ends if len(ends) <= _MANY else [EVERYWHERE]
+        return _occurrences(self.low, body)
+
+
+def _within(run: re.Match[str], step: int) -> list[int]:
+    return [*range(run.start() + step, run.end(), step), run.end()]
+
+
+@lru_cache(maxsize=4096)
+def _phrase(words: str) -> re.Pattern[str]:
+    return re.compile(r"\s+".join(map(re.escape, words.split())), re.ASCII)
+
+
+def _occurrences(low: str, literal: str) -> list[int]:
+    """Ends of the literal."""
+    places: list[int] = []
+    length = len(literal)
+    at = low.find(literal)
+    while at >= 0:
+        places.append(at + length)
+        if len(places) > _MANY:
+            return [EVERYWHERE]
+        at = low.find(literal, at + 1)
+    return places
+
+
+def lower(text: str) -> str:
+    """The text in lower case, its length kept."""
+    low = text.lower()
+    # A letter whose lower case is two code points: then only the ASCII ones are folded.
+    return low if len(low) == len(text) else text.translate(_ASCII_LOWER)
+
+
+_ASCII_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
