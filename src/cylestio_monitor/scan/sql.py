@@ -139,3 +139,28 @@ def reads_as_sql(text: str, start: int, end: int) -> bool:
     around = text[max(0, start - 80) : end + 120]
     words = {word.lower() for word in _MORE.findall(around)}
     return len(words) > 1 or re.match(r"\s*select\b", text, re.IGNORECASE) is not None
+
+
+_CONDITION = re.compile(r"\bfrom\s.{1,400}?\bwhere\s", re.IGNORECASE | re.DOTALL)
+_CONSTANT = re.compile(
+    r"""\b(?:or|and|xor)\b[\s(]*(?:(['"]?)([\w ]*)\1\s*(?:=|like)\s*(['"]?)\2(?!\w)"""
+    r"""|(?:true|1|not\s+false)\s*(?:--|\#|;|$|\)))|\|\||&&|--|\#|/\*|\bunion\b|\bselect\b""",
+    re.IGNORECASE,
+)
+_BEFORE = 2000
+
+
+def injected(text: str, start: int, end: int) -> bool:
+    """Whether a condition behind a quote was slipped in.
+
+    One of a whole statement, such as ``select a from t where b = 'x' or b = 'y'``, was not, unless it always holds.
+    """
+    if _CONDITION.search(text, max(0, start - _BEFORE // 4), start) is None:
+        return True
+    return _CONSTANT.search(text, start, min(len(text), end + 60)) is not None
+
+
+def opens_quote(text: str, start: int, _end: int) -> bool:
+    """Whether the quote at the match ends a literal that the text did not begin: quotes of its kind do not pair."""
+    quote = text[start]
+    return quote not in "'\"`" or text.count(quote, max(0, start - _BEFORE), start + 1) % 2 == 1

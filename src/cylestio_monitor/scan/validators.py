@@ -6,7 +6,9 @@ argument after a colon: ``entropy:3.5``.
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 import math
 import re
 from functools import lru_cache, partial
@@ -121,6 +123,39 @@ def real(text: str, start: int, end: int, _argument: str = "") -> bool:
     return _PLACEHOLDER.search(text, start, end) is None
 
 
+_EXAMPLE_NAME = re.compile(
+    r"\bpath[/\\]to\b|\[-{1,2}\w[\w-]*\|-{1,2}\w|\b\w+\|\w+\|\w+\b|\b(?:user|group|file|bucket|project|module|host|service|container|pod"
+    r"|policy|role|device|unit|process|image)_?(?:name|id|number|arn)\b(?!\})|/dev/sdX|YYYY",
+)
+
+
+def concrete(text: str, start: int, end: int, _argument: str = "") -> bool:
+    """The match names real things: no ``path/to/file``, ``bucket_name`` or ``[-f|--force]`` of a manual page."""
+    line_end = text.find("\n", end)
+    return _EXAMPLE_NAME.search(text, start, line_end if 0 <= line_end < end + 120 else end + 120) is None
+
+
+_CLAIMS = frozenset(["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "scope", "scp", "role", "roles", "email", "name"])
+
+
+def jwt(text: str, start: int, end: int, _argument: str = "") -> bool:
+    """The match is a token that gives a right: its claims name an issuer, a bearer, a time or a scope (RFC 7519).
+
+    Claims that cannot be read, such as those of an encrypted token, count as such.
+    """
+    parts = text[start:end].replace("\\", "").split(".")
+    try:
+        body = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
+        claims = json.loads(body)
+    except ValueError:
+        return True
+    if not isinstance(claims, dict):
+        return False
+    return len(claims) > 2 or any(
+        name in _CLAIMS or "user" in name.lower() or name.lower().endswith("id") for name in claims
+    )
+
+
 def mixed(text: str, start: int, end: int, _argument: str = "") -> bool:
     """The match has a digit and a letter: no word of a language, no number."""
     value = text[start:end]
@@ -163,12 +198,20 @@ _KNOWN_SHAPE = re.compile(
     re.IGNORECASE,
 )
 _WORD = re.compile(r"[A-Z]?[a-z]{4,}")
+_SPOILT_HEX = re.compile(
+    r"(?=[0-9A-F]{0,60}[a-f])(?=[0-9a-f]{0,60}[A-F])[0-9A-Fa-f]{24,}|(?=[0-9a-f]{32})[0-9a-f]{32,150}[A-Zg-z][A-Za-z0-9]{0,4}"
+)
+"""Hexadecimal in both cases, or with a tail of other characters: no generator of keys writes it."""
 
 
 def random_looking(text: str, start: int, end: int, _argument: str = "") -> bool:
     """The match looks drawn at random: much entropy, few words, no uuid, date, version or public key."""
     value = text[start:end]
-    if _KNOWN_SHAPE.fullmatch(value) or shannon(value) < (3.5 if len(value) >= 20 else 3.0):
+    if (
+        _KNOWN_SHAPE.fullmatch(value)
+        or _SPOILT_HEX.fullmatch(value)
+        or shannon(value) < (3.5 if len(value) >= 20 else 3.0)
+    ):
         return False
     worded = sum(len(word) for word in _WORD.findall(value) if _pronounceable(word))
     before = text[max(0, start - 60) : start].rpartition("\n")[2].lower()
@@ -246,6 +289,16 @@ def sql_words(text: str, start: int, end: int, _argument: str = "") -> bool:
     return sql.reads_as_sql(text, start, end)
 
 
+def sql_injected(text: str, start: int, end: int, _argument: str = "") -> bool:
+    """The condition was slipped into a value, or holds whatever the data."""
+    return sql.injected(text, start, end)
+
+
+def sql_open_quote(text: str, start: int, end: int, _argument: str = "") -> bool:
+    """The quote ends a literal that the text itself did not begin."""
+    return sql.opens_quote(text, start, end)
+
+
 def probe(text: str, start: int, end: int, _argument: str = "") -> bool:
     """The whole text is a quote or an encoded sign, no option or path."""
     value = text[start:end].strip()
@@ -261,6 +314,8 @@ VALIDATORS: dict[str, Validator] = {
     "card": card,
     "real": real,
     "mixed": mixed,
+    "jwt": jwt,
+    "concrete": concrete,
     "digits": digits,
     "not-a-word": not_a_word,
     "no-code": no_code,
@@ -271,6 +326,8 @@ VALIDATORS: dict[str, Validator] = {
     "sql": in_sql,
     "tautology": tautology,
     "sql-words": sql_words,
+    "sql-injected": sql_injected,
+    "sql-open-quote": sql_open_quote,
     "probe": probe,
 }
 
