@@ -12,6 +12,7 @@ import secrets
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
+from cylestio_monitor.store import database
 from cylestio_monitor.store.keys import derive
 
 if TYPE_CHECKING:
@@ -126,9 +127,7 @@ class Run:
         """Writes the entries and the head."""
         if not self._entries:
             return
-        self._connection.executemany(
-            "INSERT INTO audit (seq, kind, ref, leaf, mac) VALUES (?, ?, ?, ?, ?)", self._entries
-        )
+        database.insert(self._connection, "INSERT INTO audit (seq, kind, ref, leaf, mac)", self._entries)
         self._connection.execute(
             "REPLACE INTO meta (key, value) VALUES (?, ?)", (HEAD, self._chain.head_tag(self._head))
         )

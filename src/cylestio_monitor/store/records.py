@@ -97,8 +97,9 @@ def checksum(*parts: Any) -> int:
 
 
 def _bytes_of(parts: tuple[Any, ...]) -> tuple[bytes, bytes]:
-    plain = encode_json([part for part in parts if type(part) is not bytes])
-    return plain, b"\x00".join([part for part in parts if type(part) is bytes])
+    blobs = [part for part in parts if type(part) is bytes]
+    plain = [part for part in parts if type(part) is not bytes] if blobs else parts
+    return encode_json(plain), b"\x00".join(blobs)
 
 
 def timestamp(time_ns: int) -> str:
