@@ -319,19 +319,18 @@ class Invocation:
 
     def _set_attributes(self, result: Result | None) -> None:
         pipeline, findings = self._pipeline, self._inspection.findings
-        attributes: dict[str, AttributeValue] = {}
-        if result is not None:
-            attributes.update(genai.at_end(result))
+        attributes = safe(genai.at_end(result)) if result is not None else {}
         if self._first_chunk is not None:
             attributes[semconv.RESPONSE_TIME_TO_FIRST_CHUNK] = self._first_chunk
         if pipeline.settings.scan.enabled:
-            attributes.update(security.attributes(findings, self._verdict, pipeline.scanner.rules))
+            found = security.attributes(findings, self._verdict, pipeline.scanner.rules)
+            attributes.update(safe(found) if findings else found)
         else:
             attributes[semconv.SCANNED] = False
         if pipeline.content != "none" and self.span.is_recording():
             limit = pipeline.settings.content_max_bytes
             attributes.update(content.attributes(self.call, result, self._inspection.recorded, limit))
-        self._write(safe(attributes))
+        self._write(attributes)
         for finding in findings[: security.MAX_EVENTS]:
             self.span.add_event(semconv.EVENT_FINDING, safe(security.event(finding)))
 
