@@ -116,11 +116,7 @@ def _is_plain(value: object, budget: int) -> bool:
                 if type(key) is not str:
                     return False
                 budget -= len(key)
-                if type(item) is str:  # most are: counted here at once
-                    budget -= len(item)
-                    nodes -= 1
-                else:
-                    waiting.append((item, depth + 1))
+                waiting.append((item, depth + 1))
         elif kind is list and depth < MAX_DEPTH:
             waiting += [(item, depth + 1) for item in value]  # type: ignore[attr-defined] # `type` does not narrow
         elif kind is int or kind is float:

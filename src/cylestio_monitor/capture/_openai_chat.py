@@ -190,7 +190,9 @@ def answer(completion: Any, _: Call) -> Result:
     for choice in as_list(get("choices")):
         of = members(choice)
         path, message = f"choices[{of('index')}]", of("message")
-        parts = [Part("text", of("text"), path=f"{path}.text")] if message is None else _said(message, f"{path}.message")
+        parts = (
+            [Part("text", of("text"), path=f"{path}.text")] if message is None else _said(message, f"{path}.message")
+        )
         _add(out, parts, of("finish_reason"))
     out.usage = usage(get("usage"))
     return out
@@ -261,8 +263,8 @@ class _Choice:
             Part("reasoning" if field == "reasoning_content" else "text", "".join(pieces), path=f"{self.path}.{field}")
             for field, pieces in self.texts.items()
         ]
-        for number, (call, pieces) in self.calls.items():
-            path = f"{self.path}.tool_calls[{number}].function.arguments"
+        for place, (call, pieces) in self.calls.items():
+            path = f"{self.path}.tool_calls[{place}].function.arguments"
             name = getattr(call.function, "name", None)
             out.append(Part("tool_call", arguments("".join(pieces)), name, call.id, path))
         return out

@@ -82,8 +82,11 @@ def server(client: Any, default: str) -> Server:
     known = _known.get((id(url), default))
     if known is None or known[0] is not url:
         host = url.host
-        known = url, Server(
-            provider_of(host, url.port) or default, host or None, url.port or (80 if url.scheme == "http" else 443)
+        known = (
+            url,
+            Server(
+                provider_of(host, url.port) or default, host or None, url.port or (80 if url.scheme == "http" else 443)
+            ),
         )
         if len(_known) >= _MAX_KNOWN:
             _known.clear()
