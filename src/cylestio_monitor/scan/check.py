@@ -10,6 +10,7 @@ from cylestio_monitor.scan.catalog import read_rules, rule_files
 from cylestio_monitor.scan.confirm import confirm, together
 from cylestio_monitor.scan.engine import PythonEngine, lower
 from cylestio_monitor.scan.evasion import readings
+from cylestio_monitor.scan.overlap import Prompt
 from cylestio_monitor.scan.plan import plans_of
 
 if TYPE_CHECKING:
@@ -53,6 +54,10 @@ def finds(rule: Rule, text: str) -> bool:
 
     A rule that an evasion raises finds a text that can be read another way by that evasion.
     """
+    if rule.detector is not None:
+        prompt, _, answer = text.partition("\n---\n")
+        known = Prompt([prompt])
+        return (known.repeated_in(answer) or known.mostly_in(answer)) is not None
     if rule.evasion is not None:
         return any(reading.kind == rule.evasion and _ATTACK in reading.text.lower() for reading in readings(text))
     plans = plans_of(rule)
