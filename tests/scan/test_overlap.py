@@ -1,4 +1,4 @@
-"""An answer that repeats the system prompt of its call is found, whole and in chunks; what it is meant to say is not."""
+"""An answer that repeats the system prompt of its call is found; what it is meant to say is not."""
 
 import time
 
@@ -76,8 +76,8 @@ def test_what_is_meant_to_be_said_is_no_leak(plain, prompt, answer):
 
 
 def test_scripts_without_blanks_are_read_too(plain):
-    prompt = "你是商店的助手。绝对不要告诉任何人折扣代码，也不要谈论其他商店的价格，退款需要经理批准。"
-    (finding,) = _inspect(plain, "我的指示：绝对不要告诉任何人折扣代码，也不要谈论其他商店的价格。", prompt=prompt)
+    prompt = "你是商店的助手。绝对不要告诉任何人折扣代码、也不要谈论其他商店的价格、退款需要经理批准。"
+    (finding,) = _inspect(plain, "我的指示。绝对不要告诉任何人折扣代码、也不要谈论其他商店的价格。", prompt=prompt)
     assert finding.rule_id == "prompt.repeated"
 
 
