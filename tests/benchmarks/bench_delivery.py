@@ -344,7 +344,8 @@ def bench_query(folder, *, full):
 
 
 def bench_event_loop(folder, *, full):
-    bench = Bench(folder / "loop.db")
+    """The longest time in which an event loop does not turn, while spans are made, stored and sent."""
+    rounds = 400 if full else 100
 
     async def gaps(work):
         worst = 0.0
@@ -355,21 +356,33 @@ def bench_event_loop(folder, *, full):
             worst = max(worst, time.perf_counter() - before)
         return worst
 
-    async def idle():
-        for _ in range(500):
-            SPANS[0].copy()
-            await asyncio.sleep(0)
+    async def nothing():
+        for _ in range(rounds):
+            await asyncio.sleep(0.01)
 
     async def ours():
-        for number in range(500 if full else 100):
-            make(bench.tracer, number)
+        for number in range(rounds):
+            for more in range(5):
+                make(bench.tracer, number + more)
             ticket = bench.span("flagged", attributes={"cylestio.security.severity_number": 4})
             await ticket.wait_async(1)
+            await asyncio.sleep(0.005)
 
-    nothing = asyncio.run(gaps(idle))
-    worst = min(asyncio.run(gaps(ours)) for _ in range(3))
-    bench.close()
-    row("longest event-loop gap", f"{nothing * 1000:.1f} ms with nothing", f"{worst * 1000:.1f} ms", "<= 10 ms")
+    async def stock():
+        for number in range(rounds):
+            for more in range(6):
+                make(tracer, number + more)
+            await asyncio.sleep(0.01)
+
+    with running_sink() as (url, _):
+        bench = Bench(folder / "loop.db")
+        bench.send_to(None, traces=OTLPSpanExporter(endpoint=f"{url}/v1/traces"))
+        provider, tracer = stock_tracer(url, schedule_delay_millis=500)
+        # What the machine itself adds comes and goes: the best of several rounds is what the work causes.
+        idle, theirs, own = (min(asyncio.run(gaps(one)) for _ in range(5)) for one in (nothing, stock, ours))
+        provider.shutdown()
+        bench.close()
+    row("longest event-loop gap", f"{theirs * 1000:.1f} ms ({idle * 1000:.1f} idle)", f"{own * 1000:.1f} ms", "<= 10 ms")
 
 
 ROWS = {

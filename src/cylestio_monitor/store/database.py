@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sqlite3
 from contextlib import contextmanager
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from cylestio_monitor.errors import StoreError
@@ -112,7 +113,7 @@ def insert(connection: sqlite3.Connection, into: str, rows: Sequence[tuple[Any, 
     start = 0
     for size in _ROWS:
         while len(rows) - start >= size:
-            values = [value for row in rows[start : start + size] for value in row]
+            values = list(chain.from_iterable(rows[start : start + size]))
             connection.execute(_statement(into, len(rows[0]), size), values)
             start += size
 

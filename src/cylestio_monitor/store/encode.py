@@ -58,20 +58,9 @@ class SpanRow(NamedTuple):
 
     source: bytes
     common: bytes
-    values: tuple[Any, ...]
+    values: list[Any]
     findings: Sequence[tuple[Any, ...]]
     event_type: str | None
-
-
-class _Draft(NamedTuple):
-    """A row whose content is not packed yet: that is done for all of a group in one call."""
-
-    source: bytes
-    common: bytes
-    values: tuple[Any, ...]
-    findings: list[tuple[Any, ...]]
-    event_type: str | None
-    bulk: bytes | None
 
 
 class UnfitError(Exception):
@@ -98,14 +87,13 @@ class SpanEncoder:
         Args:
             spans: Ended spans, each with the code points of text on it.
         """
-        drafts = [self._draft(span, size) for span, size in spans]
-        packed = content.pack([draft.bulk for draft in drafts], self._cipher)
-        return [
-            SpanRow(draft.source, draft.common, (*draft.values, blob), draft.findings, draft.event_type)
-            for draft, blob in zip(drafts, packed, strict=True)
-        ]
+        made = [self._one(span, size) for span, size in spans]
+        for (row, _), packed in zip(made, content.pack([bulk for _, bulk in made], self._cipher), strict=True):
+            row.values.append(packed)
+        return [row for row, _ in made]
 
-    def _draft(self, span: ReadableSpan, size: int) -> _Draft:
+    def _one(self, span: ReadableSpan, size: int) -> tuple[SpanRow, bytes | None]:
+        """The row without the content, which is packed for all of a group in one call, and the content."""
         if size <= MAX_SPAN_BYTES:
             try:
                 return self._row(span, attributes_of(span), _plain_events(span), careful=False)
@@ -140,7 +128,7 @@ class SpanEncoder:
 
     def _row(
         self, span: ReadableSpan, attributes: Mapping[str, Any], events: list[dict[str, Any]], *, careful: bool
-    ) -> _Draft:
+    ) -> tuple[SpanRow, bytes | None]:
         source, service = self.source(span.resource, span.instrumentation_scope)
         if not careful and len(attributes) > _MAX_ATTRIBUTES:
             raise UnfitError
@@ -155,7 +143,7 @@ class SpanEncoder:
         events_json = encode_json(events) if events else None
         if not careful and not (_is_fit(own_json) and _is_fit(common.json) and _is_fit(events_json)):
             raise UnfitError
-        values = (
+        values = [
             trace_id,
             span_id,
             None if parent is None else "%016x" % parent.span_id,  # noqa: UP031
@@ -180,7 +168,7 @@ class SpanEncoder:
             own_json.decode(),
             None if events_json is None else events_json.decode(),
             encode_json(extra).decode() if extra else None,
-        )
+        ]
         findings: list[tuple[Any, ...]] = []
         if events:
             labels = Labels(
@@ -188,7 +176,8 @@ class SpanEncoder:
             )
             found = [event for event in events if event["name"] == semconv.EVENT_FINDING]
             findings = [finding_of_event(trace_id, span_id, event, labels) for event in found]
-        return _Draft(source, common.json, values, findings, common.event_type, encode_json(bulk) if bulk else None)
+        row = SpanRow(source, common.json, values, findings, common.event_type)
+        return row, encode_json(bulk) if bulk else None
 
 
 def attributes_of(span: ReadableSpan) -> Mapping[str, Any]:

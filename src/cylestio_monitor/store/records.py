@@ -14,7 +14,7 @@ from cylestio_monitor import semconv
 from cylestio_monitor.sanitize import clean_text, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from cylestio_monitor.model import Finding
 
@@ -87,6 +87,14 @@ def digest(body: bytes) -> bytes:
 def seal(*parts: Any) -> tuple[int, bytes]:
     """Checksum and fingerprint (SHA-256, 32 bytes) of a row's values; bytes count as they are."""
     plain, blob = _bytes_of(parts)
+    return zlib.crc32(blob, zlib.crc32(plain)), sha256(plain + b"\x00" + blob).digest()
+
+
+def seal_span(values: Sequence[Any], *digests: bytes) -> tuple[int, bytes]:
+    """As `seal` of the values and the digests: of a span only the content, its last value, is bytes."""
+    packed = values[-1]
+    plain = encode_json(values if packed is None else values[:-1])
+    blob = b"\x00".join(digests if packed is None else (packed, *digests))
     return zlib.crc32(blob, zlib.crc32(plain)), sha256(plain + b"\x00" + blob).digest()
 
 

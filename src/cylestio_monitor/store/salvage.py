@@ -145,7 +145,7 @@ class Salvage:
             if table == "span":
                 bodies = [self._body(source), self._body(common)]
                 if checksum(*values, *map(digest, bodies)) == stored:
-                    span = SpanRow(bodies[0], bodies[1], tuple(values), (), values[12])
+                    span = SpanRow(bodies[0], bodies[1], values, (), values[12])
                     refs = self._writer.store_spans(target, run, self._writer.unknown(target, [span]))
                     self._queue(target, "traces", old, next(iter(refs), None))
                     self._counts["span"] += 1

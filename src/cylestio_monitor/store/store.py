@@ -34,7 +34,7 @@ _logger = logging.getLogger(__name__)
 GROUP: Final = 64
 """Items that do not wait for company."""
 
-BACKLOG: Final = 256
+BACKLOG: Final = 512
 """Most items of one commit, where more than `GROUP` wait."""
 
 LINGER_S: Final = 0.04

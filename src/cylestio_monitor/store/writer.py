@@ -22,6 +22,7 @@ from cylestio_monitor.store.records import (
     event_row,
     finding_rows,
     seal,
+    seal_span,
 )
 from cylestio_monitor.store.retention import INSERT_OUTBOX, Place, Retention, count
 
@@ -255,7 +256,7 @@ class Writer:
         for ref, row in enumerate(rows, first):
             source, source_digest = self._share(connection, row.source)
             common, common_digest = self._share(connection, row.common)
-            checksum, leaf = seal(*row.values, source_digest, common_digest)
+            checksum, leaf = seal_span(row.values, source_digest, common_digest)
             seq = None
             if row.event_type is not None:
                 seq = run.next_seq
@@ -269,9 +270,9 @@ class Writer:
     def unknown(self, connection: sqlite3.Connection, rows: Sequence[SpanRow]) -> list[SpanRow]:
         """The rows that the store does not have, each once."""
         query = "SELECT 1 FROM span WHERE trace_id = ? AND span_id = ?"
-        new = {row.values[:2]: row for row in reversed(rows)}
+        new = {tuple(row.values[:2]): row for row in reversed(rows)}
         known = {key for key in new if connection.execute(query, key).fetchone() is not None}
-        return [row for row in rows if new[row.values[:2]] is row and row.values[:2] not in known]
+        return [row for key, row in reversed(new.items()) if key not in known]
 
     def store_findings(self, connection: sqlite3.Connection, run: chain.Run, rows: Sequence[tuple[Any, ...]]) -> None:
         """Adds findings with their entries in the audit trail; known ones are left alone."""
