@@ -15,8 +15,9 @@ import msgspec
 from cylestio_monitor.scan.redact import MASKED_CATEGORIES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
+    from cylestio_monitor.detect import Asked, Detectors
     from cylestio_monitor.model import Call, Finding, Message, Part, Result, Subtype, Target, ToolDefinition
     from cylestio_monitor.scan import Scanner, TextStream
     from cylestio_monitor.scan.overlap import Watch, WatchStream
@@ -92,15 +93,30 @@ class Reported:
 class Inspection:
     """The scan of one call: findings of each side, and which parts must be masked where content is recorded."""
 
-    __slots__ = ("_fed", "_marks", "_scanner", "_seen", "_watch", "_whole", "findings", "masked")
+    __slots__ = (
+        "_asked",
+        "_detectors",
+        "_fed",
+        "_marks",
+        "_scanner",
+        "_seen",
+        "_watch",
+        "_whole",
+        "findings",
+        "masked",
+    )
 
-    def __init__(self, scanner: Scanner, seen: Seen, *, whole: bool = False) -> None:
-        """Starts with nothing found; `whole` has content recorded as it is."""
+    def __init__(
+        self, scanner: Scanner, seen: Seen, *, whole: bool = False, detectors: Detectors | None = None
+    ) -> None:
+        """Starts with nothing found; `whole` has content recorded as it is, `detectors` are asked beside the rules."""
         self._scanner = scanner
         self._seen = seen
         self._marks: list[tuple[int, bool]] = []
         self._fed: dict[str, _Fed] = {}
         self._whole = whole
+        self._detectors = detectors
+        self._asked: Asked | None = None
         self._watch: Watch | None = None
         self.findings: list[Finding] = []
         self.masked: set[int] = set()
@@ -123,6 +139,7 @@ class Inspection:
             self._marks.append((mark, found))
         if call.arguments is not None or call.tool_name:
             self._report(self._value(call.arguments, "output", "tool_call", "arguments", call.tool_name, id(call)))
+        self._hear()
 
     def feed(self, path: str, text: str, subtype: Subtype) -> None:
         """Takes a piece of streamed output; pieces are scanned together, across their borders."""
@@ -144,6 +161,7 @@ class Inspection:
             if fed.watch is not None:
                 self._report(fed.watch.finish())
         if result is None:
+            self._hear()
             return
         for message in result.messages:
             for part in message.parts:
@@ -159,6 +177,33 @@ class Inspection:
             self._tool(tool)
         if result.response is not None:
             self._report(self._value(result.response, "input", "tool_result", "result", None, id(result)))
+            self._ask(result.response, "input", "tool_result", "result")
+        self._hear()
+
+    def leave(self, later: Callable[[list[Finding]], None]) -> None:
+        """Has what the detectors have not answered yet reported when they do."""
+        if self._asked is not None:
+            self._asked.leave(later)
+
+    def _ask(self, content: object, target: Target, subtype: Subtype, path: str) -> None:
+        """Leaves a text with the detectors."""
+        if self._detectors is None or not self._detectors.wants(target, subtype):
+            return
+        if isinstance(content, str):
+            text = content
+        else:
+            from cylestio_monitor.scan.walk import leaves  # noqa: PLC0415 -- who has detectors has the scanner
+
+            text = "\n".join(leaf.text for leaf in leaves(content))
+        if text.strip():
+            self._asked = self._asked or self._detectors.asked(self._scanner.settle)
+            self._detectors.ask(self._asked, text, target=target, subtype=subtype, path=path)
+
+    def _hear(self) -> None:
+        """Takes what the detectors have answered, and waits for it where the settings say so."""
+        if self._asked is not None and self._detectors is not None:
+            settings = self._detectors.settings
+            self._report(self._asked.take(settings.budget_ms / 1000 if settings.wait else 0))
 
     def commit(self) -> None:
         """Remembers what was scanned, once the call has gone through."""
@@ -214,6 +259,7 @@ class Inspection:
         else:
             tool = part.name if subtype == "tool_call" else None
             self._report(self._value(part.content, target, subtype, part.path, tool, id(part)))
+        self._ask(part.content, target, subtype, part.path)
         self._marks.append((mark, id(part) in self.masked))
 
     def _value(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cylestio_monitor.model import Finding
@@ -142,6 +143,13 @@ class Scanner:
             return found[0] if found else None
 
         return overlap.Watch(prompt, make) if prompt else None
+
+    def settle(self, finding: Finding, text: str) -> Finding | None:
+        """A finding that another part made of the text, with the hash of its match; ``None`` where it is silenced."""
+        match_hash = self._hash(text[finding.start : finding.end])
+        if self._silences and self._silences.covers(finding.rule_id, finding.path, match_hash):
+            return None
+        return replace(finding, match_hash=match_hash)
 
     def mask(self, text: str) -> str:
         """The text with secrets and personal data replaced by tokens such as ``[secret:aws-access-key-id:3f9a2c]``."""
