@@ -87,6 +87,13 @@ class Scan(_Section, frozen=True, kw_only=True):
     max_bytes: Annotated[
         int, _doc("Longest text scanned, in code points; of a longer one the two ends are scanned.", ge=1024)
     ] = 4_000_000
+    parsers: Annotated[
+        Literal["builtin", "installed"],
+        _doc(
+            "`installed` also reads shell and SQL in tool arguments with `tree-sitter-bash` and `sqlglot`, for the whole "
+            "process; loading them takes half a second at the start."
+        ),
+    ] = "builtin"
     locales: Annotated[
         tuple[str, ...], _doc("Countries (ISO 3166) of which national ids are looked for; empty means all.")
     ] = ()

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cylestio_monitor.model import Finding
-from cylestio_monitor.scan import fields, overlap, redact
+from cylestio_monitor.scan import fields, overlap, parsers, redact
 from cylestio_monitor.scan.catalog import Catalog
 from cylestio_monitor.scan.confirm import Match
 from cylestio_monitor.scan.search import Search, without_doubles
@@ -49,6 +49,8 @@ class Scanner:
         self._catalog = Catalog(settings, cache_dir=cache_dir, base_dir=base_dir)
         self.problems: list[ConfigError] = self._catalog.problems
         self._silences = Silences(settings.rules.silence, self.problems)
+        if settings.scan.parsers == "installed":
+            self.problems += parsers.load()
         self._search = Search(self._catalog, max_length=settings.scan.max_bytes)
         self._prompts = overlap.Prompts()
         self._overlap = next((one for one in self._catalog.plans if one.rule_id == overlap.RULE), None)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from cylestio_monitor.scan import parsers
+
 _TOKEN = re.compile(
     r"""\s+|--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|"[^"]*"|`[^`]*`|\[[^\]]*\]|[A-Za-z_@#$][\w@#$.]*|\d+(?:\.\d+)?|.""",
     re.DOTALL,
@@ -34,6 +36,8 @@ _AFTER_TABLE = frozenset(
 )
 _ALWAYS = re.compile(r"^\(*(?:(\d+)=\1|true|1|'([^']*)'='\2'|(\w+)=\3|1>0|not false|\d+<>\d+)\)*$", re.IGNORECASE)
 _LIMIT = 4000
+_HARD = frozenset(["or", "not", "select", "with", "between", "like", "case", "and"])
+"""Words with which a condition may hold always without looking so."""
 
 
 def statement(text: str, start: int) -> list[str]:
@@ -105,6 +109,10 @@ def without_condition(text: str, start: int, end: int, *, sure: bool = False) ->
     lower = [token.lower() for token in tokens]
     if "where" not in lower:
         return "limit" not in lower and "join" not in lower and "using" not in lower
+    if not _HARD.isdisjoint(lower):
+        parsed = parsers.unbounded(" ".join(tokens), text)
+        if parsed is not None:
+            return parsed
     condition = tokens[lower.index("where") + 1 :]
     ends = {"returning", "limit", "order"}
     for number, token in enumerate(condition):
