@@ -87,9 +87,35 @@ class Scan(_Section, frozen=True, kw_only=True):
     max_bytes: Annotated[
         int, _doc("Longest text scanned, in code points; of a longer one the two ends are scanned.", ge=1024)
     ] = 4_000_000
+    parsers: Annotated[
+        Literal["builtin", "installed"],
+        _doc(
+            "`installed` also reads shell and SQL in tool arguments with `tree-sitter-bash` and `sqlglot`, for the whole "
+            "process; loading them takes half a second at the start."
+        ),
+    ] = "builtin"
     locales: Annotated[
         tuple[str, ...], _doc("Countries (ISO 3166) of which national ids are looked for; empty means all.")
     ] = ()
+
+
+class Detectors(_Section, frozen=True, kw_only=True):
+    """Models and services that are asked beside the rules."""
+
+    use: Annotated[tuple[str, ...], _doc("Detectors that are asked, by their entry point's name, such as `onnx`.")] = ()
+    model: Annotated[str | None, _doc("Folder of the model that the detector `onnx` loads.")] = None
+    threshold: Annotated[float, _doc("Score from which an answer is a finding.", ge=0, le=1)] = 0.9
+    severity: Annotated[
+        Literal["low", "medium", "high", "critical"], _doc("Severity of the findings, `classifier.<name>`.")
+    ] = "medium"
+    surfaces: Annotated[
+        tuple[Literal["llm", "tool_result", "system", "memory"], ...], _doc("Surfaces of the input that are looked at.")
+    ] = ("llm", "tool_result")
+    wait: Annotated[
+        bool, _doc("Whether a call waits for the answers, at most `budget_ms`: only then can they block it.")
+    ] = False
+    budget_ms: Annotated[int, _doc("Longest wait for an answer, in ms.", ge=1)] = 500
+    max_chars: Annotated[int, _doc("Longest text that is asked about, in code points.", ge=256)] = 20_000
 
 
 class Store(_Section, frozen=True, kw_only=True):
@@ -143,6 +169,7 @@ class Settings(_Section, frozen=True, kw_only=True):
     keywords: Keywords = Keywords()
     rules: Rules = Rules()
     scan: Scan = Scan()
+    detectors: Detectors = Detectors()
     store: Store = Store()
     log: Log = Log()
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, TracerProvider
 
     from cylestio_monitor.config import Settings
+    from cylestio_monitor.detect import Detectors
     from cylestio_monitor.model import AttributeValue
     from cylestio_monitor.scan import Scanner
     from cylestio_monitor.store import Store, Ticket
@@ -80,6 +81,7 @@ class Pipeline:
         self.reported = Reported()
         self.reaper = Reaper()
         self.adopt: Adopt | None = None  # finds the span that another instrumentation has started for the same call
+        self.detectors = _detectors(settings)
         self.is_hosted: Callable[[], bool] | None = None  # whether there is such a span here
         self.identity = identity.Identity(agent_id=settings.agent_id, session_id=settings.session_id)
 
@@ -128,6 +130,14 @@ class Pipeline:
         )
 
 
+def _detectors(settings: Settings) -> Detectors | None:
+    if not settings.detectors.use:
+        return None
+    from cylestio_monitor import detect  # noqa: PLC0415 -- few have detectors
+
+    return detect.start(settings.detectors)
+
+
 class Invocation:
     """One call on its way. Made by `Pipeline.begin`; ended exactly once, by whoever comes first."""
 
@@ -150,7 +160,9 @@ class Invocation:
         self._pipeline = pipeline
         self._started = time.perf_counter()
         self._first_chunk: float | None = None
-        self._inspection = Inspection(pipeline.scanner, pipeline.seen, whole=pipeline.content == "full")
+        self._inspection = Inspection(
+            pipeline.scanner, pipeline.seen, whole=pipeline.content == "full", detectors=pipeline.detectors
+        )
         self._once = threading.Lock()
         self._pending: Ticket | None = None
         self._verdict = ALLOW
@@ -166,7 +178,7 @@ class Invocation:
             log.debug("Could not scan the input of a call", exc_info=True)
         self._pipeline.metrics.scan(time.perf_counter() - started, "input")
         if self._inspection.findings:
-            self._judge(0)
+            self._judge(self._inspection.findings)
             if self._verdict.action == "block":
                 self._refuse("call")
 
@@ -243,7 +255,7 @@ class Invocation:
             if self._pipeline.settings.scan.enabled:
                 self._inspect_output(result)
             if len(self._inspection.findings) > before and self._verdict.action != "block":
-                self._judge(before, answered=True)
+                self._judge(self._inspection.findings[before:], answered=True)
             if error is None:
                 self._inspection.commit()
             self._set_attributes(result)
@@ -255,6 +267,7 @@ class Invocation:
                 self.span.set_attribute(semconv.ERROR_TYPE, sanitize.clean_text(kind, 256))
                 self.span.set_status(Status(StatusCode.ERROR))
             self._measure(result, kind)
+            self._inspection.leave(lambda found: self._judge(found, answered=True, late=True))
         except Exception:
             log.debug("Could not complete a span", exc_info=True)
         finally:
@@ -271,9 +284,8 @@ class Invocation:
             log.debug("Could not scan an answer", exc_info=True)
         self._pipeline.metrics.scan(time.perf_counter() - started, "output")
 
-    def _judge(self, since: int, *, answered: bool = False) -> None:
-        """Judges the findings from number `since` on, reports them, and has the grave ones written at once."""
-        found = self._inspection.findings[since:]
+    def _judge(self, found: list[Finding], *, answered: bool = False, late: bool = False) -> None:
+        """Judges findings, reports them, and has the grave ones and those that came late written at once."""
         pipeline, call = self._pipeline, self.call
         verdict = decide(found, pipeline.settings)
         if verdict.action == "block" and not self._can_refuse(found, answered=answered):
@@ -283,7 +295,9 @@ class Invocation:
         place = self.span.get_span_context()
         pipeline.reported.add(place.trace_id, found)
         pipeline.metrics.findings(found, verdict, call.operation, call.tool_name)
-        if pipeline.store is not None and any(SEVERITY_NUMBER[finding.severity] >= _HIGH for finding in found):
+        if pipeline.store is None:
+            return
+        if late or any(SEVERITY_NUMBER[finding.severity] >= _HIGH for finding in found):
             who = pipeline.who()
             self._pending = pipeline.store.add_findings(
                 place.trace_id,
@@ -319,19 +333,18 @@ class Invocation:
 
     def _set_attributes(self, result: Result | None) -> None:
         pipeline, findings = self._pipeline, self._inspection.findings
-        attributes: dict[str, AttributeValue] = {}
-        if result is not None:
-            attributes.update(genai.at_end(result))
+        attributes = safe(genai.at_end(result)) if result is not None else {}
         if self._first_chunk is not None:
             attributes[semconv.RESPONSE_TIME_TO_FIRST_CHUNK] = self._first_chunk
         if pipeline.settings.scan.enabled:
-            attributes.update(security.attributes(findings, self._verdict, pipeline.scanner.rules))
+            found = security.attributes(findings, self._verdict, pipeline.scanner.rules)
+            attributes.update(safe(found) if findings else found)
         else:
             attributes[semconv.SCANNED] = False
         if pipeline.content != "none" and self.span.is_recording():
             limit = pipeline.settings.content_max_bytes
             attributes.update(content.attributes(self.call, result, self._inspection.recorded, limit))
-        self._write(safe(attributes))
+        self._write(attributes)
         for finding in findings[: security.MAX_EVENTS]:
             self.span.add_event(semconv.EVENT_FINDING, safe(security.event(finding)))
 

@@ -74,17 +74,18 @@ def clean_value(
     return _Walk(max_depth, max_nodes, max_bytes).visit(value, 0)
 
 
-def to_json(value: object, max_bytes: int = MAX_BYTES) -> str:
+def to_json(value: object, max_bytes: int = MAX_BYTES, *, is_plain: bool = False) -> str:
     """Any value as JSON text of at most `max_bytes` UTF-8 bytes that always parses.
 
     Args:
         value: What the application or a model handed over.
         max_bytes: Longest result; at least 16.
+        is_plain: Whether it is known to be shallow, of the JSON types alone, and of no more text than that.
     """
-    if _is_plain(value, max_bytes):
+    if is_plain or _is_plain(value, max_bytes):
         try:
             plain = msgspec.json.encode(value)
-        except ValueError:  # half a surrogate pair
+        except (ValueError, TypeError):  # half a surrogate pair; what is no JSON type after all
             plain = b""
         if 0 < len(plain) <= max_bytes and b"\\u0000" not in plain:
             return plain.decode()

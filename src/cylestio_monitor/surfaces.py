@@ -15,10 +15,12 @@ import msgspec
 from cylestio_monitor.scan.redact import MASKED_CATEGORIES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
+    from cylestio_monitor.detect import Asked, Detectors
     from cylestio_monitor.model import Call, Finding, Message, Part, Result, Subtype, Target, ToolDefinition
     from cylestio_monitor.scan import Scanner, TextStream
+    from cylestio_monitor.scan.overlap import Watch, WatchStream
 
 _FEED_CHARS = 512  # streamed text is scanned in steps: a scan has a fixed cost, a chunk is a few letters
 _TOOL_CALLS = frozenset({"tool_call", "server_tool_call"})
@@ -91,21 +93,38 @@ class Reported:
 class Inspection:
     """The scan of one call: findings of each side, and which parts must be masked where content is recorded."""
 
-    __slots__ = ("_fed", "_marks", "_scanner", "_seen", "_whole", "findings", "masked")
+    __slots__ = (
+        "_asked",
+        "_detectors",
+        "_fed",
+        "_marks",
+        "_scanner",
+        "_seen",
+        "_watch",
+        "_whole",
+        "findings",
+        "masked",
+    )
 
-    def __init__(self, scanner: Scanner, seen: Seen, *, whole: bool = False) -> None:
-        """Starts with nothing found; `whole` has content recorded as it is."""
+    def __init__(
+        self, scanner: Scanner, seen: Seen, *, whole: bool = False, detectors: Detectors | None = None
+    ) -> None:
+        """Starts with nothing found; `whole` has content recorded as it is, `detectors` are asked beside the rules."""
         self._scanner = scanner
         self._seen = seen
         self._marks: list[tuple[int, bool]] = []
         self._fed: dict[str, _Fed] = {}
         self._whole = whole
+        self._detectors = detectors
+        self._asked: Asked | None = None
+        self._watch: Watch | None = None
         self.findings: list[Finding] = []
         self.masked: set[int] = set()
 
     def call(self, call: Call) -> None:
         """Scans what goes in: system, messages, content blocks, tool definitions, arguments."""
         history = _end_of_history(call.messages)
+        self._watch = self._scanner.watch(_system_texts(call))
         for part in call.system:
             self._part(part, "input", "system", known=history > 0)
         for number, message in enumerate(call.messages):
@@ -120,23 +139,29 @@ class Inspection:
             self._marks.append((mark, found))
         if call.arguments is not None or call.tool_name:
             self._report(self._value(call.arguments, "output", "tool_call", "arguments", call.tool_name, id(call)))
+        self._hear()
 
     def feed(self, path: str, text: str, subtype: Subtype) -> None:
         """Takes a piece of streamed output; pieces are scanned together, across their borders."""
         fed = self._fed.get(path)
         if fed is None:
             fed = self._fed[path] = _Fed(self._scanner.stream(target="output", subtype=subtype, path=path))
+            if self._watch is not None and subtype == "llm":
+                fed.watch = self._watch.stream(path)
         fed.waiting.append(text)
         fed.length += len(text)
         if fed.length >= _FEED_CHARS:
-            self._found(fed, fed.stream.feed(fed.take()))
+            self._take(fed)
 
     def result(self, result: Result | None) -> None:
         """Scans what came back; text that was scanned while it streamed is not scanned again."""
         for fed in self._fed.values():
-            self._found(fed, fed.stream.feed(fed.take()))
+            self._take(fed)
             self._found(fed, fed.stream.finish())
+            if fed.watch is not None:
+                self._report(fed.watch.finish())
         if result is None:
+            self._hear()
             return
         for message in result.messages:
             for part in message.parts:
@@ -152,6 +177,33 @@ class Inspection:
             self._tool(tool)
         if result.response is not None:
             self._report(self._value(result.response, "input", "tool_result", "result", None, id(result)))
+            self._ask(result.response, "input", "tool_result", "result")
+        self._hear()
+
+    def leave(self, later: Callable[[list[Finding]], None]) -> None:
+        """Has what the detectors have not answered yet reported when they do."""
+        if self._asked is not None:
+            self._asked.leave(later)
+
+    def _ask(self, content: object, target: Target, subtype: Subtype, path: str) -> None:
+        """Leaves a text with the detectors."""
+        if self._detectors is None or not self._detectors.wants(target, subtype):
+            return
+        if isinstance(content, str):
+            text = content
+        else:
+            from cylestio_monitor.scan.walk import leaves  # noqa: PLC0415 -- who has detectors has the scanner
+
+            text = "\n".join(leaf.text for leaf in leaves(content))
+        if text.strip():
+            self._asked = self._asked or self._detectors.asked(self._scanner.settle)
+            self._detectors.ask(self._asked, text, target=target, subtype=subtype, path=path)
+
+    def _hear(self) -> None:
+        """Takes what the detectors have answered, and waits for it where the settings say so."""
+        if self._asked is not None and self._detectors is not None:
+            settings = self._detectors.settings
+            self._report(self._asked.take(settings.budget_ms / 1000 if settings.wait else 0))
 
     def commit(self) -> None:
         """Remembers what was scanned, once the call has gone through."""
@@ -167,6 +219,13 @@ class Inspection:
     def _report(self, found: list[Finding]) -> None:
         """Keeps what is to be reported: what has no severity, such as an e-mail address, is only masked."""
         self.findings += [finding for finding in found if finding.severity != "none"]
+
+    def _take(self, fed: _Fed) -> None:
+        """Scans the pieces that wait."""
+        text = fed.take()
+        self._found(fed, fed.stream.feed(text))
+        if fed.watch is not None:
+            self._report(fed.watch.feed(text))
 
     def _found(self, fed: _Fed, found: list[Finding]) -> None:
         if found:
@@ -193,11 +252,14 @@ class Inspection:
         if isinstance(part.content, str) and subtype != "tool_call":
             found = self._scanner.text(part.content, target=target, subtype=subtype, path=part.path)
             self._report(found)
+            if self._watch is not None and not known and target == "output" and subtype == "llm":
+                self._report(self._watch.text(part.content, part.path))
             if found and needs_mask(found):
                 self.masked.add(id(part))
         else:
             tool = part.name if subtype == "tool_call" else None
             self._report(self._value(part.content, target, subtype, part.path, tool, id(part)))
+        self._ask(part.content, target, subtype, part.path)
         self._marks.append((mark, id(part) in self.masked))
 
     def _value(
@@ -212,13 +274,14 @@ class Inspection:
 class _Fed:
     """The streamed text of one part of an answer: what was scanned of it, and the pieces that wait."""
 
-    __slots__ = ("length", "masked", "stream", "waiting")
+    __slots__ = ("length", "masked", "stream", "waiting", "watch")
 
     def __init__(self, stream: TextStream) -> None:
         self.stream = stream
         self.waiting: list[str] = []
         self.length = 0
         self.masked = False
+        self.watch: WatchStream | None = None
 
     def take(self) -> str:
         """The pieces that wait, as one text."""
@@ -236,6 +299,12 @@ def surface(part: Part, role: str) -> tuple[Target, Subtype]:
     if role in _SYSTEM:
         return "input", "system"
     return ("output", "llm") if role in _ASSISTANT else ("input", "llm")
+
+
+def _system_texts(call: Call) -> tuple[str, ...]:
+    """The texts of the call's system prompt."""
+    parts = [*call.system, *(part for message in call.messages if message.role in _SYSTEM for part in message.parts)]
+    return tuple(part.content for part in parts if isinstance(part.content, str) and part.content)
 
 
 def _end_of_history(messages: list[Message]) -> int:

@@ -247,7 +247,7 @@ def store() -> Iterator[Any]:
     with tempfile.TemporaryDirectory() as folder:
         opened = Store.open(Path(folder) / "bench.db", config.Settings().store)
         try:
-            yield CylestioSpanProcessor(opened)
+            yield CylestioSpanProcessor(lambda: opened)
         finally:
             opened.close()
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cylestio_monitor import config, semconv
-from cylestio_monitor.store import Event, StoreError, audit, checkpoint
+from cylestio_monitor.store import Event, StoreError, audit, checkpoint, database, forks
 from cylestio_monitor.store.retention import Retention
 from store.filling import Bench
 
@@ -175,9 +175,8 @@ def test_an_honest_removal_is_no_tampering(tmp_path):
     writer = bench.store._writer
     connection = writer.connection()
     for value in (10, 25, 26, 55):
-        connection.execute("BEGIN IMMEDIATE")
-        Retention(connection, writer.chain)._spans("severity_number = 0 AND id < ?", value, -1)
-        connection.execute("COMMIT")
+        with forks.guard, database.transaction(connection):
+            Retention(connection, writer.chain)._spans("severity_number = 0 AND id < ?", value, -1)
     fill(bench, 5)
     bench.close()
     report = audit.verify(path)

@@ -20,6 +20,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
 )
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.trace.export import SpanExporter
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from cylestio_monitor.store import Event
@@ -46,10 +47,21 @@ def test_spans_arrive_in_order_once_and_whole(bench, collector):
     assert outbox.stats()["traces"] == {"queued": 0, "quarantined": 0, "sent": 1500, "problem": "", "failures": 0}
 
 
-def test_a_span_leaves_the_store_as_it_came(bench, collector):
+class AnotherExporter(SpanExporter):
+    """One of unknown make: it takes spans of the SDK and nothing else."""
+
+    def __init__(self, collector):
+        self.exporter = OTLPSpanExporter(endpoint=f"{collector.url}/v1/traces", timeout=1)
+
+    def export(self, spans):
+        return self.exporter.export(list(spans))
+
+
+@pytest.mark.parametrize("exporter", [None, AnotherExporter])
+def test_a_span_leaves_the_store_as_it_came(bench, collector, exporter):
     received = []
     collector.take = lambda request, *_: received.append(request)
-    outbox = bench.send_to(collector)
+    outbox = bench.send_to(collector, **({} if exporter is None else {"traces": exporter(collector)}))
     parent = bench.tracer.start_span("parent")
     other = SpanContext(1, 2, True, TraceFlags(1))
     from opentelemetry import trace
@@ -68,6 +80,11 @@ def test_a_span_leaves_the_store_as_it_came(bench, collector):
             "ratio": 0.5,
             "flag": True,
             "list": ["a", "b"],
+            "long": "x" * 1000,
+            "gen_ai.response.finish_reasons": ["stop"],
+            "gen_ai.request.temperature": 1.0,
+            "gen_ai.request.top_k": 1,
+            "cylestio.security.scanned": True,
         },
         start_time=NOW + 1,
     )
@@ -85,7 +102,9 @@ def test_a_span_leaves_the_store_as_it_came(bench, collector):
         del message.attributes[:]
         message.attributes.extend(ordered)
     assert sent == direct
-    assert received[0].resource_spans[0].scope_spans[0].scope == expected.resource_spans[0].scope_spans[0].scope
+    group, expected_group = received[0].resource_spans[0], expected.resource_spans[0]
+    assert group.scope_spans[0].scope == expected_group.scope_spans[0].scope
+    assert group.resource == expected_group.resource
 
 
 @pytest.mark.parametrize("fault", ["drop", 429, 503, 500, 302, 401, 404, 400, "429+"])

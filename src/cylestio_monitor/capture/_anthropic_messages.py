@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from cylestio_monitor import semconv
 from cylestio_monitor.capture._conversations import Conversations
-from cylestio_monitor.capture._read import arguments, as_dict, as_list, count, numbers_and_texts, text_or_none, texts
+from cylestio_monitor.capture._read import (
+    arguments,
+    as_dict,
+    as_list,
+    count,
+    members,
+    number,
+    numbers_and_texts,
+    text_or_none,
+    texts,
+)
 from cylestio_monitor.model import Message, Part, Result, ToolDefinition, Usage
 
 if TYPE_CHECKING:
@@ -37,13 +47,14 @@ conversations = Conversations()
 
 def conversation(body: dict[str, Any]) -> str | None:
     """The conversation that a request continues, where the API keeps the thread."""
-    return conversations.of(text_or_none(as_dict(body.get("thread")).get("previous_message_id")))
+    thread = body.get("thread")
+    return conversations.of(text_or_none(as_dict(thread).get("previous_message_id"))) if thread else None
 
 
 def parameters(body: dict[str, Any]) -> dict[str, AttributeValue]:
     """What a request asks of the model, as span attributes."""
     out = numbers_and_texts(body, _PARAMETERS)
-    if stop := texts(body.get("stop_sequences")):
+    if "stop_sequences" in body and (stop := texts(body["stop_sequences"])):
         out[semconv.REQUEST_STOP_SEQUENCES] = stop
     output = body.get("output_config")
     if isinstance(output, dict):
@@ -53,7 +64,7 @@ def parameters(body: dict[str, Any]) -> dict[str, AttributeValue]:
             out[semconv.OUTPUT_TYPE] = "json"
     if body.get("output_format"):
         out[semconv.OUTPUT_TYPE] = "json"
-    if thread := text_or_none(as_dict(body.get("thread")).get("type")):
+    if "thread" in body and (thread := text_or_none(as_dict(body["thread"]).get("type"))):
         out[THREAD_TYPE] = thread
     return out
 
@@ -61,17 +72,19 @@ def parameters(body: dict[str, Any]) -> dict[str, AttributeValue]:
 def system(body: dict[str, Any], prefix: str = "") -> list[Part]:
     """The system prompt: one text, or a list of blocks."""
     given = body.get("system")
+    if given is None:
+        return []
     if isinstance(given, str):
         return [Part("text", given, path=f"{prefix}system")]
-    return [block(item, f"{prefix}system[{number}]") for number, item in enumerate(as_list(given))]
+    return [block(item, f"{prefix}system[{place}]") for place, item in enumerate(as_list(given))]
 
 
 def messages(body: dict[str, Any], prefix: str = "") -> list[Message]:
     """The conversation."""
     out: list[Message] = []
-    for number, item in enumerate(as_list(body.get("messages"))):
-        entry = as_dict(item)
-        content, path = entry.get("content"), f"{prefix}messages[{number}].content"
+    for turn, item in enumerate(as_list(body.get("messages"))):
+        entry = item if type(item) is dict else as_dict(item)
+        content, path = entry.get("content"), f"{prefix}messages[{turn}].content"
         if isinstance(content, str):
             parts = [Part("text", content, path=path)]
         else:
@@ -83,7 +96,7 @@ def messages(body: dict[str, Any], prefix: str = "") -> list[Message]:
 def tools(body: dict[str, Any], prefix: str = "") -> list[ToolDefinition]:
     """The tools on offer: the application's own, and the provider's, which have a type and no schema."""
     out: list[ToolDefinition] = []
-    for number, item in enumerate(as_list(body.get("tools"))):
+    for place, item in enumerate(as_list(body.get("tools"))):
         tool = as_dict(item)
         kind = tool.get("type")
         out.append(
@@ -92,7 +105,7 @@ def tools(body: dict[str, Any], prefix: str = "") -> list[ToolDefinition]:
                 description=text_or_none(tool.get("description")),
                 parameters=tool.get("input_schema"),
                 type="function" if kind in {None, "custom"} else str(kind),
-                path=f"{prefix}tools[{number}]",
+                path=f"{prefix}tools[{place}]",
             )
         )
     return out
@@ -165,16 +178,9 @@ def answer_block(item: Any, path: str) -> Part:
 
 def answer(message: Any, call: Call, prefix: str = "") -> Result:
     """A whole message of the model."""
-    content = getattr(message, "content", None)
-    parts = [answer_block(item, f"{prefix}content[{number}]") for number, item in enumerate(as_list(content))]
-    return _result(
-        parts,
-        getattr(message, "id", None),
-        getattr(message, "model", None),
-        getattr(message, "stop_reason", None),
-        usage(getattr(message, "usage", None), {}),
-        call,
-    )
+    get = members(message)
+    parts = [answer_block(item, f"{prefix}content[{place}]") for place, item in enumerate(as_list(get("content")))]
+    return _result(parts, get("id"), get("model"), get("stop_reason"), usage(get("usage"), {}), call)
 
 
 def _result(parts: list[Part], id_: Any, model: Any, stop_reason: Any, counts: dict[str, Any], call: Call) -> Result:
@@ -196,12 +202,13 @@ _COUNTS = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_cr
 
 def usage(given: Any, counts: dict[str, Any]) -> dict[str, Any]:
     """The counts of a usage object over the ones known before: a stream reports running totals, not additions."""
+    get = members(given)
     for name in _COUNTS:
-        value = getattr(given, name, None)
+        value = get(name)
         if value is not None:
             counts[name] = value
-    thinking = getattr(getattr(given, "output_tokens_details", None), "thinking_tokens", None)
-    if thinking is not None:
+    details = get("output_tokens_details")
+    if details is not None and (thinking := members(details)("thinking_tokens")) is not None:
         counts["thinking_tokens"] = thinking
     return counts
 
@@ -211,10 +218,10 @@ def total(counts: dict[str, Any]) -> Usage:
     read, written = counts.get("cache_read_input_tokens"), counts.get("cache_creation_input_tokens")
     return Usage(
         input_tokens=count(counts.get("input_tokens"), read, written),
-        output_tokens=count(counts.get("output_tokens")),
-        cache_read=count(read),
-        cache_write=count(written),
-        reasoning=count(counts.get("thinking_tokens")),
+        output_tokens=number(counts.get("output_tokens")),
+        cache_read=number(read),
+        cache_write=number(written),
+        reasoning=number(counts.get("thinking_tokens")),
     )
 
 

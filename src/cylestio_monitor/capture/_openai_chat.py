@@ -13,8 +13,9 @@ from cylestio_monitor.capture._read import (
     arguments,
     as_dict,
     as_list,
-    count,
     data_url_type,
+    members,
+    number,
     numbers_and_texts,
     text_or_none,
     texts,
@@ -22,6 +23,8 @@ from cylestio_monitor.capture._read import (
 from cylestio_monitor.model import Message, Part, Result, ToolDefinition, Usage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cylestio_monitor.model import AttributeValue, Call
     from cylestio_monitor.pipeline import Invocation
 
@@ -40,26 +43,34 @@ _PARAMETERS = {
 }
 
 
+_PLAIN = frozenset({"role", "content", "name"})
+"""The fields of a message that says something, and nothing else."""
+
+
 def parameters(body: dict[str, Any]) -> dict[str, AttributeValue]:
     """What a request asks of the model, as span attributes."""
     out = numbers_and_texts(body, _PARAMETERS)
-    if stop := texts(body.get("stop")):
+    if "stop" in body and (stop := texts(body["stop"])):
         out[semconv.REQUEST_STOP_SEQUENCES] = stop
     if isinstance(choices := body.get("n"), int) and choices != 1:
         out[semconv.REQUEST_CHOICE_COUNT] = choices
-    form = as_dict(body.get("response_format")) or as_dict(as_dict(body.get("text")).get("format"))
-    if isinstance(kind := form.get("type"), str):
-        out[semconv.OUTPUT_TYPE] = "json" if kind.startswith("json") else kind
+    if "response_format" in body or "text" in body:
+        form = as_dict(body.get("response_format")) or as_dict(as_dict(body.get("text")).get("format"))
+        if isinstance(kind := form.get("type"), str):
+            out[semconv.OUTPUT_TYPE] = "json" if kind.startswith("json") else kind
     return out
 
 
 def messages(body: dict[str, Any]) -> list[Message]:
     """The conversation; system and developer messages keep their place in it."""
     out: list[Message] = []
-    for number, item in enumerate(as_list(body.get("messages"))):
-        entry = as_dict(item)
-        path, role = f"messages[{number}]", entry.get("role") or "user"
+    for turn, item in enumerate(as_list(body.get("messages"))):
+        entry = item if type(item) is dict else as_dict(item)
+        path, role = f"messages[{turn}]", entry.get("role") or "user"
         content, call_id = entry.get("content"), entry.get("tool_call_id")
+        if type(content) is str and entry.keys() <= _PLAIN and role not in {"tool", "function"}:
+            out.append(Message(role, [Part("text", content, path=f"{path}.content")]))
+            continue
         parts = _content(content, f"{path}.content")
         if role in {"tool", "function"}:
             whole = content if isinstance(content, str) or len(parts) != 1 else parts[0].content
@@ -79,7 +90,7 @@ def messages(body: dict[str, Any]) -> list[Message]:
 def _content(content: Any, path: str) -> list[Part]:
     if isinstance(content, str):
         return [Part("text", content, path=path)]
-    return [block(item, f"{path}[{number}]") for number, item in enumerate(as_list(content))]
+    return [block(item, f"{path}[{place}]") for place, item in enumerate(as_list(content))]
 
 
 def block(item: Any, path: str) -> Part:
@@ -128,7 +139,7 @@ def tools(body: dict[str, Any]) -> list[ToolDefinition]:
     """The tools on offer, in the form of chat completions, of responses, and the older ``functions``."""
     out: list[ToolDefinition] = []
     for field in ("tools", "functions"):
-        for number, item in enumerate(as_list(body.get(field))):
+        for place, item in enumerate(as_list(body.get(field))):
             tool = as_dict(item)
             kind = tool.get("type") or "function"
             inner = tool.get(kind)
@@ -139,7 +150,7 @@ def tools(body: dict[str, Any]) -> list[ToolDefinition]:
                     description=text_or_none(given.get("description") or given.get("server_description")),
                     parameters=given.get("parameters"),
                     type=str(kind),
-                    path=f"{field}[{number}]",
+                    path=f"{field}[{place}]",
                 )
             )
     return out
@@ -150,8 +161,8 @@ def prompts(given: Any, field: str) -> list[Message]:
     if isinstance(given, str):
         return [Message("user", [Part("text", given, path=field)])]
     found = [
-        Part("text", item, path=f"{field}[{number}]")
-        for number, item in enumerate(as_list(given))
+        Part("text", item, path=f"{field}[{place}]")
+        for place, item in enumerate(as_list(given))
         if isinstance(item, str)
     ]
     return [Message("user", found)] if found else []
@@ -161,40 +172,50 @@ def usage(given: Any) -> Usage | None:
     """Token counts of chat completions, completions and embeddings."""
     if given is None:
         return None
-    prompt, completion = (
-        getattr(given, "prompt_tokens_details", None),
-        getattr(given, "completion_tokens_details", None),
-    )
+    get = members(given)
+    prompt, completion = members(get("prompt_tokens_details")), members(get("completion_tokens_details"))
     return Usage(
-        input_tokens=count(getattr(given, "prompt_tokens", None)),
-        output_tokens=count(getattr(given, "completion_tokens", None)),
-        cache_read=count(getattr(prompt, "cached_tokens", None)),
-        cache_write=count(getattr(prompt, "cache_write_tokens", None)),
-        reasoning=count(getattr(completion, "reasoning_tokens", None)),
+        input_tokens=number(get("prompt_tokens")),
+        output_tokens=number(get("completion_tokens")),
+        cache_read=number(prompt("cached_tokens")),
+        cache_write=number(prompt("cache_write_tokens")),
+        reasoning=number(completion("reasoning_tokens")),
     )
 
 
 def answer(completion: Any, _: Call) -> Result:
     """A whole chat completion or completion."""
-    out = _result(completion)
-    for choice in as_list(getattr(completion, "choices", None)):
-        path, message = f"choices[{choice.index}]", getattr(choice, "message", None)
+    get = members(completion)
+    out = _result(get)
+    for choice in as_list(get("choices")):
+        of = members(choice)
+        path, message = f"choices[{of('index')}]", of("message")
         parts = (
-            [Part("text", choice.text, path=f"{path}.text")] if message is None else _said(message, f"{path}.message")
+            [Part("text", of("text"), path=f"{path}.text")] if message is None else _said(message, f"{path}.message")
         )
-        _add(out, parts, getattr(choice, "finish_reason", None))
-    out.usage = usage(getattr(completion, "usage", None))
+        _add(out, parts, of("finish_reason"))
+    out.usage = usage(get("usage"))
     return out
 
 
 def _said(message: Any, path: str) -> list[Part]:
     parts: list[Part] = []
-    for field, kind in (("reasoning_content", "reasoning"), ("content", "text"), ("refusal", "text")):
-        if text := getattr(message, field, None):
-            parts.append(Part(kind, text, path=f"{path}.{field}"))
-    for number, call in enumerate(getattr(message, "tool_calls", None) or ()):
-        parts.append(_tool_call(as_dict(call), f"{path}.tool_calls[{number}]"))
-    if (function := getattr(message, "function_call", None)) is not None:
+    get = members(message)
+    if text := get("reasoning_content"):
+        parts.append(Part("reasoning", text, path=f"{path}.reasoning_content"))
+    if text := get("content"):
+        parts.append(Part("text", text, path=f"{path}.content"))
+    if text := get("refusal"):
+        parts.append(Part("text", text, path=f"{path}.refusal"))
+    for place, call in enumerate(get("tool_calls") or ()):
+        asked, there = members(call), f"{path}.tool_calls[{place}]"
+        if (function := asked("function")) is not None:
+            given = members(function)
+            there += ".function.arguments"
+            parts.append(Part("tool_call", arguments(given("arguments")), given("name"), asked("id"), there))
+        else:
+            parts.append(_tool_call(as_dict(call), there))
+    if (function := get("function_call")) is not None:
         parts.append(_function(as_dict(function), None, f"{path}.function_call"))
     return parts
 
@@ -209,14 +230,11 @@ def embedded(answer_: Any, _: Call) -> Result:
     return out
 
 
-def _result(completion: Any) -> Result:
-    out = Result(
-        response_id=text_or_none(getattr(completion, "id", None)),
-        model=text_or_none(getattr(completion, "model", None)),
-    )
-    if tier := text_or_none(getattr(completion, "service_tier", None)):
+def _result(get: Callable[[str], Any]) -> Result:
+    out = Result(response_id=text_or_none(get("id")), model=text_or_none(get("model")))
+    if tier := text_or_none(get("service_tier")):
         out.attributes[semconv.OPENAI_RESPONSE_SERVICE_TIER] = tier
-    if fingerprint := text_or_none(getattr(completion, "system_fingerprint", None)):
+    if fingerprint := text_or_none(get("system_fingerprint")):
         out.attributes[semconv.OPENAI_RESPONSE_SYSTEM_FINGERPRINT] = fingerprint
     return out
 
@@ -245,8 +263,8 @@ class _Choice:
             Part("reasoning" if field == "reasoning_content" else "text", "".join(pieces), path=f"{self.path}.{field}")
             for field, pieces in self.texts.items()
         ]
-        for number, (call, pieces) in self.calls.items():
-            path = f"{self.path}.tool_calls[{number}].function.arguments"
+        for place, (call, pieces) in self.calls.items():
+            path = f"{self.path}.tool_calls[{place}].function.arguments"
             name = getattr(call.function, "name", None)
             out.append(Part("tool_call", arguments("".join(pieces)), name, call.id, path))
         return out
@@ -308,7 +326,7 @@ class ChunkFold:
 
     def result(self) -> Result:
         """The answer, as far as it has come."""
-        out = _result(self._last)
+        out = _result(members(self._last))
         for index in sorted(self._choices):
             choice = self._choices[index]
             _add(out, choice.parts(), choice.finish)

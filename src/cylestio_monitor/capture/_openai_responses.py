@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cylestio_monitor import semconv
 from cylestio_monitor.capture._conversations import Conversations
 from cylestio_monitor.capture._openai_chat import block
-from cylestio_monitor.capture._read import arguments, as_dict, as_list, count, text_or_none
+from cylestio_monitor.capture._read import arguments, as_dict, as_list, members, number, text_or_none
 from cylestio_monitor.model import Message, Part, Result, Usage
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def messages(body: dict[str, Any]) -> list[Message]:
     given = body.get("input")
     if isinstance(given, str):
         return [Message("user", [Part("text", given, path="input")])]
-    return [_item(as_dict(item), f"input[{number}]") for number, item in enumerate(as_list(given))]
+    return [_item(as_dict(item), f"input[{place}]") for place, item in enumerate(as_list(given))]
 
 
 def _item(item: dict[str, Any], path: str) -> Message:
@@ -108,8 +108,8 @@ def _without_images(output: Any) -> Any:
 def answer(response: Any, call: Call) -> Result:
     """A whole response."""
     parts: list[Part] = []
-    for number, item in enumerate(as_list(getattr(response, "output", None))):
-        parts += _answer_item(item, f"output[{number}]")
+    for place, item in enumerate(as_list(members(response)("output"))):
+        parts += _answer_item(item, f"output[{place}]")
     return _result(response, parts, call)
 
 
@@ -125,21 +125,23 @@ def _answer_item(item: Any, path: str) -> list[Part]:
 
 
 def _result(response: Any, parts: list[Part], call: Call) -> Result:
-    details = getattr(response, "incomplete_details", None)
-    status = text_or_none(getattr(response, "status", None))
-    reason = text_or_none(getattr(details, "reason", None)) or (status if status not in _UNFINISHED else None)
+    get = members(response)
+    status = text_or_none(get("status"))
+    reason = text_or_none(members(get("incomplete_details"))("reason")) or (
+        status if status not in _UNFINISHED else None
+    )
     out = Result(
         messages=[Message("assistant", parts, reason)] if parts else [],
-        response_id=text_or_none(getattr(response, "id", None)),
-        model=text_or_none(getattr(response, "model", None)),
+        response_id=text_or_none(get("id")),
+        model=text_or_none(get("model")),
         finish_reasons=[reason] if reason else [],
-        usage=usage(getattr(response, "usage", None)),
+        usage=usage(get("usage")),
     )
-    if tier := text_or_none(getattr(response, "service_tier", None)):
+    if tier := text_or_none(get("service_tier")):
         out.attributes[semconv.OPENAI_RESPONSE_SERVICE_TIER] = tier
     if status == "failed":
-        out.error_type = text_or_none(getattr(getattr(response, "error", None), "code", None)) or "failed"
-    if response is not None and getattr(response, "conversation", None) is None:
+        out.error_type = text_or_none(members(get("error"))("code")) or "failed"
+    if response is not None and get("conversation") is None:
         conversations.add(out, call)
     return out
 
@@ -148,13 +150,14 @@ def usage(given: Any) -> Usage | None:
     """Token counts of a response."""
     if given is None:
         return None
-    read, written = getattr(given, "input_tokens_details", None), getattr(given, "output_tokens_details", None)
+    get = members(given)
+    read, written = members(get("input_tokens_details")), members(get("output_tokens_details"))
     return Usage(
-        input_tokens=count(getattr(given, "input_tokens", None)),
-        output_tokens=count(getattr(given, "output_tokens", None)),
-        cache_read=count(getattr(read, "cached_tokens", None)),
-        cache_write=count(getattr(read, "cache_write_tokens", None)),
-        reasoning=count(getattr(written, "reasoning_tokens", None)),
+        input_tokens=number(get("input_tokens")),
+        output_tokens=number(get("output_tokens")),
+        cache_read=number(read("cached_tokens")),
+        cache_write=number(read("cache_write_tokens")),
+        reasoning=number(written("reasoning_tokens")),
     )
 
 

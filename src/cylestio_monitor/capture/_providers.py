@@ -79,15 +79,27 @@ def server(client: Any, default: str) -> Server:
         default: The provider whose format the SDK speaks, for a host that is not known.
     """
     url = client.base_url
-    host = url.host
+    known = _known.get((id(url), default))
+    if known is None or known[0] is not url:
+        host = url.host
+        known = (
+            url,
+            Server(
+                provider_of(host, url.port) or default, host or None, url.port or (80 if url.scheme == "http" else 443)
+            ),
+        )
+        if len(_known) >= _MAX_KNOWN:
+            _known.clear()
+        _known[id(url), default] = known
     cloud = _cloud(client.__class__)
     if cloud is None and getattr(client, "_otel_platform", None):  # Anthropic's own service on a cloud says so itself
         cloud = client._gen_ai_provider_name  # noqa: SLF001 -- the SDK has no public word for it
-    return Server(cloud or provider_of(host, url.port) or default, host or None, url.port or _default_port(url.scheme))
+    return known[1] if cloud is None else known[1]._replace(provider=cloud)
 
 
-def _default_port(scheme: str) -> int:
-    return 80 if scheme == "http" else 443
+_known: dict[tuple[int, str], tuple[Any, Server]] = {}
+"""What was made of a client's URL, by the identity of the object: reading it anew takes longer than all the rest."""
+_MAX_KNOWN = 64
 
 
 @functools.lru_cache(maxsize=256)

@@ -6,9 +6,24 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from cylestio_monitor.model import AttributeValue
+
+
+def members(value: Any) -> Callable[[str], Any]:
+    """Gives the fields of an SDK's object by name, and ``None`` for one that is absent.
+
+    An absent attribute of a Pydantic model costs more than all that are there: its error is made to be read.
+
+    Args:
+        value: An object of the SDK, parsed JSON, or ``None``.
+    """
+    if isinstance(value, dict):
+        return value.get
+    own: dict[str, Any] = getattr(value, "__dict__", {})
+    extra = getattr(value, "__pydantic_extra__", None)
+    return {**extra, **own}.get if extra else own.get
 
 
 def as_dict(value: Any) -> dict[str, Any]:
@@ -57,6 +72,11 @@ def count(*values: Any) -> int | None:
     """The sum of the counts that are given; ``None`` where none is."""
     given = [value for value in values if isinstance(value, int) and not isinstance(value, bool)]
     return sum(given) if given else None
+
+
+def number(value: Any) -> int | None:
+    """A count, where it is one."""
+    return value if type(value) is int else None
 
 
 def text_or_none(value: Any) -> str | None:

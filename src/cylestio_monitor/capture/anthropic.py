@@ -65,7 +65,7 @@ def _call(client: Any, body: Any, operation: str, *, stream: bool = False) -> Ca
     body = body if isinstance(body, dict) else {}
     model = text_or_none(body.get("model"))
     there = server(client, "anthropic")
-    metadata, own = body.get("metadata"), getattr(client, "_open_telemetry", None) or {}
+    metadata, own = body.get("metadata"), getattr(client, "_open_telemetry", None)
     attributes = wire.parameters(body)
     if stream:
         attributes[semconv.REQUEST_STREAM] = True
@@ -77,7 +77,7 @@ def _call(client: Any, body: Any, operation: str, *, stream: bool = False) -> Ca
         attributes=attributes,
         server_address=there.address,
         server_port=there.port,
-        conversation_id=text_or_none(own.get("conversation_id")) or wire.conversation(body),
+        conversation_id=(text_or_none(own.get("conversation_id")) if own else None) or wire.conversation(body),
         user_id=text_or_none(metadata.get("user_id")) if isinstance(metadata, dict) else None,
     )
 

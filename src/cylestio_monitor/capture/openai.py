@@ -60,7 +60,7 @@ def _call(client: Any, body: Any, operation: str, *, stream: bool = False, api: 
         attributes=attributes,
         server_address=there.address,
         server_port=there.port,
-        user_id=text_or_none(body.get("safety_identifier")) or text_or_none(body.get("user")),
+        user_id=text_or_none(body.get("safety_identifier") or body.get("user")),
     )
 
 

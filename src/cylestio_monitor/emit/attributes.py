@@ -27,8 +27,10 @@ def safe(attributes: Mapping[str, object]) -> dict[str, AttributeValue]:
     out: dict[str, AttributeValue] = {}
     for name, value in attributes.items():
         kind = type(value)
-        if kind is str and value.isascii() and len(value) <= MAX_BYTES:  # type: ignore[attr-defined,arg-type]
+        if kind is str and len(value) <= MAX_BYTES and value.isascii():  # type: ignore[arg-type,attr-defined]
             out[name] = value  # type: ignore[assignment] # most attributes end here, and `type` does not narrow
+        elif kind is bool or kind is float or (kind is int and -_INT64 <= value < _INT64):  # type: ignore[operator]
+            out[name] = value  # type: ignore[assignment]
         elif isinstance(value, (list, tuple)):
             items = [_scalar(item) for item in value if item is not None]
             uniform = len({type(item) for item in items}) <= 1

@@ -38,31 +38,46 @@ def attributes(call: Call, result: Result | None, clean: Clean, max_bytes: int) 
         clean: Masks what may not be kept.
         max_bytes: Longest JSON of one attribute, in bytes; longer texts are cut, and the JSON stays valid.
     """
-    out: dict[str, object] = {}
+    out: dict[str, AttributeValue] = {}
     if call.system:
-        out[semconv.SYSTEM_INSTRUCTIONS] = [_part(part, clean) for part in call.system]
+        parts = [_part(part, clean) for part in call.system]
+        out[semconv.SYSTEM_INSTRUCTIONS] = _json(parts, max_bytes, parts)
     if call.messages:
-        out[semconv.INPUT_MESSAGES] = _messages(call.messages, clean)
+        out[semconv.INPUT_MESSAGES] = _messages(call.messages, clean, max_bytes)
     if tools := [*call.tools, *(result.tools if result is not None else ())]:
-        out[semconv.TOOL_DEFINITIONS] = [_tool(tool, clean) for tool in tools]
+        out[semconv.TOOL_DEFINITIONS] = sanitize.to_json([_tool(tool, clean) for tool in tools], max_bytes)
     if call.arguments is not None:
-        out[semconv.TOOL_CALL_ARGUMENTS] = clean(call.arguments, call)
+        out[semconv.TOOL_CALL_ARGUMENTS] = sanitize.to_json(clean(call.arguments, call), max_bytes)
     if result is not None:
         if result.messages:
-            out[semconv.OUTPUT_MESSAGES] = _messages(result.messages, clean)
+            out[semconv.OUTPUT_MESSAGES] = _messages(result.messages, clean, max_bytes)
         if result.response is not None:
-            out[semconv.TOOL_CALL_RESULT] = clean(result.response, result)
-    return {name: sanitize.to_json(value, max_bytes) for name, value in out.items()}
+            out[semconv.TOOL_CALL_RESULT] = sanitize.to_json(clean(result.response, result), max_bytes)
+    return out
 
 
-def _messages(items: Iterable[Message], clean: Clean) -> list[dict[str, Any]]:
-    out = []
+def _messages(items: Iterable[Message], clean: Clean, max_bytes: int) -> str:
+    out: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
     for message in items:
-        entry: dict[str, Any] = {"role": message.role, "parts": [_part(part, clean) for part in message.parts]}
+        parts = [_part(part, clean) for part in message.parts]
+        entry: dict[str, Any] = {"role": message.role, "parts": parts}
         if message.finish_reason is not None:
             entry["finish_reason"] = message.finish_reason
         out.append(entry)
-    return out
+        entries += parts
+    return _json(out, max_bytes, entries)
+
+
+def _json(value: object, max_bytes: int, parts: list[dict[str, Any]]) -> str:
+    """Messages as JSON; those that hold nothing but text within the budget need not be walked for it."""
+    size = 0
+    for part in parts:
+        for content in part.values():
+            if type(content) is not str:
+                return sanitize.to_json(value, max_bytes)
+            size += len(content)
+    return sanitize.to_json(value, max_bytes, is_plain=size <= max_bytes)
 
 
 def _tool(tool: ToolDefinition, clean: Clean) -> dict[str, Any]:

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from cylestio_monitor.identity import Identity
     from cylestio_monitor.model import AttributeValue, Call, Message, Result
 
+_REQUESTS = frozenset({"tool_call", "server_tool_call"})
+_ANSWERS = frozenset({"tool_call_response", "server_tool_call_response"})
+
 MAX_NAMES = 64
 """Tool names listed on one span."""
 
@@ -44,7 +47,7 @@ def at_start(call: Call, who: Identity) -> dict[str, AttributeValue]:
         out[semconv.CYLESTIO_SESSION_ID] = who.session_id
     if call.tools:
         out[semconv.TOOLS_OFFERED] = [tool.name for tool in call.tools[:MAX_NAMES]]
-    if answered := _tool_names(call.messages, {"tool_call_response", "server_tool_call_response"}, call.messages):
+    if answered := _tool_names(_last_turn(call.messages), _ANSWERS, call.messages):
         out[semconv.TOOLS_ANSWERED] = answered
     out.update(call.attributes)
     return out
@@ -59,18 +62,20 @@ def at_end(result: Result) -> dict[str, AttributeValue]:
         out[semconv.RESPONSE_MODEL] = result.model
     if result.finish_reasons:
         out[semconv.RESPONSE_FINISH_REASONS] = result.finish_reasons
-    if requested := _tool_names(result.messages, {"tool_call", "server_tool_call"}, ()):
+    if requested := _tool_names(result.messages, _REQUESTS, ()):
         out[semconv.TOOLS_REQUESTED] = requested
     usage = result.usage
     if usage is not None:
-        counts = {
-            semconv.USAGE_INPUT_TOKENS: usage.input_tokens,
-            semconv.USAGE_OUTPUT_TOKENS: usage.output_tokens,
-            semconv.USAGE_CACHE_READ: usage.cache_read,
-            semconv.USAGE_CACHE_WRITE: usage.cache_write,
-            semconv.USAGE_REASONING: usage.reasoning,
-        }
-        out.update({name: count for name, count in counts.items() if count is not None})
+        if usage.input_tokens is not None:
+            out[semconv.USAGE_INPUT_TOKENS] = usage.input_tokens
+        if usage.output_tokens is not None:
+            out[semconv.USAGE_OUTPUT_TOKENS] = usage.output_tokens
+        if usage.cache_read is not None:
+            out[semconv.USAGE_CACHE_READ] = usage.cache_read
+        if usage.cache_write is not None:
+            out[semconv.USAGE_CACHE_WRITE] = usage.cache_write
+        if usage.reasoning is not None:
+            out[semconv.USAGE_REASONING] = usage.reasoning
     out.update(result.attributes)
     return out
 
@@ -80,25 +85,28 @@ def error_type(error: BaseException) -> str:
     return type(error).__qualname__ or ERROR_OTHER
 
 
-def _tool_names(messages: Iterable[Message], types: set[str], history: Iterable[Message]) -> list[str]:
+def _last_turn(messages: list[Message]) -> list[Message]:
+    """What came after the model last spoke."""
+    for number in range(len(messages), 0, -1):
+        if messages[number - 1].role == "assistant":
+            return messages[number:]
+    return messages
+
+
+def _tool_names(messages: Iterable[Message], types: frozenset[str], history: Iterable[Message]) -> list[str]:
     """Names of the tools in parts of these types.
 
-    A response often carries only the id of its call: the name is then looked up in the calls of `history`. Of the
-    conversation only the last turn counts: what came after the model last spoke.
+    A response often carries only the id of its call: the name is then looked up in the calls of `history`.
     """
-    turn: list[tuple[str | None, str | None]] = []
-    for message in messages:
-        if history and message.role == "assistant":
-            turn.clear()
-        turn += [(part.name, part.id) for part in message.parts if part.type in types]
-    if not turn:
+    named = [(part.name, part.id) for message in messages for part in message.parts if part.type in types]
+    if not named:
         return []
     known: dict[str | None, str] = {}
-    if any(not name for name, _ in turn):
+    if any(not name for name, _ in named):
         known = {
             part.id: part.name
             for message in history
             for part in message.parts
             if part.type == "tool_call" and part.name
         }
-    return [found for name, call_id in turn[:MAX_NAMES] if (found := name or known.get(call_id, ""))]
+    return [found for name, call_id in named[:MAX_NAMES] if (found := name or known.get(call_id, ""))]

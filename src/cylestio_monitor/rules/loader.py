@@ -94,9 +94,9 @@ def _rule(entry: Any, defaults: dict[str, Any], ruleset: str, known: Sequence[st
     if "ruleset" in entry:
         raise msgspec.ValidationError("Object contains unknown field `ruleset`")
     rule = msgspec.convert({**defaults, **entry, "ruleset": ruleset}, Rule)
-    kinds = (rule.pattern is not None, bool(rule.keywords), bool(rule.signs), rule.evasion is not None)
-    if sum(kinds) != 1:
-        raise _UnusableError("pattern", "needs one of `pattern`, `keywords`, `signs` and `evasion`")
+    kinds = (rule.pattern, rule.keywords, rule.signs, rule.evasion, rule.detector)
+    if sum(map(bool, kinds)) != 1:
+        raise _UnusableError("pattern", "needs one of `pattern`, `keywords`, `signs`, `evasion` and `detector`")
     expressions = {f"signs[{number}]": sign for number, sign in enumerate(rule.signs)}
     if rule.pattern is not None:
         expressions = {"pattern": rule.pattern}

@@ -33,6 +33,8 @@ Surface: TypeAlias = Subtype | Literal["tool_name"]
 
 Evasion: TypeAlias = Literal["look-alike", "leet", "spaced", "base64", "hex", "url", "html", "escape", "rot13"]
 
+Detector: TypeAlias = Literal["prompt-overlap"]
+
 RULE_ID = r"^[a-z0-9_]+(?:\.[a-z0-9][a-z0-9-]*)+$"
 UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"
 
@@ -75,6 +77,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         least: How many signs it takes.
         evasion: In place of a pattern: found where a text that is undone from this disguise holds another finding
             that the text itself does not.
+        detector: In place of a pattern: found by a part of the scanner that is no expression. Its examples hold the
+            system prompt, a line ``---`` and the answer.
         case: Whether letter case counts.
         validators: Checks that a match must pass, such as ``luhn`` or ``entropy:3.5``.
         context: Words that must stand near the match.
@@ -104,6 +108,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     signs: tuple[Annotated[str, Meta(min_length=2, max_length=2000)], ...] = ()
     least: Annotated[int, Meta(ge=2, le=20)] = 3
     evasion: Evasion | None = None
+    detector: Detector | None = None
     case: Literal["sensitive", "insensitive"] = "insensitive"
     validators: tuple[str, ...] = ()
     context: Context | None = None

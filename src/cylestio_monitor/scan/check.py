@@ -11,6 +11,7 @@ from cylestio_monitor.scan.engine import Index, PythonEngine, searchable, single
 from cylestio_monitor.scan.evasion import SIGNS, readings
 from cylestio_monitor.scan.locate import Text
 from cylestio_monitor.scan.normalize import Undone, fold
+from cylestio_monitor.scan.overlap import Prompt
 from cylestio_monitor.scan.plan import plans_of
 from cylestio_monitor.scan.search import confirmed
 
@@ -55,6 +56,10 @@ def finds(rule: Rule, text: str) -> bool:
 
     A rule that an evasion raises finds a text that can be read another way by that evasion.
     """
+    if rule.detector is not None:
+        prompt, _, answer = text.partition("\n---\n")
+        known = Prompt([prompt])
+        return (known.repeated_in(answer) or known.mostly_in(answer)) is not None
     if rule.evasion is not None:
         base = fold(text) or Undone(text, None)
         kinds = {reading.kind for reading in readings(base, SIGNS.keys()) if _ATTACK in reading.text.lower()}

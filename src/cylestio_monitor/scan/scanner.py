@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cylestio_monitor.model import Finding
-from cylestio_monitor.scan import fields, redact
+from cylestio_monitor.scan import fields, overlap, parsers, redact
 from cylestio_monitor.scan.catalog import Catalog
+from cylestio_monitor.scan.confirm import Match
 from cylestio_monitor.scan.search import Search, without_doubles
 from cylestio_monitor.scan.silence import Silences
 from cylestio_monitor.scan.stream import TextStream
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from cylestio_monitor.errors import ConfigError
     from cylestio_monitor.model import Subtype, Target, ToolDefinition
     from cylestio_monitor.rules import Rule
-    from cylestio_monitor.scan.confirm import Match
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +49,11 @@ class Scanner:
         self._catalog = Catalog(settings, cache_dir=cache_dir, base_dir=base_dir)
         self.problems: list[ConfigError] = self._catalog.problems
         self._silences = Silences(settings.rules.silence, self.problems)
+        if settings.scan.parsers == "installed":
+            self.problems += parsers.load()
         self._search = Search(self._catalog, max_length=settings.scan.max_bytes)
+        self._prompts = overlap.Prompts()
+        self._overlap = next((one for one in self._catalog.plans if one.rule_id == overlap.RULE), None)
         self._key = key[:64]
         self._enabled = settings.scan.enabled
 
@@ -123,6 +128,26 @@ class Scanner:
         return TextStream(
             self._search, self._findings, target=target, subtype=subtype, path=path, enabled=self._enabled
         )
+
+    def watch(self, prompts: tuple[str, ...]) -> overlap.Watch | None:
+        """What looks for these texts, the system prompt of a call, in its answers; ``None`` where there is no need."""
+        plan = self._overlap
+        if plan is None or not prompts or not self._enabled:
+            return None
+        prompt = self._prompts.of(prompts)
+
+        def make(text: str, place: overlap.Span, path: str) -> Finding | None:
+            found = self._findings([Match(plan, place.start, place.end)], text, "output", "llm", path)
+            return found[0] if found else None
+
+        return overlap.Watch(prompt, make) if prompt else None
+
+    def settle(self, finding: Finding, text: str) -> Finding | None:
+        """A finding that another part made of the text, with the hash of its match; ``None`` where it is silenced."""
+        match_hash = self._hash(text[finding.start : finding.end])
+        if self._silences and self._silences.covers(finding.rule_id, finding.path, match_hash):
+            return None
+        return replace(finding, match_hash=match_hash)
 
     def mask(self, text: str) -> str:
         """The text with secrets and personal data replaced by tokens such as ``[secret:aws-access-key-id:3f9a2c]``."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from cylestio_monitor.scan import parsers
+
 _SYSTEM = frozenset(
     [
         "bin",
@@ -112,7 +114,7 @@ def rm_reach(text: str, start: int) -> str:
         ``root`` for the root, the home, a system folder or a drive; ``wide`` for a recursive removal of everything
         here or of a folder at the top of the tree; empty for anything narrower.
     """
-    command = words(text, start)
+    command = parsers.shell_words(text, start) or words(text, start)
     recursive = force = False
     targets: list[str] = []
     for number, word in enumerate(command[1:]):

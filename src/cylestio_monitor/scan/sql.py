@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from cylestio_monitor.scan import parsers
+
 _TOKEN = re.compile(
     r"""\s+|--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|"[^"]*"|`[^`]*`|\[[^\]]*\]|[A-Za-z_@#$][\w@#$.]*|\d+(?:\.\d+)?|.""",
     re.DOTALL,
@@ -34,6 +36,8 @@ _AFTER_TABLE = frozenset(
 )
 _ALWAYS = re.compile(r"^\(*(?:(\d+)=\1|true|1|'([^']*)'='\2'|(\w+)=\3|1>0|not false|\d+<>\d+)\)*$", re.IGNORECASE)
 _LIMIT = 4000
+_HARD = frozenset(["or", "not", "select", "with", "between", "like", "case", "and"])
+"""Words with which a condition may hold always without looking so."""
 
 
 def statement(text: str, start: int) -> list[str]:
@@ -105,6 +109,10 @@ def without_condition(text: str, start: int, end: int, *, sure: bool = False) ->
     lower = [token.lower() for token in tokens]
     if "where" not in lower:
         return "limit" not in lower and "join" not in lower and "using" not in lower
+    if not _HARD.isdisjoint(lower):
+        parsed = parsers.unbounded(" ".join(tokens), text)
+        if parsed is not None:
+            return parsed
     condition = tokens[lower.index("where") + 1 :]
     ends = {"returning", "limit", "order"}
     for number, token in enumerate(condition):
@@ -139,3 +147,28 @@ def reads_as_sql(text: str, start: int, end: int) -> bool:
     around = text[max(0, start - 80) : end + 120]
     words = {word.lower() for word in _MORE.findall(around)}
     return len(words) > 1 or re.match(r"\s*select\b", text, re.IGNORECASE) is not None
+
+
+_CONDITION = re.compile(r"\bfrom\s.{1,400}?\bwhere\s", re.IGNORECASE | re.DOTALL)
+_CONSTANT = re.compile(
+    r"""\b(?:or|and|xor)\b[\s(]*(?:(['"]?)([\w ]*)\1\s*(?:=|like)\s*(['"]?)\2(?!\w)"""
+    r"""|(?:true|1|not\s+false)\s*(?:--|\#|;|$|\)))|\|\||&&|--|\#|/\*|\bunion\b|\bselect\b""",
+    re.IGNORECASE,
+)
+_BEFORE = 2000
+
+
+def injected(text: str, start: int, end: int) -> bool:
+    """Whether a condition behind a quote was slipped in.
+
+    One of a whole statement, such as ``select a from t where b = 'x' or b = 'y'``, was not, unless it always holds.
+    """
+    if _CONDITION.search(text, max(0, start - _BEFORE // 4), start) is None:
+        return True
+    return _CONSTANT.search(text, start, min(len(text), end + 60)) is not None
+
+
+def opens_quote(text: str, start: int, _end: int) -> bool:
+    """Whether the quote at the match ends a literal that the text did not begin: quotes of its kind do not pair."""
+    quote = text[start]
+    return quote not in "'\"`" or text.count(quote, max(0, start - _BEFORE), start + 1) % 2 == 1

@@ -6,7 +6,9 @@ argument after a colon: ``entropy:3.5``.
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 import math
 import re
 from functools import lru_cache, partial
@@ -87,14 +89,41 @@ def card(text: str, start: int, end: int, _argument: str = "") -> bool:
 
 _NO_PHONE = re.compile(
     r"(?:19|20)\d\d[ .-]\d\d?[ .-]\d\d?|\d{1,3}(?:\.\d{1,3}){3}|\d{1,2}[ .-]\d{1,2}[ .-](?:19|20)\d\d"
+    r"|(?:(?:19|20)\d\d[ -]?){2,4}|\d{3}-\d\d-\d{4}"
+)
+_CLEARLY_PHONE = re.compile(
+    r"\+|00|011|\(\d|0\d{1,5}[ .-]|0\d{9}|(?:1[ .-]?)?[2-9]\d\d([ .-])\d{3}[ .-]\d{4}(?!\d)|0\d([ .-])\d\d(?:\2\d\d){3}"
+)
+_CALLED = re.compile(
+    r"\b(?:phones?|tele?phone|tel|mobile|cell(?:phone|ular)?|fax|desk|office|hotline|landline|call(?:ed|ing)?|dial|ring|text(?:ed)?"
+    r"|sms|messages?|whatsapp|signal|answering|registered|contact|reach(?:ed|able)?|voicemail|pager|telefono?|t[eé]l[eé]phone"
+    r"|m[oó]vil|celular|handy|rufnummer|telefon[ae]?|portable|mob|ph|home|work|main)\b|\u96fb\u8a71|\u7535\u8bdd|\u624b\u673a|\uc804\ud654",
+    re.IGNORECASE,
+)
+_COUNTED = re.compile(
+    r"(?:\b(?:order|invoice|account|card|case|ticket|zip|postal|postcode|plz|id|ids|ref(?:erence)?|serial|number\s+of|iban|ssn|version|v"
+    r"|date|born|years?|population|usd|eur|isbn|issn|part|model|item|sku|tracking|passport|licen[cs]e|tax|vat|page|line|port|size|since"
+    r"|bytes?|apo|box)\b|[$\u20ac\u00a3\u00a5#])[\s:#.]{0,3}$",
+    re.IGNORECASE,
 )
 
 
 def phone(text: str, start: int, end: int, _argument: str = "") -> bool:
-    """The match has as many digits as a telephone number, and is no date and no version."""
-    value = text[start:end].strip()
+    """The match has as many digits as a telephone number, and is no date and no version.
+
+    One that no international or national sign marks as such must stand beside a word such as ``phone`` or ``call``.
+    """
+    raw = text[start:end].strip()
+    value = re.split(r"\s?(?:x|ext|#)", raw, maxsplit=1)[0]
     count = sum(map(str.isdigit, value))
-    return 8 <= count <= 16 and _NO_PHONE.fullmatch(value) is None and len(set(value)) > 3
+    if not 7 <= count <= 16 or _NO_PHONE.fullmatch(value) is not None or len(set(value)) < 4:
+        return False
+    before = text[max(0, start - 40) : start]
+    if _COUNTED.search(before) is not None:
+        return False
+    if count > 7 and _CLEARLY_PHONE.match(value) is not None:
+        return True
+    return _CALLED.search(before) is not None or _CALLED.match(text[end : end + 12].lstrip(" \t-,(")) is not None
 
 
 def national(text: str, start: int, end: int, argument: str) -> bool:
@@ -119,6 +148,39 @@ _PLACEHOLDER = re.compile(
 def real(text: str, start: int, end: int, _argument: str = "") -> bool:
     """The match is no placeholder such as ``xxxx``, ``<token>``, ``${TOKEN}`` or ``your-key-here``."""
     return _PLACEHOLDER.search(text, start, end) is None
+
+
+_EXAMPLE_NAME = re.compile(
+    r"\bpath[/\\]to\b|\[-{1,2}\w[\w-]*\|-{1,2}\w|\b\w+\|\w+\|\w+\b|\b(?:user|group|file|bucket|project|module|host|service|container|pod"
+    r"|policy|role|device|unit|process|image)_?(?:name|id|number|arn)\b(?!\})|/dev/sdX|YYYY",
+)
+
+
+def concrete(text: str, start: int, end: int, _argument: str = "") -> bool:
+    """The match names real things: no ``path/to/file``, ``bucket_name`` or ``[-f|--force]`` of a manual page."""
+    line_end = text.find("\n", end)
+    return _EXAMPLE_NAME.search(text, start, line_end if 0 <= line_end < end + 120 else end + 120) is None
+
+
+_CLAIMS = frozenset(["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "scope", "scp", "role", "roles", "email", "name"])
+
+
+def jwt(text: str, start: int, end: int, _argument: str = "") -> bool:
+    """The match is a token that gives a right: its claims name an issuer, a bearer, a time or a scope (RFC 7519).
+
+    Claims that cannot be read, such as those of an encrypted token, count as such.
+    """
+    parts = text[start:end].replace("\\", "").split(".")
+    try:
+        body = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
+        claims = json.loads(body)
+    except ValueError:
+        return True
+    if not isinstance(claims, dict):
+        return False
+    return len(claims) > 2 or any(
+        name in _CLAIMS or "user" in name.lower() or name.lower().endswith("id") for name in claims
+    )
 
 
 def mixed(text: str, start: int, end: int, _argument: str = "") -> bool:
@@ -163,12 +225,20 @@ _KNOWN_SHAPE = re.compile(
     re.IGNORECASE,
 )
 _WORD = re.compile(r"[A-Z]?[a-z]{4,}")
+_SPOILT_HEX = re.compile(
+    r"(?=[0-9A-F]{0,60}[a-f])(?=[0-9a-f]{0,60}[A-F])[0-9A-Fa-f]{24,}|(?=[0-9a-f]{32})[0-9a-f]{32,150}[A-Zg-z][A-Za-z0-9]{0,4}"
+)
+"""Hexadecimal in both cases, or with a tail of other characters: no generator of keys writes it."""
 
 
 def random_looking(text: str, start: int, end: int, _argument: str = "") -> bool:
     """The match looks drawn at random: much entropy, few words, no uuid, date, version or public key."""
     value = text[start:end]
-    if _KNOWN_SHAPE.fullmatch(value) or shannon(value) < (3.5 if len(value) >= 20 else 3.0):
+    if (
+        _KNOWN_SHAPE.fullmatch(value)
+        or _SPOILT_HEX.fullmatch(value)
+        or shannon(value) < (3.5 if len(value) >= 20 else 3.0)
+    ):
         return False
     worded = sum(len(word) for word in _WORD.findall(value) if _pronounceable(word))
     before = text[max(0, start - 60) : start].rpartition("\n")[2].lower()
@@ -246,6 +316,16 @@ def sql_words(text: str, start: int, end: int, _argument: str = "") -> bool:
     return sql.reads_as_sql(text, start, end)
 
 
+def sql_injected(text: str, start: int, end: int, _argument: str = "") -> bool:
+    """The condition was slipped into a value, or holds whatever the data."""
+    return sql.injected(text, start, end)
+
+
+def sql_open_quote(text: str, start: int, end: int, _argument: str = "") -> bool:
+    """The quote ends a literal that the text itself did not begin."""
+    return sql.opens_quote(text, start, end)
+
+
 def probe(text: str, start: int, end: int, _argument: str = "") -> bool:
     """The whole text is a quote or an encoded sign, no option or path."""
     value = text[start:end].strip()
@@ -261,6 +341,8 @@ VALIDATORS: dict[str, Validator] = {
     "card": card,
     "real": real,
     "mixed": mixed,
+    "jwt": jwt,
+    "concrete": concrete,
     "digits": digits,
     "not-a-word": not_a_word,
     "no-code": no_code,
@@ -271,6 +353,8 @@ VALIDATORS: dict[str, Validator] = {
     "sql": in_sql,
     "tautology": tautology,
     "sql-words": sql_words,
+    "sql-injected": sql_injected,
+    "sql-open-quote": sql_open_quote,
     "probe": probe,
 }
 

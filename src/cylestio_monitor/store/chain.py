@@ -12,6 +12,7 @@ import secrets
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
+from cylestio_monitor.store import database
 from cylestio_monitor.store.keys import derive
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Chain:
         Args:
             secret: The deployment's secret.
         """
-        self._key = derive(secret, "audit chain")
+        self._keyed = blake2b(digest_size=32, key=derive(secret, "audit chain"))
 
     def begin(self, connection: sqlite3.Connection) -> Run:
         """Entries for one transaction, from where the chain ends now."""
@@ -74,7 +75,9 @@ class Chain:
 
     def _mac(self, message: bytes) -> bytes:
         """Keyed BLAKE2b (RFC 7693), 32 bytes: a MAC like HMAC-SHA256, at a fifth of its time for a short message."""
-        return blake2b(message, digest_size=32, key=self._key).digest()
+        state = self._keyed.copy()
+        state.update(message)
+        return state.digest()
 
     def condense(self, connection: sqlite3.Connection, removed: Sequence[int]) -> None:
         """Replaces the entries of removed records by one entry a run, joined with the runs beside it.
@@ -107,30 +110,27 @@ class Run:
         """Use `Chain.begin`."""
         self._chain = chain
         self._connection = connection
-        self._head = head
+        self._seq, self._mac = head
         self._entries: list[tuple[int, str, int, bytes, bytes]] = []
 
     @property
     def next_seq(self) -> int:
         """The number that the next entry will have."""
-        return self._head.seq + 1
+        return self._seq + 1
 
     def add(self, kind: Kind, ref: int, leaf: bytes) -> None:
         """One record; `leaf` is its fingerprint of 32 bytes."""
-        seq = self._head.seq + 1
-        mac = self._chain.link(self._head.mac, seq, kind, ref, leaf)
-        self._entries.append((seq, kind, ref, leaf, mac))
-        self._head = Head(seq, mac)
+        self._seq += 1
+        self._mac = self._chain.link(self._mac, self._seq, kind, ref, leaf)
+        self._entries.append((self._seq, kind, ref, leaf, self._mac))
 
     def finish(self) -> None:
         """Writes the entries and the head."""
         if not self._entries:
             return
-        self._connection.executemany(
-            "INSERT INTO audit (seq, kind, ref, leaf, mac) VALUES (?, ?, ?, ?, ?)", self._entries
-        )
+        database.insert(self._connection, "INSERT INTO audit (seq, kind, ref, leaf, mac)", self._entries)
         self._connection.execute(
-            "REPLACE INTO meta (key, value) VALUES (?, ?)", (HEAD, self._chain.head_tag(self._head))
+            "REPLACE INTO meta (key, value) VALUES (?, ?)", (HEAD, self._chain.head_tag(Head(self._seq, self._mac)))
         )
 
 

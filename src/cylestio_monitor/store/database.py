@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import sqlite3
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final
 
 from cylestio_monitor.errors import StoreError
 from cylestio_monitor.store import files, schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from cylestio_monitor import config
@@ -19,6 +21,9 @@ PAGE_BYTES: Final = 8192
 BUSY_SECONDS: Final = 1.0
 """Longest wait for another process's write, after which the caller tries again later."""
 _MIB = 1 << 20
+
+_ROWS: Final = (64, 16, 4, 1) if sqlite3.sqlite_version_info >= (3, 32) else (16, 4, 1)
+"""Rows of one statement; before 3.32 SQLite took no more than 999 values at a time."""
 
 
 def connect(path: Path, settings: config.Store) -> sqlite3.Connection:
@@ -92,6 +97,31 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def insert(connection: sqlite3.Connection, into: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Inserts rows, as many in one statement as go.
+
+    Every statement lets go of the interpreter, and a thread that is busy keeps it for 5 ms then. A statement for each
+    row would have the writer fall behind an application that computes.
+
+    Args:
+        connection: With an open transaction.
+        into: ``INSERT INTO table (columns)``.
+        rows: The values, of one length.
+    """
+    start = 0
+    for size in _ROWS:
+        while len(rows) - start >= size:
+            values = list(chain.from_iterable(rows[start : start + size]))
+            connection.execute(_statement(into, len(rows[0]), size), values)
+            start += size
+
+
+@functools.cache
+def _statement(into: str, width: int, size: int) -> str:
+    row = f"({', '.join('?' * width)})"
+    return f"{into} VALUES {', '.join([row] * size)}"
 
 
 def inode(path: Path) -> tuple[int, int] | None:

@@ -7,20 +7,24 @@ road: it is sanitised within caps, marked with `cylestio.sanitized`, and stored 
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cylestio_monitor import semconv
 from cylestio_monitor.sanitize import clean_text, clean_value
 from cylestio_monitor.store import content
+from cylestio_monitor.store.common import Commons
 from cylestio_monitor.store.records import MAX_NAME, Labels, encode_json, finding_of_event
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from opentelemetry.sdk.trace import ReadableSpan
 
     from cylestio_monitor.store.keys import Cipher
+
+_logger = logging.getLogger(__name__)
 
 MAX_SPAN_BYTES: Final = 4_000_000
 """Text on one span, in code points, from which it goes the careful road."""
@@ -40,71 +44,6 @@ HOT: Final = {
 }
 """Attributes that stand only in their column, and the type they must have to do so."""
 
-COMMON: Final = frozenset(
-    {
-        semconv.OPERATION_NAME,
-        semconv.PROVIDER_NAME,
-        semconv.REQUEST_MODEL,
-        semconv.RESPONSE_MODEL,
-        semconv.REQUEST_MAX_TOKENS,
-        semconv.REQUEST_TEMPERATURE,
-        semconv.REQUEST_TOP_P,
-        semconv.REQUEST_TOP_K,
-        semconv.REQUEST_STREAM,
-        semconv.REQUEST_FREQUENCY_PENALTY,
-        semconv.REQUEST_PRESENCE_PENALTY,
-        semconv.REQUEST_STOP_SEQUENCES,
-        semconv.REQUEST_CHOICE_COUNT,
-        semconv.REQUEST_REASONING_LEVEL,
-        semconv.RESPONSE_FINISH_REASONS,
-        semconv.OUTPUT_TYPE,
-        semconv.AGENT_NAME,
-        semconv.AGENT_ID,
-        semconv.SERVER_ADDRESS,
-        semconv.SERVER_PORT,
-        semconv.NETWORK_TRANSPORT,
-        semconv.HTTP_STATUS_CODE,
-        semconv.TOOL_NAME,
-        semconv.TOOL_TYPE,
-        semconv.MCP_METHOD,
-        semconv.MCP_PROTOCOL_VERSION,
-        semconv.CYLESTIO_AGENT_ID,
-        semconv.TOOLS_OFFERED,
-        semconv.SCANNED,
-        semconv.ALERT,
-        semconv.SEVERITY,
-        semconv.SEVERITY_NUMBER,
-        semconv.FINDING_COUNT,
-        semconv.CATEGORY,
-        semconv.VERDICT,
-        semconv.ACTION,
-        semconv.TARGET_TYPE,
-        semconv.TARGET_SUBTYPE,
-        semconv.OWASP_LLM,
-        semconv.OWASP_ASI,
-        semconv.ATLAS_TECHNIQUE,
-        semconv.SECURITY_RULE_UUID,
-        semconv.SECURITY_RULE_NAME,
-        semconv.SECURITY_RULE_CATEGORY,
-        semconv.SECURITY_RULE_RULESET,
-        semconv.SECURITY_RULE_VERSION,
-        "http.request.method",
-        "http.route",
-        "url.scheme",
-        "network.protocol.version",
-        "db.system.name",
-    }
-)
-"""Attributes that repeat from span to span: each set of them stands once in `shared`."""
-
-_EVENT_TYPE: Final = {
-    "execute_tool": ("tool_call", "TOOL"),
-    "embeddings": ("embeddings", "LLM"),
-    "invoke_agent": ("agent", "AGENT"),
-    "create_agent": ("agent", "AGENT"),
-    "invoke_workflow": ("agent", "AGENT"),
-}
-
 
 class SpanRow(NamedTuple):
     """A span ready to be written.
@@ -112,17 +51,15 @@ class SpanRow(NamedTuple):
     Attributes:
         source: JSON of resource and scope, for `shared`.
         common: JSON of the attributes that repeat, for `shared`.
-        values: The columns of `span` before `source`: identity, name, times, status.
-        rest: The columns of `span` after `common`, without the checksum.
+        values: `SPAN_COLUMNS`, the content last.
         findings: Rows of `findings`, without the checksum.
         event_type: What the span is in the events view; `None` for a span that is not monitored.
     """
 
     source: bytes
     common: bytes
-    values: tuple[Any, ...]
-    rest: tuple[Any, ...]
-    findings: list[tuple[Any, ...]]
+    values: list[Any]
+    findings: Sequence[tuple[Any, ...]]
     event_type: str | None
 
 
@@ -140,21 +77,28 @@ class SpanEncoder:
             cipher: What seals content, where it is encrypted at rest.
         """
         self._cipher = cipher
+        self._commons = Commons(_check)
         # The objects stay referenced: an id is only theirs while they live.
         self._sources: dict[tuple[int, int], tuple[bytes, str | None, object, object]] = {}
 
-    def encode(self, span: ReadableSpan, size: int) -> SpanRow:
-        """The span as its row; never raises for what the span holds.
+    def encode(self, spans: Iterable[tuple[ReadableSpan, int]]) -> list[SpanRow]:
+        """Spans as their rows; never raises for what they hold.
 
         Args:
-            span: An ended span.
-            size: Code points of text on it.
+            spans: Ended spans, each with the code points of text on it.
         """
+        made = [self._one(span, size) for span, size in spans]
+        for (row, _), packed in zip(made, content.pack([bulk for _, bulk in made], self._cipher), strict=True):
+            row.values.append(packed)
+        return [row for row, _ in made]
+
+    def _one(self, span: ReadableSpan, size: int) -> tuple[SpanRow, bytes | None]:
+        """The row without the content, which is packed for all of a group in one call, and the content."""
         if size <= MAX_SPAN_BYTES:
             try:
-                return self._row(span, _plain(attributes_of(span)), _plain_events(span), careful=False)
-            except (UnfitError, UnicodeError, TypeError, ValueError, OverflowError, RecursionError):
-                pass  # the careful road takes whatever it is
+                return self._row(span, attributes_of(span), _plain_events(span), careful=False)
+            except Exception as error:  # noqa: BLE001 -- the careful road takes whatever it is
+                _logger.debug("a span goes the careful road: %s", type(error).__name__)
         attributes = _cleaned(span.attributes)
         attributes[semconv.SANITIZED] = True
         return self._row(span, attributes, _cleaned_events(span), careful=True)
@@ -183,74 +127,57 @@ class SpanEncoder:
         return known[0], known[1]
 
     def _row(
-        self, span: ReadableSpan, attributes: dict[str, Any], events: list[dict[str, Any]], *, careful: bool
-    ) -> SpanRow:
+        self, span: ReadableSpan, attributes: Mapping[str, Any], events: list[dict[str, Any]], *, careful: bool
+    ) -> tuple[SpanRow, bytes | None]:
         source, service = self.source(span.resource, span.instrumentation_scope)
-        common: dict[str, Any] = {}
-        own: dict[str, Any] = {}
-        bulk: dict[str, Any] = {}
-        for key, value in attributes.items():
-            if key in COMMON:
-                common[key] = value
-            elif key in content.KEYS or (type(value) is str and len(value) > content.LONG):
-                bulk[key] = value
-            elif HOT.get(key) is not type(value):
-                own[key] = value
+        if not careful and len(attributes) > _MAX_ATTRIBUTES:
+            raise UnfitError
+        common, others = self._commons.split(attributes, careful=careful)
+        own, bulk = _sorted_out(attributes, others, careful=careful)
         get = attributes.get
-        operation, method = _text(get(semconv.OPERATION_NAME)), get(semconv.MCP_METHOD)
-        event_type, channel = _event_type(operation, method, get(semconv.SCANNED))
-        number = get(semconv.SEVERITY_NUMBER)
-        number = number if type(number) is int and 0 <= number <= 4 else 0
-        alert = get(semconv.ALERT)
-        labels = Labels(
-            _text(get(semconv.CYLESTIO_AGENT_ID)),
-            _text(get(semconv.CYLESTIO_SESSION_ID)),
-            service,
-            _text(get(semconv.ACTION)),
-            operation,
-            _text(get(semconv.REQUEST_MODEL)),
-            _text(get(semconv.TOOL_NAME)),
-        )
-        context, parent = span.context, span.parent
-        trace_id, span_id = f"{context.trace_id:032x}", f"{context.span_id:016x}"
+        session_id = _text(get(semconv.CYLESTIO_SESSION_ID))
+        context, parent, status = span.context, span.parent, span.status
+        trace_id, span_id = "%032x" % context.trace_id, "%016x" % context.span_id  # noqa: UP031 -- a third faster here
         extra = _extra(span, careful=careful)
         own_json = encode_json(own)
         events_json = encode_json(events) if events else None
-        common_json = encode_json(common)
-        if not careful and not (_is_fit(own_json) and _is_fit(common_json) and _is_fit(events_json)):
+        if not careful and not (_is_fit(own_json) and _is_fit(common.json) and _is_fit(events_json)):
             raise UnfitError
-        values = (
+        values = [
             trace_id,
             span_id,
-            f"{parent.span_id:016x}" if parent is not None else None,
+            None if parent is None else "%016x" % parent.span_id,  # noqa: UP031
             clean_text(span.name, MAX_NAME),
             span.kind.value,
             span.start_time or 0,
             span.end_time or span.start_time or 0,
-            span.status.status_code.value,
-        )
-        rest = (
-            labels.agent_id,
-            labels.session_id,
-            number,
-            alert if type(alert) is str else "none",
-            event_type,
-            channel,
-            operation,
-            _text(get(semconv.PROVIDER_NAME)),
-            labels.model,
-            labels.tool,
-            labels.action,
+            status.status_code.value,
+            common.agent_id,
+            session_id,
+            common.severity_number,
+            common.alert,
+            common.event_type,
+            common.channel,
+            common.operation,
+            common.provider,
+            common.model,
+            common.tool,
+            common.action,
             _int(get(semconv.USAGE_INPUT_TOKENS)),
             _int(get(semconv.USAGE_OUTPUT_TOKENS)),
             own_json.decode(),
             None if events_json is None else events_json.decode(),
             encode_json(extra).decode() if extra else None,
-            content.pack(bulk, self._cipher),
-        )
-        found = [event for event in events if event["name"] == semconv.EVENT_FINDING]
-        findings = [finding_of_event(trace_id, span_id, event, labels) for event in found]
-        return SpanRow(source, common_json, values, rest, findings, event_type)
+        ]
+        findings: list[tuple[Any, ...]] = []
+        if events:
+            labels = Labels(
+                common.agent_id, session_id, service, common.action, common.operation, common.model, common.tool
+            )
+            found = [event for event in events if event["name"] == semconv.EVENT_FINDING]
+            findings = [finding_of_event(trace_id, span_id, event, labels) for event in found]
+        row = SpanRow(source, common.json, values, findings, common.event_type)
+        return row, encode_json(bulk) if bulk else None
 
 
 def attributes_of(span: ReadableSpan) -> Mapping[str, Any]:
@@ -272,13 +199,30 @@ def _int(value: object) -> int | None:
     return value if type(value) is int else None
 
 
-def _event_type(operation: str | None, method: object, scanned: object) -> tuple[str | None, str | None]:
-    if operation:
-        kind, channel = _EVENT_TYPE.get(operation, ("llm_call", "LLM"))
-        return kind, "MCP" if method and kind == "tool_call" else channel
-    if method:
-        return "mcp_request", "MCP"
-    return ("scan", "SYSTEM") if scanned else (None, None)
+def _sorted_out(
+    attributes: Mapping[str, Any], names: Sequence[str], *, careful: bool
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What is this span's own, and its content.
+
+    Raises:
+        UnfitError: One of them would not survive storage or export; never for attributes that are cleaned already.
+    """
+    own: dict[str, Any] = {}
+    bulk: dict[str, Any] = {}
+    for name in names:
+        value = attributes[name]
+        kind = type(value)
+        if kind is not str and not careful:
+            _check(value)
+        if name in content.KEYS:
+            bulk[name] = value
+        elif len(name) > MAX_NAME:
+            raise UnfitError
+        elif kind is str and len(value) > content.LONG:
+            bulk[name] = value
+        elif HOT.get(name) is not kind:
+            own[name] = value
+    return own, bulk
 
 
 def _plain(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -289,20 +233,25 @@ def _plain(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
     if len(plain) > _MAX_ATTRIBUTES or max(map(len, plain)) > MAX_NAME:
         raise UnfitError
     for value in plain.values():
-        kind = type(value)
-        if kind is str or kind is bool:
-            continue
-        if kind is int:
-            if not -_INT64 <= value < _INT64:
-                raise UnfitError
-        elif kind is float:
-            if not math.isfinite(value):
-                raise UnfitError
-        elif kind is tuple or kind is list:
-            _check_sequence(value)
-        else:
-            raise UnfitError
+        _check(value)
     return plain
+
+
+def _check(value: Any) -> None:
+    """Raises `UnfitError` for what neither storage nor an exporter takes; text is for the JSON encoder to judge."""
+    kind = type(value)
+    if kind is str or kind is bool:
+        return
+    if kind is int:
+        if not -_INT64 <= value < _INT64:
+            raise UnfitError
+    elif kind is float:
+        if not math.isfinite(value):
+            raise UnfitError
+    elif kind is tuple or kind is list:
+        _check_sequence(value)
+    else:
+        raise UnfitError
 
 
 def _check_sequence(values: Sequence[Any]) -> None:
@@ -318,6 +267,9 @@ def _check_sequence(values: Sequence[Any]) -> None:
 
 
 def _plain_events(span: ReadableSpan) -> list[dict[str, Any]]:
+    events = getattr(span, "_events", None)  # without the lock and the copy of the SDK's own view
+    if events is not None and not len(events):
+        return []
     events = span.events
     if len(events) > _MAX_EVENTS:
         raise UnfitError
@@ -352,7 +304,8 @@ def _cleaned_events(span: ReadableSpan) -> list[dict[str, Any]]:
 
 def _extra(span: ReadableSpan, *, careful: bool) -> dict[str, Any]:
     extra: dict[str, Any] = {}
-    links = span.links
+    links = getattr(span, "_links", None)
+    links = span.links if links is None or len(links) else ()
     if span.status.description:
         extra["status_message"] = clean_text(span.status.description, 16 * MAX_NAME)
     if links:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -22,7 +23,7 @@ from cylestio_monitor.store.records import checksum
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from cylestio_monitor.store.keys import Cipher
 
@@ -36,8 +37,6 @@ _SEVERITY: Final = {
     "ERROR": SeverityNumber.ERROR,
     "CRITICAL": SeverityNumber.FATAL,
 }
-
-_decode = msgspec.json.Decoder().decode
 
 
 class DamagedRowError(StoreError):
@@ -86,7 +85,8 @@ class Rebuilder:
             cipher: What opens content, where it is encrypted at rest.
         """
         self._connection = connection
-        self._cipher = cipher
+        self.cipher = cipher
+        self.decode = msgspec.json.Decoder().decode
         self._bodies: dict[int, tuple[bytes, dict[str, Any]]] = {}
         self._sources: dict[int | None, tuple[Resource, InstrumentationScope]] = {}
 
@@ -99,24 +99,22 @@ class Rebuilder:
         Raises:
             StoreError: The row is damaged, or sealed with a key that is not at hand.
         """
-        source_id, common_id, stored, *values = row
-        source_digest, common_digest = self._shared(source_id)[0], self._shared(common_id)[0]
-        if checksum(*values, source_digest, common_digest) != stored:
-            raise DamagedRowError("the row is damaged")
+        source_id, common_id = row[:2]
+        values = self.checked(row)
         trace_id, span_id, parent_id, name, kind, start, end, status = values[:8]
         session_id, input_tokens, output_tokens = values[9], values[19], values[20]
         own, events, extra_json, blob = values[21:]
-        attributes = dict(self._shared(common_id)[1])
+        attributes = dict(self.shared(common_id))
         if session_id is not None:
             attributes[semconv.CYLESTIO_SESSION_ID] = session_id
         if input_tokens is not None:
             attributes[semconv.USAGE_INPUT_TOKENS] = input_tokens
         if output_tokens is not None:
             attributes[semconv.USAGE_OUTPUT_TOKENS] = output_tokens
-        attributes.update(_decode(own))
+        attributes.update(self.decode(own))
         if blob is not None:
-            attributes.update(content.unpack(blob, self._cipher))
-        extra = _decode(extra_json) if extra_json else {}
+            attributes.update(content.unpack(blob, self.cipher))
+        extra = self.decode(extra_json) if extra_json else {}
         resource, scope = self.source(source_id)
         trace_number = int(trace_id, 16)
         state = extra.get("trace_state")
@@ -134,7 +132,7 @@ class Rebuilder:
             else None,
             resource=resource,
             attributes=attributes,
-            events=[Event(event["name"], event["attributes"], event["time_ns"]) for event in _decode(events)]
+            events=[Event(event["name"], event["attributes"], event["time_ns"]) for event in self.decode(events)]
             if events
             else (),
             links=[_link(link) for link in extra.get("links", ())],
@@ -146,6 +144,32 @@ class Rebuilder:
         )
         span.stored_drops = tuple(extra.get("dropped", (0, 0, 0)))
         return span
+
+    def checked(self, row: Sequence[Any]) -> Sequence[Any]:
+        """The values of `SPAN_COLUMNS` of a row of a span.
+
+        Raises:
+            DamagedRowError: They are not what was stored.
+        """
+        values = row[3:]
+        if checksum(*values, self._body(row[0])[0], self._body(row[1])[0]) != row[2]:
+            raise DamagedRowError("the row is damaged")
+        return values
+
+    def shared(self, number: int) -> dict[str, Any]:
+        """The body of an entry of `shared`."""
+        return self._body(number)[1]
+
+    def forget(self) -> None:
+        """Lets go of everything remembered."""
+        self._bodies.clear()
+        self._sources.clear()
+
+    def load(self, numbers: Iterable[int]) -> None:
+        """Reads entries of `shared` that will be needed; one that is missing is for `checked` to find."""
+        for number in numbers:
+            with contextlib.suppress(DamagedRowError):
+                self._body(number)
 
     def record(self, row: Sequence[Any]) -> ReadableLogRecord:
         """One event as a log record.
@@ -162,7 +186,7 @@ class Rebuilder:
         agent_id, event_type, channel, level, _, time_ns, data, trace_id, span_id = values
         attributes: dict[str, Any] = {
             key: value if isinstance(value, (str, bool, int, float)) else to_json(value)
-            for key, value in _decode(data).items()
+            for key, value in self.decode(data).items()
             if value is not None
         }
         attributes[semconv.EVENT_CHANNEL] = channel
@@ -192,7 +216,7 @@ class Rebuilder:
         """Resource and scope of an entry of `shared`."""
         known = self._sources.get(number)
         if known is None:
-            body = {} if number is None else self._shared(number)[1]
+            body = {} if number is None else self.shared(number)
             scope = body.get("scope") or {"name": semconv.SCOPE}
             known = (
                 _SharedResource(body.get("resource", {}), body.get("resource_schema_url")),
@@ -203,13 +227,13 @@ class Rebuilder:
             self._sources[number] = known
         return known
 
-    def _shared(self, number: int) -> tuple[bytes, dict[str, Any]]:
+    def _body(self, number: int) -> tuple[bytes, dict[str, Any]]:
         known = self._bodies.get(number)
         if known is None:
             row = self._connection.execute("SELECT digest, body FROM shared WHERE id = ?", (number,)).fetchone()
             if row is None:
                 raise DamagedRowError("what the row shares with others is missing")
-            known = self._bodies[number] = (row[0], _decode(row[1]))
+            known = self._bodies[number] = (row[0], self.decode(row[1]))
         return known
 
 

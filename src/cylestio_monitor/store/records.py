@@ -14,7 +14,7 @@ from cylestio_monitor import semconv
 from cylestio_monitor.sanitize import clean_text, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from cylestio_monitor.model import Finding
 
@@ -90,6 +90,14 @@ def seal(*parts: Any) -> tuple[int, bytes]:
     return zlib.crc32(blob, zlib.crc32(plain)), sha256(plain + b"\x00" + blob).digest()
 
 
+def seal_span(values: Sequence[Any], *digests: bytes) -> tuple[int, bytes]:
+    """As `seal` of the values and the digests: of a span only the content, its last value, is bytes."""
+    packed = values[-1]
+    plain = encode_json(values if packed is None else values[:-1])
+    blob = b"\x00".join(digests if packed is None else (packed, *digests))
+    return zlib.crc32(blob, zlib.crc32(plain)), sha256(plain + b"\x00" + blob).digest()
+
+
 def checksum(*parts: Any) -> int:
     """CRC-32 of a row's values: finds what the disk did to them, not what an attacker did."""
     plain, blob = _bytes_of(parts)
@@ -97,8 +105,9 @@ def checksum(*parts: Any) -> int:
 
 
 def _bytes_of(parts: tuple[Any, ...]) -> tuple[bytes, bytes]:
-    plain = encode_json([part for part in parts if type(part) is not bytes])
-    return plain, b"\x00".join([part for part in parts if type(part) is bytes])
+    blobs = [part for part in parts if type(part) is bytes]
+    plain = [part for part in parts if type(part) is not bytes] if blobs else parts
+    return encode_json(plain), b"\x00".join(blobs)
 
 
 def timestamp(time_ns: int) -> str:

@@ -145,8 +145,9 @@ class Salvage:
             if table == "span":
                 bodies = [self._body(source), self._body(common)]
                 if checksum(*values, *map(digest, bodies)) == stored:
-                    span = SpanRow(bodies[0], bodies[1], tuple(values[:8]), tuple(values[8:]), [], values[12])
-                    self._queue(target, "traces", old, self._writer.store_span(target, run, span))
+                    span = SpanRow(bodies[0], bodies[1], values, (), values[12])
+                    refs = self._writer.store_spans(target, run, self._writer.unknown(target, [span]))
+                    self._queue(target, "traces", old, next(iter(refs), None))
                     self._counts["span"] += 1
                     return
             elif checksum(*values) == stored:

@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 GROUP: Final = 64
-"""Most items of one commit."""
+"""Items that do not wait for company."""
+
+BACKLOG: Final = 512
+"""Most items of one commit, where more than `GROUP` wait."""
 
 LINGER_S: Final = 0.04
 """How long the writer waits for company after the first item."""
@@ -265,7 +268,7 @@ class Store:
                 if not self._closing:
                     queue.hurry.wait(LINGER_S)
                 queue.hurry.clear()
-            while len(queue) and self._write(queue.take(GROUP)):
+            while len(queue) and self._write(queue.take(BACKLOG)):
                 pass
             if not self._closing:
                 self._maintain()

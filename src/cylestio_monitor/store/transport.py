@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 from opentelemetry import context
 
+from cylestio_monitor.store.otlp import SpanBatch
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 _logger = logging.getLogger(__name__)
 
@@ -69,10 +71,13 @@ class Channel:
         self._outcome: Outcome | None = None
         self._unwatched: dict[str, Any] = {}
         self._session = _session_of(exporter)
+        self._export: Callable[[Any], Any] = exporter.export
         if self._session is not None:
             self._watch_session(self._session)
+            self._export = self._post
         elif hasattr(exporter, "_stub") and hasattr(exporter, "_client"):
             self._watch_stub(exporter)
+            self._take_requests(exporter)
 
     def send(self, batch: Sequence[Any] | Any) -> Outcome:
         """One attempt; never raises.
@@ -84,7 +89,7 @@ class Channel:
         result: Any = None
         failure = "cannot be encoded"
         try:
-            result = self.exporter.export(batch)
+            result = self._export(batch)
         except Exception as error:  # noqa: BLE001 -- ours, at the end of the attempt, or an encoder's about a record
             failure = f"cannot be encoded: {type(error).__name__}"
         outcome: Outcome | None = self._outcome
@@ -116,6 +121,25 @@ class Channel:
             self._session.__dict__.pop("request", None)
         for name, value in self._unwatched.items():
             setattr(self.exporter, name, value)
+        self.exporter.__dict__.pop("_translate_data", None)
+
+    def _post(self, batch: Any) -> Any:
+        """Exports over HTTP; a batch that is a message already goes to where the exporter has encoded its own."""
+        client = getattr(self.exporter, "_client", None)
+        post = getattr(self.exporter, "_export", None) if client is None else getattr(client, "export", None)
+        if post is None or not isinstance(batch, SpanBatch):
+            return self.exporter.export(batch)
+        post(batch.request().SerializeToString())
+        return None  # the answer was seen on its way
+
+    @staticmethod
+    def _take_requests(exporter: Any) -> None:
+        """Has a gRPC exporter take a batch that is a message already."""
+        translate = getattr(exporter, "_translate_data", None)
+        if translate is not None:
+            exporter._translate_data = lambda batch: (  # noqa: SLF001 -- its own step from spans to the message
+                batch.request() if isinstance(batch, SpanBatch) else translate(batch)
+            )
 
     def _watch_session(self, session: Any) -> None:
         request = session.request

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from cylestio_monitor.store import chain, checkpoint, database, forks, salvage
-from cylestio_monitor.store.encode import SpanEncoder, SpanRow
+from cylestio_monitor.store.encode import SpanEncoder
 from cylestio_monitor.store.records import (
     EVENT_COLUMNS,
     FINDING_COLUMNS,
@@ -22,6 +22,7 @@ from cylestio_monitor.store.records import (
     event_row,
     finding_rows,
     seal,
+    seal_span,
 )
 from cylestio_monitor.store.retention import INSERT_OUTBOX, Place, Retention, count
 
@@ -31,10 +32,15 @@ if TYPE_CHECKING:
 
     from cylestio_monitor import config
     from cylestio_monitor.store.checkpoint import Checkpoint
+    from cylestio_monitor.store.encode import SpanRow
     from cylestio_monitor.store.keys import Cipher
-    from cylestio_monitor.store.queue import Ticket
+    from cylestio_monitor.store.queue import Kind, Ticket
 
 _logger = logging.getLogger(__name__)
+
+
+_INTO_SPAN: Final = f"INSERT INTO span (id, source, common, {SPAN_COLUMNS}, seq, checksum)"
+_INTO_OUTBOX: Final = "INSERT OR IGNORE INTO outbox (signal, ref)"
 
 
 def _insert(table: str, columns: str, conflict: str = "") -> str:
@@ -42,7 +48,6 @@ def _insert(table: str, columns: str, conflict: str = "") -> str:
     return f"INSERT {conflict} INTO {table} ({columns}, seq, checksum) VALUES ({marks})"  # noqa: S608 -- constants
 
 
-_INSERT_SPAN: Final = _insert("span", f"source, common, {SPAN_COLUMNS}", "OR IGNORE")
 _INSERT_FINDING: Final = _insert("findings", FINDING_COLUMNS, "OR IGNORE")
 _INSERT_EVENT: Final = _insert("event", f"{EVENT_COLUMNS}, source")
 _MOST_SHARED: Final = 4096
@@ -118,26 +123,42 @@ class Writer:
             sqlite3.Error: What SQLite says; nothing of the group is stored then.
             StoreError: The file cannot be opened.
         """
-        encoded = [(ticket, self._encode(ticket)) for ticket in group if ticket.kind != "barrier"]
+        spans = [ticket for ticket in group if ticket.kind == "span"]
+        if spans and self.resource is None:
+            self.resource = spans[0].payload.resource
+        rows = self._encoder.encode((ticket.payload, ticket.size) for ticket in spans)
+        others = [(ticket.kind, self._encode(ticket)) for ticket in group if ticket.kind not in {"span", "barrier"}]
         connection = self.connection()
-        if not encoded:
+        if not rows and not others:
             return
         urgent = any(ticket.urgent for ticket in group)
         if urgent:
             # Syncing this commit brings every earlier one of the log to disk as well.
             connection.execute("PRAGMA synchronous = FULL")
         try:
+            try:
+                self._commit(connection, rows, others)
+            except sqlite3.IntegrityError:  # some came before, by another road
+                self._commit(connection, self.unknown(connection, rows), others)
+        finally:
+            if urgent:
+                connection.execute("PRAGMA synchronous = NORMAL")
+
+    def _commit(
+        self, connection: sqlite3.Connection, rows: Sequence[SpanRow], others: Sequence[tuple[Kind, Any]]
+    ) -> None:
+        try:
             with database.transaction(connection):
                 run = self.chain.begin(connection)
-                for ticket, payload in encoded:
-                    self._store(connection, run, ticket, payload)
+                refs = self.store_spans(connection, run, rows)
+                if "traces" in self.forward:
+                    database.insert(connection, _INTO_OUTBOX, [("traces", ref) for ref in refs])
+                for kind, payload in others:
+                    self._store(connection, run, kind, payload)
                 run.finish()
         except BaseException:
             self._shared.clear()  # an entry that was rolled back has no id
             raise
-        finally:
-            if urgent:
-                connection.execute("PRAGMA synchronous = NORMAL")
 
     def count(self, numbers: Mapping[str, int]) -> None:
         """Adds to the counters of the file."""
@@ -206,24 +227,14 @@ class Writer:
         return removed
 
     def _encode(self, ticket: Ticket) -> Any:
-        if ticket.kind == "span":
-            if self.resource is None:
-                self.resource = ticket.payload.resource
-            return self._encoder.encode(ticket.payload, ticket.size)
         if ticket.kind == "findings":
             return finding_rows(*ticket.payload)
-        if ticket.kind == "event":
-            return event_row(ticket.payload)
-        return ticket.payload
+        return event_row(ticket.payload) if ticket.kind == "event" else ticket.payload
 
-    def _store(self, connection: sqlite3.Connection, run: chain.Run, ticket: Ticket, payload: Any) -> None:
-        if ticket.kind == "span":
-            ref = self.store_span(connection, run, payload)
-            if ref is not None and "traces" in self.forward:
-                connection.execute(INSERT_OUTBOX, ("traces", ref))
-        elif ticket.kind == "findings":
+    def _store(self, connection: sqlite3.Connection, run: chain.Run, kind: Kind, payload: Any) -> None:
+        if kind == "findings":
             self.store_findings(connection, run, payload)
-        elif ticket.kind == "event":
+        elif kind == "event":
             ref = self.store_event(connection, run, payload, self._encoder.source(self.resource, None)[0])
             if "logs" in self.forward:
                 connection.execute(INSERT_OUTBOX, ("logs", ref))
@@ -231,23 +242,37 @@ class Writer:
             connection.execute("INSERT INTO metric (time_ns, data) VALUES (?, ?)", (time.time_ns(), payload))
             connection.execute("INSERT INTO outbox (signal, ref) VALUES ('metrics', last_insert_rowid())")
 
-    def store_span(self, connection: sqlite3.Connection, run: chain.Run, row: SpanRow) -> int | None:
-        """Adds a span with its findings and its entry in the audit trail; a known one is left alone.
+    def store_spans(self, connection: sqlite3.Connection, run: chain.Run, rows: Sequence[SpanRow]) -> list[int]:
+        """Adds spans with their findings and their entries in the audit trail.
 
         Returns:
-            Its id; `None` for a known one.
+            Their ids.
+
+        Raises:
+            sqlite3.IntegrityError: One of them is in the store already; see `unknown`.
         """
-        source, source_digest = self._share(connection, row.source)
-        common, common_digest = self._share(connection, row.common)
-        checksum, leaf = seal(*row.values, *row.rest, source_digest, common_digest)
-        seq = run.next_seq if row.event_type is not None else None
-        cursor = connection.execute(_INSERT_SPAN, (source, common, *row.values, *row.rest, seq, checksum))
-        ref = cursor.lastrowid if cursor.rowcount else None  # it may be here already, by another road
-        if ref is not None and seq is not None:
-            run.add("span", ref, leaf)
-        if row.findings:
-            self.store_findings(connection, run, row.findings)
-        return ref
+        first = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM span").fetchone()[0]
+        records = []
+        for ref, row in enumerate(rows, first):
+            source, source_digest = self._share(connection, row.source)
+            common, common_digest = self._share(connection, row.common)
+            checksum, leaf = seal_span(row.values, source_digest, common_digest)
+            seq = None
+            if row.event_type is not None:
+                seq = run.next_seq
+                run.add("span", ref, leaf)
+            records.append((ref, source, common, *row.values, seq, checksum))
+            if row.findings:
+                self.store_findings(connection, run, row.findings)
+        database.insert(connection, _INTO_SPAN, records)
+        return [record[0] for record in records]
+
+    def unknown(self, connection: sqlite3.Connection, rows: Sequence[SpanRow]) -> list[SpanRow]:
+        """The rows that the store does not have, each once."""
+        query = "SELECT 1 FROM span WHERE trace_id = ? AND span_id = ?"
+        new = {tuple(row.values[:2]): row for row in reversed(rows)}
+        known = {key for key in new if connection.execute(query, key).fetchone() is not None}
+        return [row for key, row in reversed(new.items()) if key not in known]
 
     def store_findings(self, connection: sqlite3.Connection, run: chain.Run, rows: Sequence[tuple[Any, ...]]) -> None:
         """Adds findings with their entries in the audit trail; known ones are left alone."""
