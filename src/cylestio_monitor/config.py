@@ -102,7 +102,9 @@ class Scan(_Section, frozen=True, kw_only=True):
 class Detectors(_Section, frozen=True, kw_only=True):
     """Models and services that are asked beside the rules."""
 
-    use: Annotated[tuple[str, ...], _doc("Detectors that are asked, by their entry point's name, such as `onnx`.")] = ()
+    use: Annotated[
+        tuple[str, ...], _doc("Detectors that are asked, by their entry point's name, such as `onnx`.")
+    ] = ()
     model: Annotated[str | None, _doc("Folder of the model that the detector `onnx` loads.")] = None
     threshold: Annotated[float, _doc("Score from which an answer is a finding.", ge=0, le=1)] = 0.9
     severity: Annotated[
