@@ -6,21 +6,16 @@ working directory, else in the user's configuration folder), the environment, an
 with file, line and key, so that the application runs on and nothing else of the file is lost.
 """
 
-from __future__ import annotations
-
 import os
+from collections.abc import Iterator, Mapping  # noqa: TC003 -- the annotations here are evaluated
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import msgspec
-import platformdirs
 from msgspec import Meta
 
 from cylestio_monitor import yamlfile
 from cylestio_monitor.errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 FILE_NAME = "cylestio.yaml"
 CONFIG_VARIABLE = "CYLESTIO_CONFIG"
@@ -102,9 +97,7 @@ class Scan(_Section, frozen=True, kw_only=True):
 class Detectors(_Section, frozen=True, kw_only=True):
     """Models and services that are asked beside the rules."""
 
-    use: Annotated[
-        tuple[str, ...], _doc("Detectors that are asked, by their entry point's name, such as `onnx`.")
-    ] = ()
+    use: Annotated[tuple[str, ...], _doc("Detectors that are asked, by their entry point's name, such as `onnx`.")] = ()
     model: Annotated[str | None, _doc("Folder of the model that the detector `onnx` loads.")] = None
     threshold: Annotated[float, _doc("Score from which an answer is a finding.", ge=0, le=1)] = 0.9
     severity: Annotated[
@@ -210,16 +203,17 @@ class Loaded(NamedTuple):
 
 def options(section: type[_Section] = Settings, prefix: str = "") -> Iterator[Option]:
     """Every setting, in the order of the table, with its variable and its description."""
-    hints = get_type_hints(section, include_extras=True)
-    for field in msgspec.structs.fields(section):
-        key, hint = prefix + field.name, hints[field.name]
+    # The annotations of this module are no texts: evaluating those took longer than everything else of a start.
+    names, values = section.__struct_fields__, section.__struct_defaults__
+    defaults = dict(zip(names[len(names) - len(values) :], values, strict=True))
+    for name, hint in section.__annotations__.items():
+        key = prefix + name
         if isinstance(hint, type) and issubclass(hint, _Section):
             yield from options(hint, f"{key}.")
             continue
         meta = next(item for item in get_args(hint) if isinstance(item, Meta))
         env = (meta.extra or {}).get("env") or "CYLESTIO_" + key.upper().replace(".", "_")
-        default = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
-        yield Option(key, env, hint, default, meta.description or "")
+        yield Option(key, env, hint, defaults[name], meta.description or "")
 
 
 def load(
@@ -277,6 +271,8 @@ def database_path(settings: Settings) -> Path:
     """The file of the local store."""
     if settings.store.path:
         return Path(settings.store.path).expanduser()
+    import platformdirs  # noqa: PLC0415 -- where a path is named there is no need of it
+
     return Path(platformdirs.user_data_dir("cylestio-monitor", appauthor=False)) / "cylestio.db"
 
 
@@ -293,6 +289,8 @@ def _find_file(environ: Mapping[str, str], path: str | Path | None, problems: li
             return file
         problems.append(ConfigError("no such file", source=str(file)))
         return None
+    import platformdirs  # noqa: PLC0415 -- as above
+
     folder = platformdirs.user_config_dir("cylestio-monitor", appauthor=False)
     for candidate in (Path(FILE_NAME), Path(folder) / FILE_NAME):
         try:

@@ -20,7 +20,7 @@ from opentelemetry import metrics as otel_metrics
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
-from cylestio_monitor import config, identity, sanitize, semconv
+from cylestio_monitor import config, identity, sanitize, semconv, switch
 from cylestio_monitor.emit import content, genai, security
 from cylestio_monitor.emit.attach import Attached
 from cylestio_monitor.emit.attributes import safe
@@ -378,18 +378,9 @@ def _runs_on_trio() -> bool:
     return False
 
 
-_installed: Pipeline | None = None
-
-
-def install(pipeline: Pipeline | None) -> None:
-    """Makes a pipeline the running one; `None` switches capture off."""
-    global _installed  # noqa: PLW0603 -- one pipeline a process: SDK classes are patched once
-    _installed = pipeline
-
-
 def installed() -> Pipeline | None:
     """The running pipeline, also where monitoring is suppressed; `None` while it is off."""
-    return _installed
+    return switch.pipeline or switch.demand()
 
 
 def current() -> Pipeline | None:
@@ -398,10 +389,10 @@ def current() -> Pipeline | None:
     An instrumentation that has started the span of a call suppresses others below it. Ours makes no second span there,
     but scans the call on that one.
     """
-    running = _installed
-    if running is not None and otel_context.get_value("suppress_instrumentation"):
+    running = switch.pipeline or switch.demand()
+    if running is not None and otel_context.get_current().get("suppress_instrumentation"):
         return running if running.is_hosted is not None and running.is_hosted() else None
     return running
 
 
-__all__ = ["Finding", "Invocation", "Pipeline", "current", "install", "installed"]
+__all__ = ["Finding", "Invocation", "Pipeline", "current", "installed"]

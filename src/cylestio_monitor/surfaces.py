@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from cylestio_monitor.scan.redact import MASKED_CATEGORIES
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -317,6 +315,8 @@ def _end_of_history(messages: list[Message]) -> int:
 
 def needs_mask(found: Iterable[Finding]) -> bool:
     """Whether a text with these findings may be recorded only in part."""
+    from cylestio_monitor.scan.redact import MASKED_CATEGORIES  # noqa: PLC0415 -- who has findings has the scanner
+
     return any(finding.category in MASKED_CATEGORIES for finding in found)
 
 

@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from capture.anthropic_calls import REQUEST
-from cylestio_monitor import pipeline, semconv
+from cylestio_monitor import pipeline, semconv, switch
 from cylestio_monitor.capture.anthropic import AnthropicInstrumentor
 from cylestio_monitor.capture.openai import OpenAIInstrumentor
 from wire import Status
@@ -109,7 +109,7 @@ def test_exceptions_are_what_they_were(monitor, wire):
 
 
 def test_with_monitoring_off_the_sdk_works_alone(hooked, wire):
-    pipeline.install(None)
+    switch.turn_off()
     with openai.OpenAI(base_url=wire.openai_url, api_key="k", max_retries=0) as client:
         assert client.chat.completions.create(model="m", messages=[{"role": "user", "content": "x"}]).id
         wire.fail(Status(500))

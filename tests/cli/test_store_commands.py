@@ -36,7 +36,7 @@ def filling(place):
     provider = TracerProvider(
         resource=Resource({"service.name": "shop", "service.instance.id": str(uuid.uuid4())}), shutdown_on_exit=False
     )
-    provider.add_span_processor(CylestioSpanProcessor(store))
+    provider.add_span_processor(CylestioSpanProcessor(lambda: store))
     try:
         yield provider.get_tracer(semconv.SCOPE), store
     finally:

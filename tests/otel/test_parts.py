@@ -51,21 +51,21 @@ def spans_of(tracer_provider, *span_names):
 class TestProcessor:
     def test_every_sampled_span_is_stored(self, store):
         traced = TracerProvider(shutdown_on_exit=False)
-        traced.add_span_processor(CylestioSpanProcessor(store))
+        traced.add_span_processor(CylestioSpanProcessor(lambda: store))
         spans_of(traced, "one", "two")
         assert traced.force_flush(5000)
         assert names(store.path) == ["one", "two"]
 
     def test_a_span_that_is_not_sampled_is_not(self, store):
         traced = TracerProvider(sampler=ALWAYS_OFF, shutdown_on_exit=False)
-        traced.add_span_processor(CylestioSpanProcessor(store))
+        traced.add_span_processor(CylestioSpanProcessor(lambda: store))
         spans_of(traced, "one")
         assert traced.force_flush(5000)
         assert names(store.path) == []
 
     def test_shutdown_writes_what_was_taken_and_takes_no_more(self, store):
         traced = TracerProvider(shutdown_on_exit=False)
-        traced.add_span_processor(CylestioSpanProcessor(store))
+        traced.add_span_processor(CylestioSpanProcessor(lambda: store))
         spans_of(traced, "before")
         traced.shutdown()
         spans_of(traced, "after")
@@ -73,7 +73,7 @@ class TestProcessor:
         assert names(store.path) == ["before"]
 
     def test_force_flush_says_no_where_the_disk_does_not_answer_in_time(self, store):
-        processor = CylestioSpanProcessor(store)
+        processor = CylestioSpanProcessor(lambda: store)
         blocker = connect_for_writing(store.path)
         try:
             traced = TracerProvider(shutdown_on_exit=False)
@@ -226,7 +226,7 @@ class TestEndpoints:
 class TestProvider:
     def test_a_processor_is_taken_off_without_being_shut_down(self, store):
         traced = TracerProvider(shutdown_on_exit=False)
-        first, second = CylestioSpanProcessor(store), CylestioSpanProcessor(store)
+        first, second = CylestioSpanProcessor(lambda: store), CylestioSpanProcessor(lambda: store)
         traced.add_span_processor(first)
         traced.add_span_processor(second)
         assert provider.remove(traced, [first])
@@ -238,7 +238,7 @@ class TestProvider:
 
     def test_a_provider_that_shows_nothing_is_left_alone(self, store):
         assert provider.span_processors(trace.NoOpTracerProvider()) == ()
-        assert not provider.remove(trace.NoOpTracerProvider(), [CylestioSpanProcessor(store)])
+        assert not provider.remove(trace.NoOpTracerProvider(), [CylestioSpanProcessor(lambda: store)])
 
     def test_the_guard_lets_one_more_through_and_tells(self):
         told = []
@@ -295,7 +295,7 @@ class TestDelivery:
         metric_exporter = OTLPMetricExporter(f"{receiver.url}/v1/metrics")
         meters = MeterProvider([PeriodicExportingMetricReader(metric_exporter, math.inf)], shutdown_on_exit=False)
         traced = TracerProvider(shutdown_on_exit=False)
-        for processor in (sends, other, CylestioSpanProcessor(store)):
+        for processor in (sends, other, CylestioSpanProcessor(lambda: store)):
             traced.add_span_processor(processor)
         assert delivery.is_wanted(traced, meters)
 
@@ -323,7 +323,7 @@ class TestDelivery:
 
     def test_where_nothing_sends_nothing_is_taken(self, store):
         traced = TracerProvider(shutdown_on_exit=False)
-        traced.add_span_processor(CylestioSpanProcessor(store))
+        traced.add_span_processor(CylestioSpanProcessor(lambda: store))
         assert not delivery.is_wanted(traced, MeterProvider(shutdown_on_exit=False))
         assert not delivery.is_wanted(trace.NoOpTracerProvider(), None)
 

@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from cylestio_monitor import pipeline, semconv
+from cylestio_monitor import pipeline, semconv, switch
 from cylestio_monitor.config import Settings
 from cylestio_monitor.otel.processor import ForeignSpanProcessor
 from cylestio_monitor.scan import Scanner
@@ -41,7 +41,7 @@ class Recording:
                 provider.add_span_processor(processor)
             trace.set_tracer_provider(provider)
         self.pipeline = pipeline.Pipeline(settings=self.settings, scanner=self.scanner, tracer_provider=provider)
-        pipeline.install(self.pipeline)
+        switch.install(self.pipeline)
         return provider
 
     def spans(self) -> list[dict[str, Any]]:

@@ -6,21 +6,24 @@ the rest when the application imports it.
 
 from __future__ import annotations
 
+import functools
+import importlib
 import logging
 import os
 import sys
 import threading
-from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import wrapt
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
 
-from cylestio_monitor import config, pipeline
+from cylestio_monitor import switch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from types import ModuleType
+
+    from cylestio_monitor.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
 
@@ -74,25 +77,27 @@ class Patches:
 
 
 class Instrumentor(BaseInstrumentor):  # type: ignore[misc]
-    """Hooks one SDK. A subclass says which modules to wait for and what to wrap in them.
+    """Hooks one SDK. A subclass says which modules to wait for, and who wraps what is in them.
 
     Attributes:
         modules: The modules whose import is waited for, by full name.
+        hooks: The module of this package whose `patch` wraps them; imported when the SDK is.
         dependencies: Which versions of which distributions can be hooked.
         state: ``waiting`` for an import, ``hooked``, ``failed``, or ``off``.
         reason: Why it is so, in a few words, where the state does not say it.
     """
 
     modules: ClassVar[tuple[str, ...]] = ()
+    hooks: ClassVar[str] = ""
     dependencies: ClassVar[tuple[str, ...]] = ()
     state: State = "off"
     reason: str = ""
     _registered: bool = False
     _patches: Patches
 
-    @abstractmethod
     def patch(self, module: ModuleType, patches: Patches) -> None:
         """Wraps what is to be observed in a module that has just been imported."""
+        importlib.import_module(f"{__package__}.{self.hooks}").patch(module, patches)
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """The versions that can be hooked, as requirement strings."""
@@ -124,6 +129,7 @@ class Instrumentor(BaseInstrumentor):  # type: ignore[misc]
         try:
             self.patch(module, self._patches)
             self.state, self.reason = "hooked", ""
+            switch.expect()
         except Exception as error:  # noqa: BLE001 -- whatever an unknown version holds: the import must succeed
             self._patches.restore()
             self.state, self.reason = "failed", f"{module.__name__}: {error}"
@@ -136,22 +142,14 @@ class _Standalone:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._users: set[int] = set()
-        self._pipeline: pipeline.Pipeline | None = None
+        self._make: Callable[[], Pipeline] | None = None
 
     def acquire(self, user: object, tracer_provider: Any, meter_provider: Any) -> None:
         with self._lock:
-            if pipeline.current() is None:
-                from cylestio_monitor.scan import Scanner  # noqa: PLC0415 -- the launcher's road has made one already
-
-                settings = config.load().settings
-                self._pipeline = pipeline.Pipeline(
-                    settings=settings,
-                    scanner=Scanner(settings, key=os.urandom(32)),
-                    tracer_provider=tracer_provider,
-                    meter_provider=meter_provider,
-                )
-                pipeline.install(self._pipeline)
-            if pipeline.current() is self._pipeline:
+            if not switch.is_on():
+                self._make = functools.partial(_pipeline, tracer_provider, meter_provider)
+                switch.turn_on(self._make)
+            if switch.is_on(self._make):
                 self._users.add(id(user))
             elif tracer_provider is not None:
                 log.warning("Monitoring is running already: the given tracer provider is not used")
@@ -159,10 +157,23 @@ class _Standalone:
     def release(self, user: object) -> None:
         with self._lock:
             self._users.discard(id(user))
-            if not self._users and self._pipeline is not None:
-                if pipeline.current() is self._pipeline:
-                    pipeline.install(None)
-                self._pipeline = None
+            if not self._users and self._make is not None:
+                if switch.is_on(self._make):
+                    switch.turn_off()
+                self._make = None
+
+
+def _pipeline(tracer_provider: Any, meter_provider: Any) -> Pipeline:
+    from cylestio_monitor import config, pipeline  # noqa: PLC0415 -- when there is a call
+    from cylestio_monitor.scan import Scanner  # noqa: PLC0415
+
+    settings = config.load().settings
+    return pipeline.Pipeline(
+        settings=settings,
+        scanner=Scanner(settings, key=os.urandom(32)),
+        tracer_provider=tracer_provider,
+        meter_provider=meter_provider,
+    )
 
 
 _standalone = _Standalone()

@@ -23,7 +23,7 @@ from opentelemetry import trace
 
 from cylestio_monitor import pipeline as road
 from cylestio_monitor import semconv
-from cylestio_monitor.capture import foreign_read
+from cylestio_monitor.capture import foreign_read, scopes
 from cylestio_monitor.capture.foreign_calls import Guest, Review, mask, strip
 from cylestio_monitor.capture.foreign_read import Event
 from cylestio_monitor.emit import genai
@@ -38,20 +38,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_MAX_SCOPES = 1000
 _MAX_EVENTS = 500
-_FRAMEWORKS = r"langchain|langgraph|llama.?index|haystack|crewai|agno|autogen|litellm|dspy|haystack|smolagents|semantic"
-_GENAI_SCOPE = re.compile(
-    rf"(?:{_FRAMEWORKS}|gen.?ai|generative|anthropic|claude|openai|openlit|bedrock|cohere|mistral|ollama|groq|gemini"
-    r"|vertexai|together|replicate|watsonx|sagemaker|transformers|openinference|traceloop|llm|agent|mcp|logfire)",
-    re.IGNORECASE,
-)
-_FRAMEWORK_SCOPE = re.compile(_FRAMEWORKS, re.IGNORECASE)
-_OTHER_INSTRUMENTATION = re.compile(r"opentelemetry\.instrumentation\.(?!botocore)")
 _INFERENCE_NAME = re.compile(r"^Chat[A-Z]\w*$|chat|completion|response|message|embed|generate|model|llm", re.IGNORECASE)
 _NO_INFERENCE_NAME = re.compile(r"tool|agent|workflow|task|retriev|graph", re.IGNORECASE)
-
-_IGNORED, _POSSIBLE, _GENAI = range(3)
 
 
 class Watch:
@@ -86,32 +75,23 @@ class Watch:
             _complete(span, guest.pipeline, self, max(self.ended_at, self.left_at))
 
 
-_scopes: dict[str, int] = {semconv.SCOPE: _IGNORED}
 _classes: dict[type, tuple[type, type]] = {}
-silent: set[str] = set()
-"""Scopes whose content was switched on by us, for the scan alone: it does not stay on their spans."""
-
 _live: weakref.WeakValueDictionary[int, Watch] = weakref.WeakValueDictionary()
 _latest: ContextVar[weakref.ref[Watch] | None] = ContextVar("cylestio_foreign_span", default=None)
 
 
-def on_start(span: Span) -> None:
-    """Takes notice of a span that starts, whoever makes it; to be called by a span processor. Never raises.
+def on_start(span: Span, scope: str, *, is_genai: bool) -> None:
+    """Takes notice of a span that starts. Never raises.
 
     Args:
         span: The live span.
+        scope: The name of its instrumentation.
+        is_genai: Whether that one makes spans of GenAI operations.
     """
-    scope = span.instrumentation_scope
-    name = scope.name if scope is not None else ""
-    kind = _scopes.get(name)
-    if kind is None:
-        kind = _classify(name)
-    if kind == _IGNORED:
-        return
     try:
         _take(span)
-        if kind == _GENAI or foreign_read.is_genai(span.attributes or {}):
-            _watch(span, name)
+        if is_genai or foreign_read.is_genai(span.attributes or {}):
+            _watch(span, scope)
     except Exception:
         log.debug("Could not watch a span", exc_info=True)
 
@@ -168,14 +148,6 @@ def on_log(record: Any) -> None:
         log.debug("Could not read a log record", exc_info=True)
 
 
-def _classify(scope: str) -> int:
-    kind = _IGNORED if _OTHER_INSTRUMENTATION.match(scope) else _POSSIBLE
-    kind = _GENAI if _GENAI_SCOPE.search(scope) else kind
-    if len(_scopes) < _MAX_SCOPES:
-        _scopes[scope] = kind
-    return kind
-
-
 def _take(span: Any) -> None:
     """Has the span's `end` come to us first."""
     base = type(span)
@@ -219,7 +191,7 @@ def _watch_around(call: Call) -> Watch | None:
     if before is None or not _is_for(before, call):
         return None
     words = [*(call.provider or "").split("."), *(["anthropic"] if "claude" in (call.model or "") else [])]
-    same = _FRAMEWORK_SCOPE.search(before.scope) or any(word and word in before.scope for word in words)
+    same = scopes.is_framework(before.scope) or any(word and word in before.scope for word in words)
     return before if same else None
 
 
@@ -284,7 +256,7 @@ def _tag(span: Any, pipeline: Pipeline, watch: Watch | None) -> None:
     try:
         _scan(span, pipeline, watch)
     finally:
-        if watch is not None and watch.scope in silent and pipeline.content == "none":
+        if watch is not None and watch.scope in scopes.silent and pipeline.content == "none":
             strip(span)
 
 

@@ -6,12 +6,9 @@ context carried in ``params._meta``. Arguments, results and tool definitions are
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from cylestio_monitor.capture._hooks import Instrumentor, Patches
-
-if TYPE_CHECKING:
-    from types import ModuleType
+from cylestio_monitor.capture._hooks import Instrumentor
 
 
 class MCPInstrumentor(Instrumentor):
@@ -32,9 +29,4 @@ class MCPInstrumentor(Instrumentor):
         "fastmcp.server.telemetry",
     )
     dependencies: ClassVar[tuple[str, ...]] = ("mcp >= 1.9, < 3",)
-
-    def patch(self, module: ModuleType, patches: Patches) -> None:
-        """Wraps what a module of the SDK holds."""
-        from cylestio_monitor.capture import _mcp_targets  # noqa: PLC0415 -- only a program that uses MCP pays for it
-
-        _mcp_targets.patch(module, patches)
+    hooks = "_mcp_targets"

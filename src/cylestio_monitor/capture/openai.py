@@ -1,25 +1,8 @@
-"""The OpenAI SDK: which requests are observed, and as what."""
+"""The OpenAI SDK: what is waited for, and until then nothing else is imported."""
 
 from __future__ import annotations
 
-import functools
-from typing import TYPE_CHECKING, Any
-
-from cylestio_monitor import semconv
-from cylestio_monitor.capture import _openai_chat as chat
-from cylestio_monitor.capture import _openai_responses as responses
-from cylestio_monitor.capture import _stainless
 from cylestio_monitor.capture._hooks import Instrumentor
-from cylestio_monitor.capture._providers import server
-from cylestio_monitor.capture._read import text_or_none
-from cylestio_monitor.capture._stainless import Endpoint
-from cylestio_monitor.model import Call, Result
-
-if TYPE_CHECKING:
-    from types import ModuleType
-
-    from cylestio_monitor.capture._hooks import Patches
-    from cylestio_monitor.pipeline import Invocation
 
 
 class OpenAIInstrumentor(Instrumentor):
@@ -27,104 +10,4 @@ class OpenAIInstrumentor(Instrumentor):
 
     modules = ("openai._base_client",)
     dependencies = ("openai >= 1.50",)
-
-    def patch(self, module: ModuleType, patches: Patches) -> None:
-        """Wraps the clients' request methods."""
-        _stainless.patch(module, patches, _SDK())
-
-
-class _SDK:
-    """What the OpenAI SDK makes of its requests: it traces nothing itself."""
-
-    def endpoint(self, method: str, url: str) -> Endpoint | None:
-        return _endpoint(method.lower(), url)
-
-    def own_trace(self, _: Any, __: Invocation) -> dict[str, Any] | None:
-        return None
-
-
-def _call(client: Any, body: Any, operation: str, *, stream: bool = False, api: str | None = None) -> Call:
-    """What all requests have in common."""
-    model = text_or_none(body.get("model"))
-    there = server(client, "openai")
-    attributes = chat.parameters(body)
-    if stream:
-        attributes[semconv.REQUEST_STREAM] = True
-    if api:
-        attributes[semconv.OPENAI_API_TYPE] = api
-    return Call(
-        operation,
-        f"{operation} {model}" if model else operation,
-        provider=there.provider,
-        model=model,
-        attributes=attributes,
-        server_address=there.address,
-        server_port=there.port,
-        user_id=text_or_none(body.get("safety_identifier") or body.get("user")),
-    )
-
-
-def _chat(client: Any, body: Any, stream: bool) -> Call:
-    call = _call(client, body, "chat", stream=stream, api="chat_completions")
-    call.messages = chat.messages(body)
-    call.tools = chat.tools(body)
-    return call
-
-
-def _responses(client: Any, body: Any, stream: bool, *, operation: str = "chat") -> Call:
-    call = _call(client, body, operation, stream=stream, api="responses")
-    call.system = responses.system(body)
-    call.messages = responses.messages(body)
-    call.tools = chat.tools(body)
-    call.conversation_id = responses.conversation(body)
-    effort = body.get("reasoning")
-    if isinstance(effort, dict) and (level := text_or_none(effort.get("effort"))):
-        call.attributes[semconv.REQUEST_REASONING_LEVEL] = level
-    return call
-
-
-def _completions(client: Any, body: Any, stream: bool) -> Call:
-    call = _call(client, body, "text_completion", stream=stream)
-    call.messages = chat.prompts(body.get("prompt"), "prompt")
-    return call
-
-
-def _embeddings(client: Any, body: Any, _: bool) -> Call:
-    call = _call(client, body, "embeddings")
-    call.messages = chat.prompts(body.get("input"), "input")
-    if form := text_or_none(body.get("encoding_format")):
-        call.attributes[semconv.REQUEST_ENCODING_FORMATS] = [form]
-    return call
-
-
-def _batch(client: Any, _: Any, __: bool) -> Call:
-    """A batch: what is asked stands in a file that was sent before."""
-    return _call(client, {}, "create_batch")
-
-
-def _identified(answer: Any, _: Call) -> Result:
-    return Result(response_id=text_or_none(getattr(answer, "id", None)))
-
-
-_ENDPOINTS = {
-    "/chat/completions": Endpoint(_chat, chat.answer, chat.ChunkFold),
-    "/responses": Endpoint(_responses, responses.answer, responses.EventFold),
-    "/responses/compact": Endpoint(
-        functools.partial(_responses, operation="compact"), responses.answer, responses.EventFold
-    ),
-    "/responses/input_tokens": Endpoint(
-        functools.partial(_responses, operation="count_tokens"), _identified, responses.EventFold
-    ),
-    "/completions": Endpoint(_completions, chat.answer, chat.ChunkFold),
-    "/embeddings": Endpoint(_embeddings, chat.embedded, chat.ChunkFold),
-    "/batches": Endpoint(_batch, _identified, chat.ChunkFold),
-}
-"""By the end of the path; the first that fits counts."""
-
-
-@functools.lru_cache(maxsize=256)
-def _endpoint(method: str, url: str) -> Endpoint | None:
-    if method != "post":
-        return None
-    path = url.partition("?")[0].rstrip("/")
-    return next((endpoint for end, endpoint in _ENDPOINTS.items() if path.endswith(end)), None)
+    hooks = "_openai"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cylestio_monitor.capture import foreign
+from cylestio_monitor.capture import scopes
 from cylestio_monitor.capture._hooks import Instrumentor
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ class PydanticAIInstrumentor(Instrumentor):
         from pydantic_ai.models.instrumented import InstrumentationSettings  # noqa: PLC0415 -- the framework is here
 
         patches.wrap(agent, "_instrument_default", lambda _: InstrumentationSettings())
-        foreign.silent.add(_SCOPE)
+        scopes.silent.add(_SCOPE)
 
     def _uninstrument(self, **kwargs: object) -> None:
         super()._uninstrument(**kwargs)
-        foreign.silent.discard(_SCOPE)
+        scopes.silent.discard(_SCOPE)

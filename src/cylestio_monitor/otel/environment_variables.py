@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cylestio_monitor import config
-
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
 PREFIX = "OTEL_"
 
-# The launcher looks for names in this module, so each has to be one.
-globals().update({f"{PREFIX}{option.env}": f"{PREFIX}{option.env}" for option in config.options() if option.from_text})
-OTEL_CYLESTIO_CONFIG = f"{PREFIX}{config.CONFIG_VARIABLE}"
+
+def __dir__() -> list[str]:
+    """The names that the launcher looks for; no other program needs them."""
+    from cylestio_monitor import config  # noqa: PLC0415 -- as said
+
+    options = [option.env for option in config.options() if option.from_text]
+    return [f"{PREFIX}{name}" for name in (*options, config.CONFIG_VARIABLE)]
 
 
 def apply_flags(environ: MutableMapping[str, str]) -> None:

@@ -13,7 +13,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry import _logs, metrics
+from opentelemetry import metrics
 
 from cylestio_monitor.otel import provider
 
@@ -50,7 +50,7 @@ def shut_down_processors(tracer_providers: Iterable[TracerProvider], deadline: f
     """
     processors = [processor for one in tracer_providers for processor in provider.span_processors(one)]
     if not _has_endpoint("LOGS"):
-        multi = getattr(_logs.get_logger_provider(), "_multi_log_record_processor", None)
+        multi = getattr(provider.logger_provider(), "_multi_log_record_processor", None)
         processors += getattr(multi, "_log_record_processors", ())
     for processor in processors:
         batch = otlp_batch(processor)

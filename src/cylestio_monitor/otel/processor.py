@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.trace import SpanProcessor
 
-from cylestio_monitor.capture import foreign
+from cylestio_monitor.capture import scopes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import ReadableSpan, Span
 
@@ -21,9 +24,10 @@ SHUTDOWN_S = 2.0
 class CylestioSpanProcessor(SpanProcessor):
     """Hands ended, sampled spans to the store. Costs the ending thread one call that never blocks."""
 
-    def __init__(self, store: Store) -> None:
-        """Takes the store; it stays the set-up's to close."""
-        self.store = store
+    def __init__(self, store: Callable[[], Store | None]) -> None:
+        """Takes what gives the store, which is opened for the first span; it stays the set-up's to close."""
+        self._store = store
+        self._taken = False
         self._off = False
 
     def on_end(self, span: ReadableSpan) -> None:
@@ -31,17 +35,21 @@ class CylestioSpanProcessor(SpanProcessor):
         context = span.get_span_context()
         if self._off or context is None or not context.trace_flags.sampled:
             return
-        self.store.add_span(span)
+        store = self._store()
+        if store is not None:
+            self._taken = True
+            store.add_span(span)
 
     def shutdown(self) -> None:
         """Takes no more spans, and has those it took written; waits at most `SHUTDOWN_S`."""
         if not self._off:
             self._off = True
-            self.store.flush(SHUTDOWN_S)
+            self.force_flush(int(SHUTDOWN_S * 1000))
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Whether every span taken so far is on disk, after waiting at most `timeout_millis`."""
-        return self.store.flush(timeout_millis / 1000)
+        store = self._store() if self._taken else None
+        return store is None or store.flush(timeout_millis / 1000)
 
 
 class ForeignSpanProcessor(SpanProcessor):
@@ -49,7 +57,15 @@ class ForeignSpanProcessor(SpanProcessor):
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002 -- the SDK's signature
         """Takes notice of a span, whoever makes it."""
-        foreign.on_start(span)
+        scope = span.instrumentation_scope
+        name = scope.name if scope is not None else ""
+        kind = scopes.known.get(name)
+        if kind is None:
+            kind = scopes.classify(name)
+        if kind != scopes.IGNORED:
+            from cylestio_monitor.capture import foreign  # noqa: PLC0415 -- when there is a span to be looked at
+
+            foreign.on_start(span, name, is_genai=kind == scopes.GENAI)
 
 
 class ForeignLogProcessor:
@@ -60,7 +76,9 @@ class ForeignLogProcessor:
 
     def on_emit(self, log_record: Any) -> None:
         """Takes notice of a record; what wraps it differs between versions of the SDK."""
-        foreign.on_log(log_record.log_record)
+        foreign = sys.modules.get("cylestio_monitor.capture.foreign")
+        if foreign is not None:  # else there is no span that a record could belong to
+            foreign.on_log(log_record.log_record)
 
     def shutdown(self) -> None:
         """Holds nothing."""

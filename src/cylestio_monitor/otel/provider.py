@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from opentelemetry import _logs, metrics, trace
+from opentelemetry import trace
 from opentelemetry.util._once import Once
 
 if TYPE_CHECKING:
@@ -39,6 +40,10 @@ def ensure(on_replaced: Callable[[TracerProvider], None]) -> TracerProvider:
         return provider
     if _is_configured():
         _configure()
+        from opentelemetry import _logs, metrics  # noqa: PLC0415 -- set up just now
+
+        _give_way(metrics._internal, "_METER_PROVIDER_SET_ONCE")  # noqa: SLF001 -- see _give_way
+        _give_way(_logs._internal, "_LOGGER_PROVIDER_SET_ONCE")  # noqa: SLF001 -- see _give_way
     provider = trace.get_tracer_provider()
     if isinstance(provider, trace.ProxyTracerProvider):
         from opentelemetry.sdk.trace import TracerProvider as SDKTracerProvider  # noqa: PLC0415 -- costs most of a start
@@ -46,8 +51,6 @@ def ensure(on_replaced: Callable[[TracerProvider], None]) -> TracerProvider:
         trace.set_tracer_provider(SDKTracerProvider())
         provider = trace.get_tracer_provider()
     _give_way(trace, "_TRACER_PROVIDER_SET_ONCE", lambda: on_replaced(trace.get_tracer_provider()))
-    _give_way(metrics._internal, "_METER_PROVIDER_SET_ONCE")  # noqa: SLF001 -- see _give_way
-    _give_way(_logs._internal, "_LOGGER_PROVIDER_SET_ONCE")  # noqa: SLF001 -- see _give_way
     return provider
 
 
@@ -132,6 +135,12 @@ class _OnceMore(Once):
         if done and self._then is not None:
             self._then()
         return bool(done)
+
+
+def logger_provider() -> Any:
+    """The global logger provider; `None` where nobody has asked for one: the import costs what a start may not."""
+    api = sys.modules.get("opentelemetry._logs")
+    return api.get_logger_provider() if api is not None else None
 
 
 def span_processors(provider: TracerProvider) -> tuple[SpanProcessor, ...]:

@@ -1,7 +1,8 @@
 """The wiring: settings, store, scanner, pipeline, span processors, hooks. Nowhere else do these parts meet.
 
-`start` puts them together once a process, `stop` takes them apart again and leaves the process as it was before, but
-for the tracer provider, which OpenTelemetry has no way to take back.
+`start` puts them together once a process; what only a call needs is made when one is to be expected. `stop` takes them
+apart again and leaves the process as it was before, but for the tracer provider, which OpenTelemetry has no way to take
+back.
 """
 
 from __future__ import annotations
@@ -9,31 +10,33 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import sys
 import threading
 import time
 import weakref
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import platformdirs
-from opentelemetry import _logs, metrics
+from opentelemetry import metrics
 
-from cylestio_monitor import config, pipeline
+from cylestio_monitor import config, switch
 from cylestio_monitor.errors import CylestioError
-from cylestio_monitor.otel import delivery, exits, instrumentors, provider
-from cylestio_monitor.otel.delivery import Delivery
-from cylestio_monitor.otel.exporter import SQLiteSpanExporter
-from cylestio_monitor.otel.jsonlog import JsonLog
+from cylestio_monitor.otel import exits, instrumentors, provider
+from cylestio_monitor.otel.once import Once
 from cylestio_monitor.otel.processor import CylestioSpanProcessor, ForeignLogProcessor, ForeignSpanProcessor
-from cylestio_monitor.scan import Scanner
-from cylestio_monitor.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from opentelemetry.metrics import MeterProvider
     from opentelemetry.sdk.trace import SpanProcessor
     from opentelemetry.trace import TracerProvider
+
+    from cylestio_monitor.otel.delivery import Delivery
+    from cylestio_monitor.otel.jsonlog import JsonLog
+    from cylestio_monitor.pipeline import Pipeline
+    from cylestio_monitor.scan import Scanner
+    from cylestio_monitor.store import Store
 
 log = logging.getLogger("cylestio_monitor")
 
@@ -55,31 +58,76 @@ class Attached(NamedTuple):
     removed: list[SpanProcessor]
 
 
-@dataclass
 class Running:
-    """What `start` put together.
+    """What `start` put together. The store is opened, the rules are read, when something needs them first.
 
     Attributes:
         loaded: The settings, and where each came from.
         overrides: What `start` was given.
         path: The settings file that `start` was given.
-        store: The local store, where it is switched on and can be written.
+        provider: The tracer provider in use.
         json_log: The JSON log, where it is switched on and can be written.
-        scanner: The scanner.
-        pipeline: The road of every call.
         delivery: What sends over OTLP, where something is configured to.
         attached: Every tracer provider, with what was changed about it.
     """
 
-    loaded: config.Loaded
-    overrides: dict[str, Any]
-    path: str | Path | None
-    store: Store | None
-    json_log: JsonLog | None
-    scanner: Scanner
-    pipeline: pipeline.Pipeline
-    delivery: Delivery | None = None
-    attached: list[Attached] = field(default_factory=list)
+    def __init__(
+        self,
+        loaded: config.Loaded,
+        overrides: dict[str, Any],
+        path: str | Path | None,
+        tracer_provider: TracerProvider,
+    ) -> None:
+        """Opens and reads nothing yet but the JSON log."""
+        self.loaded = loaded
+        self.overrides = overrides
+        self.path = path
+        self.provider = tracer_provider
+        self.json_log = _open_json_log(loaded.settings)
+        self.delivery: Delivery | None = None
+        self.attached: list[Attached] = []
+        self.open_store: Once[Store | None] = Once(lambda: _open_store(loaded.settings))
+        self._scanner: Once[Scanner] = Once(lambda: scanner(loaded, self._key()))
+
+    @property
+    def store(self) -> Store | None:
+        """The local store, where it is switched on and can be written."""
+        return self.open_store()
+
+    @property
+    def scanner(self) -> Scanner:
+        """The scanner."""
+        made = self._scanner()
+        assert made is not None
+        return made
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The road of every call."""
+        made = switch.demand()
+        assert made is not None
+        return made
+
+    def make_pipeline(self) -> Pipeline:
+        """A pipeline of these parts."""
+        from cylestio_monitor.pipeline import Pipeline  # noqa: PLC0415 -- when there is a call
+
+        return Pipeline(
+            settings=self.loaded.settings,
+            scanner=self.scanner,
+            store=self.store,
+            tracer_provider=self.provider,
+            meter_provider=None,
+        )
+
+    def after_fork(self) -> None:
+        """Lets go of locks that a thread of the parent may have held."""
+        self.open_store.after_fork()
+        self._scanner.after_fork()
+
+    def _key(self) -> bytes:
+        store = self.store
+        return store.key if store is not None else os.urandom(32)
 
 
 _running: Running | None = None
@@ -137,6 +185,10 @@ def stop() -> None:
 
 def scanner(loaded: config.Loaded, key: bytes) -> Scanner:
     """The scanner for these settings; rules that cannot be used are reported, one line each."""
+    import platformdirs  # noqa: PLC0415 -- a program that makes no call needs none of this
+
+    from cylestio_monitor.scan import Scanner  # noqa: PLC0415
+
     made = Scanner(
         loaded.settings,
         key=key,
@@ -158,15 +210,9 @@ def _merge(tree: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _put_together(loaded: config.Loaded, overrides: dict[str, Any], path: str | Path | None) -> Running:
-    store = _open_store(loaded.settings)
-    parts = scanner(loaded, store.key if store is not None else os.urandom(32))
-    tracer_provider = provider.ensure(_follow)
-    road = pipeline.Pipeline(
-        settings=loaded.settings, scanner=parts, store=store, tracer_provider=tracer_provider, meter_provider=None
-    )
-    made = Running(loaded, overrides, path, store, _open_json_log(loaded.settings), parts, road)
-    _attach(made, tracer_provider)
-    pipeline.install(road)
+    made = Running(loaded, overrides, path, provider.ensure(_follow))
+    _attach(made)
+    switch.turn_on(made.make_pipeline)
     atexit.register(_at_exit)
     return made
 
@@ -174,6 +220,8 @@ def _put_together(loaded: config.Loaded, overrides: dict[str, Any], path: str | 
 def _open_store(settings: config.Settings) -> Store | None:
     if not settings.store.enabled:
         return None
+    from cylestio_monitor.store import Store  # noqa: PLC0415 -- when there is something to be stored
+
     path = config.database_path(settings)
     try:
         return Store.open(path, settings.store)
@@ -185,6 +233,8 @@ def _open_store(settings: config.Settings) -> Store | None:
 def _open_json_log(settings: config.Settings) -> JsonLog | None:
     if not settings.log.file:
         return None
+    from cylestio_monitor.otel.jsonlog import JsonLog  # noqa: PLC0415 -- where one is wanted
+
     try:
         return JsonLog(settings.log)
     except OSError as error:
@@ -192,42 +242,50 @@ def _open_json_log(settings: config.Settings) -> JsonLog | None:
         return None
 
 
-def _attach(made: Running, tracer_provider: TracerProvider) -> None:
+def _attach(made: Running) -> None:
     """Adds our span processors to a provider that takes any."""
+    tracer_provider = made.provider
     add = getattr(tracer_provider, "add_span_processor", None)
     if add is None:
         log.warning("Nothing is stored of spans: %s takes no span processors", type(tracer_provider).__name__)
         return
+    theirs = provider.span_processors(tracer_provider)
     processors: list[SpanProcessor] = [ForeignSpanProcessor()]
     doubles: list[SpanProcessor] = []
-    if made.store is not None:
-        processors.append(CylestioSpanProcessor(made.store))
-        doubles = [one for one in provider.span_processors(tracer_provider) if _writes_to(one, made.store.path)]
+    if made.loaded.settings.store.enabled:
+        processors.append(CylestioSpanProcessor(made.open_store))
+        doubles = [one for one in theirs if _writes_to(one, made.loaded.settings)]
     if not provider.remove(tracer_provider, doubles):
         doubles = []
     for processor in processors:
         add(processor)
     made.attached.append(Attached(tracer_provider, processors, doubles))
-    _deliver(made, tracer_provider)
-    logger_provider = _logs.get_logger_provider()
+    meter_provider = metrics.get_meter_provider()
+    if theirs or hasattr(meter_provider, "shutdown"):  # the SDK's, not the API's stand-in
+        _deliver(made, tracer_provider, meter_provider)
+    logger_provider = provider.logger_provider()
     if hasattr(logger_provider, "add_log_record_processor") and logger_provider not in _logged:
         _logged.add(logger_provider)
         logger_provider.add_log_record_processor(ForeignLogProcessor())
 
 
-def _deliver(made: Running, tracer_provider: TracerProvider) -> None:
+def _deliver(made: Running, tracer_provider: TracerProvider, meter_provider: MeterProvider) -> None:
     """Sends through the store what this provider sends; the application's own set-up replaces the environment's."""
-    meter_provider = metrics.get_meter_provider()
-    if made.store is None or not delivery.is_wanted(tracer_provider, meter_provider):
+    from cylestio_monitor.otel import delivery  # noqa: PLC0415 -- where something may be sent
+
+    if not delivery.is_wanted(tracer_provider, meter_provider) or made.store is None:
         return
     if made.delivery is not None:
         made.delivery.give_back(EXIT_S / 2)
-    made.delivery = Delivery(made.store, tracer_provider, meter_provider)
+    made.delivery = delivery.Delivery(made.store, tracer_provider, meter_provider)
 
 
-def _writes_to(processor: SpanProcessor, path: Path) -> bool:
+def _writes_to(processor: SpanProcessor, settings: config.Settings) -> bool:
+    ours = sys.modules.get("cylestio_monitor.otel.exporter")
     exporter = getattr(processor, "span_exporter", None)
-    return isinstance(exporter, SQLiteSpanExporter) and exporter.path == path
+    if ours is None or not isinstance(exporter, ours.SQLiteSpanExporter):
+        return False
+    return bool(exporter.path == config.database_path(settings))
 
 
 def _follow(tracer_provider: TracerProvider) -> None:
@@ -235,21 +293,18 @@ def _follow(tracer_provider: TracerProvider) -> None:
     with _lock:
         if _running is None:
             return
-        _attach(_running, tracer_provider)
-        _running.pipeline = pipeline.Pipeline(
-            settings=_running.loaded.settings,
-            scanner=_running.scanner,
-            store=_running.store,
-            tracer_provider=tracer_provider,
-            meter_provider=None,
-        )
-        pipeline.install(_running.pipeline)
+        _running.provider = tracer_provider
+        _attach(_running)
+        # What it is made of stays; only a call makes it anew.
+        switch.turn_on(_running.make_pipeline)
 
 
 def _take_apart(made: Running) -> None:
     atexit.unregister(_at_exit)
-    pipeline.install(None)
-    made.pipeline.flush()
+    road = switch.pipeline
+    switch.turn_off()
+    if road is not None:
+        road.flush()
     if made.delivery is not None:
         made.delivery.give_back(EXIT_S)
     for tracer_provider, added, removed in made.attached:
@@ -258,8 +313,9 @@ def _take_apart(made: Running) -> None:
             processor.shutdown()
         for processor in removed:
             tracer_provider.add_span_processor(processor)
-    if made.store is not None:
-        made.store.close(EXIT_S)
+    store = made.open_store.made
+    if store is not None:
+        store.close(EXIT_S)
     if made.json_log is not None:
         made.json_log.close()
 
@@ -270,12 +326,15 @@ def _at_exit() -> None:
     if made is None:
         return
     deadline = time.monotonic() + EXIT_S
-    made.pipeline.flush()
+    switch.wait(EXIT_S)
+    if switch.pipeline is not None:
+        switch.pipeline.flush()
     exits.shut_down_metrics(deadline)
     if made.delivery is not None:
         made.delivery.outbox.stop(deadline - time.monotonic())
-    if made.store is not None:
-        made.store.close(max(0.5, deadline - time.monotonic()))
+    store = made.open_store.made
+    if store is not None:
+        store.close(max(0.5, deadline - time.monotonic()))
     exits.shut_down_processors([one.provider for one in made.attached], deadline)
 
 
@@ -283,6 +342,8 @@ def _after_fork() -> None:
     """A lock that another thread of the parent held would never be released in the child."""
     global _lock  # noqa: PLW0603
     _lock = threading.RLock()
+    if _running is not None:
+        _running.after_fork()
 
 
 if hasattr(os, "register_at_fork"):

@@ -3,7 +3,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from cylestio_monitor import pipeline
+from cylestio_monitor import pipeline, switch
 from cylestio_monitor.config import Settings
 from cylestio_monitor.otel.processor import ForeignSpanProcessor
 from cylestio_monitor.scan import Scanner
@@ -18,7 +18,7 @@ class World:
         self.provider.add_span_processor(SimpleSpanProcessor(self.exporter))
         self.provider.add_span_processor(ForeignSpanProcessor())
         self.pipeline = pipeline.Pipeline(settings=Settings(**settings), scanner=scanner, tracer_provider=self.provider)
-        pipeline.install(self.pipeline)
+        switch.install(self.pipeline)
 
     def tracer(self, scope):
         return self.provider.get_tracer(scope)
@@ -45,6 +45,6 @@ def world(scanner):
         return made[-1]
 
     yield make
-    pipeline.install(None)
+    switch.turn_off()
     for one in made:
         one.provider.shutdown()

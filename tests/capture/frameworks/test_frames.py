@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from cylestio_monitor import pipeline, semconv
+from cylestio_monitor import pipeline, semconv, switch
 from cylestio_monitor.capture import _frames
 from cylestio_monitor.config import Settings
 from cylestio_monitor.errors import BlockedError
@@ -33,11 +33,11 @@ def road(scanner):
         provider.add_span_processor(SimpleSpanProcessor(exporter))
         made.append(provider)
         running = pipeline.Pipeline(settings=Settings(**settings), scanner=scanner, tracer_provider=provider)
-        pipeline.install(running)
+        switch.install(running)
         return running, exporter
 
     yield make
-    pipeline.install(None)
+    switch.turn_off()
     for provider in made:
         provider.shutdown()
 
@@ -157,7 +157,7 @@ def test_a_refused_tool_does_not_run(road):
 def test_a_call_that_cannot_be_read_and_monitoring_that_is_off_leave_the_work_as_it_is(road):
     _, exporter = road()
     assert _frames.observe(lambda: 1 / 0, lambda: "done") == "done"
-    pipeline.install(None)
+    switch.turn_off()
     assert list(_frames.steps(chat, pieces([], "ab"))) == ["a", "b"]
     with contextlib.suppress(StopIteration):
         next(_frames.steps(chat, pieces([], "")))
