@@ -89,19 +89,19 @@ def _as_they_stand(clause: tuple[str, ...]) -> tuple[str, ...]:
     return words if plain else ("",)
 
 
-def together(signs: Sequence[Plan], look: Callable[[Plan], Iterator[Match]]) -> Iterator[Match]:
+def together(signs: Sequence[int], least: int, look: Callable[[int], Iterator[Match]]) -> Iterator[Match]:
     """One match of a rule of signs, from the first sign to the last, where enough different ones stand in the text.
 
     Args:
-        signs: The plans of those of the rule's signs that may stand in the text.
+        signs: The places of those plans of the rule's signs that may stand in the text.
+        least: How many different ones it takes.
         look: Gives the matches of one.
     """
-    least = signs[0].least
     found: list[Match] = []
-    for number, plan in enumerate(signs):
+    for number, place in enumerate(signs):
         if len(found) + len(signs) - number < least:
             return
-        first = next(look(plan), None)
+        first = next(look(place), None)
         if first is not None:
             found.append(first)
     if len(found) >= least:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 DOUBLE_BLANK = "  "
 """A literal of every index: where it stands, white space is not single blanks yet."""
 
+EVER = -1
 _GRAM = 4
 _OTHER_BLANKS = (b"\n", b"\t", b"\r", b"\v", b"\f")
 
@@ -29,6 +30,8 @@ _OTHER_BLANKS = (b"\n", b"\t", b"\r", b"\v", b"\f")
 def searchable(text: str) -> bytes:
     """The text as it is searched, but for runs of blanks; begins and ends with a blank."""
     data = text.encode("utf-8", "surrogatepass")
+    while b"\n\n" in data:
+        data = data.replace(b"\n\n", b"\n")
     for blank in _OTHER_BLANKS:
         if blank in data:
             data = data.replace(blank, b" ")
@@ -47,6 +50,8 @@ class Index:
         chosen: The places of the plans.
         literals: The literals and expressions to look for; a literal's place is its number.
         numbers: The same, by literal.
+        leads: Of each chosen plan the literals of its first clause, by the number under which each is reported;
+            `EVER` for what no engine looks for.
     """
 
     def __init__(self, plans: Sequence[Plan], chosen: Iterable[int], gates: Iterable[str] = ()) -> None:
@@ -59,7 +64,8 @@ class Index:
         """
         self.chosen = list(chosen)
         self.numbers: dict[str, int] = {DOUBLE_BLANK: 0}
-        self._leads: dict[int, list[int]] = {}
+        self.leads: dict[int, dict[int, str]] = {}
+        self._led: dict[int, list[int]] = {}
         self._others: dict[int, list[frozenset[int]]] = {}
         self._always: list[int] = []
         for gate in gates:
@@ -68,9 +74,11 @@ class Index:
             lead, *others = plans[place].clauses
             if lead[0] in {MARK, START}:
                 self._always.append(place)
+                self.leads[place] = {EVER: lead[0]}
                 continue
-            for literal in lead:
-                self._leads.setdefault(self._number(literal), []).append(place)
+            self.leads[place] = {self._number(literal): literal for literal in lead}
+            for number in self.leads[place]:
+                self._led.setdefault(number, []).append(place)
             if others:
                 self._others[place] = [frozenset(map(self._number, clause)) for clause in others]
         self.literals = list(self.numbers)
@@ -79,15 +87,11 @@ class Index:
         """The plans all of whose clauses are met."""
         found = dict.fromkeys(self._always)
         for number in present:
-            for place in self._leads.get(number, ()):
+            for place in self._led.get(number, ()):
                 others = self._others.get(place)
                 if others is None or not any(map(present.isdisjoint, others)):
                     found[place] = None
         return sorted(found)
-
-    def number(self, literal: str) -> int:
-        """The number under which a literal, or what stands in for it, is reported."""
-        return self.numbers[SHORTEST_DIGITS if literal in DIGITS else literal]
 
     def _number(self, literal: str) -> int:
         return self.numbers.setdefault(SHORTEST_DIGITS if literal in DIGITS else literal, len(self.numbers))

@@ -1,7 +1,7 @@
 """Where in a text a rule's match may stand: the places of the literals that were seen in it.
 
-The contract: for every true match of a plan at ``[start, end)`` of the text there is a place ``p`` of that plan with
-``start < p <= end``.
+The contract: every true match of a plan lies within the windows around its places, which reach as far as the plan's
+greatest width to both sides and `SLACK` further; windows that touch are one.
 """
 
 from __future__ import annotations
@@ -12,26 +12,23 @@ from typing import TYPE_CHECKING
 
 from cylestio_monitor.rules.literals import EDGE, MARK
 from cylestio_monitor.rules.lowering import CODE, DIGITS, START, TOKEN, TOKEN_LENGTH
+from cylestio_monitor.scan.plan import SLACK
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from collections.abc import Set as AbstractSet
-
-    from cylestio_monitor.scan.engine import Index
-    from cylestio_monitor.scan.plan import Plan
 
 EVERYWHERE = -1
 """Stands alone for places: the whole text is to be looked at."""
 
 _MANY = 200  # of one literal: then one pass over the text is cheaper
 _RUNS = {
-    TOKEN: (re.compile(rf"[A-Za-z0-9+/_-]{{{TOKEN_LENGTH},}}"), TOKEN_LENGTH - 1),
-    CODE: (re.compile(r"[A-Za-z]{2}\d\d"), 4),
+    TOKEN: re.compile(rf"[A-Za-z0-9+/_-]{{{TOKEN_LENGTH},}}"),
+    CODE: re.compile(r"[A-Za-z]{2}\d\d"),
 }
-"""How a form is found in a text as it stands, and how far apart places in one run may be."""
+"""How a form is found in a text as it stands."""
 
 _DIGIT_RUN = re.compile(r"\d(?:[\s./()-]*\d){5,}", re.ASCII)
-_DIGIT_STEP = 5
 
 
 class Text:
@@ -51,14 +48,17 @@ class Text:
         self._places: dict[str, list[int]] = {}
         self._digit_runs: list[tuple[int, list[int]]] | None = None
 
-    def places(self, plan: Plan, index: Index, present: AbstractSet[int]) -> Sequence[int]:
-        """Where a match of a plan may stand, ascending, or `EVERYWHERE`."""
+    def places(self, lead: Mapping[int, str], present: AbstractSet[int]) -> Sequence[int]:
+        """Where a match of a plan may stand, ascending, or `EVERYWHERE`.
+
+        Args:
+            lead: The plan's literals, as `Index.leads` has them.
+            present: Numbers of the literals that stand in the text.
+        """
         found: list[int] = []
         several = False
-        for literal in plan.clauses[0]:
-            if literal not in {START, MARK} and index.number(literal) not in present:
-                continue
-            places = self._of(literal)
+        for number in present & lead.keys() or lead:
+            places = self._of(lead[number])
             if places and places[0] == EVERYWHERE:
                 return places
             several = several or bool(found)
@@ -75,7 +75,7 @@ class Text:
         """The runs of digits: how many digits, and the places."""
         if self._digit_runs is None:
             self._digit_runs = [
-                (sum(map(str.isdigit, run[0])), _within(run, _DIGIT_STEP)) for run in _DIGIT_RUN.finditer(self.text)
+                (sum(map(str.isdigit, run[0])), _within(run)) for run in _DIGIT_RUN.finditer(self.text)
             ]
         return self._digit_runs
 
@@ -87,8 +87,7 @@ class Text:
             return [place for digits, places in self._digits() if digits >= count for place in places]
         form = _RUNS.get(literal)
         if form is not None:
-            pattern, step = form
-            return [place for run in pattern.finditer(self.text) for place in _within(run, step)]
+            return [place for run in form.finditer(self.text) for place in _within(run)]
         if literal.startswith(MARK):
             return [EVERYWHERE]
         body = literal.strip(EDGE + " ")
@@ -100,8 +99,9 @@ class Text:
         return _occurrences(self.low, body)
 
 
-def _within(run: re.Match[str], step: int) -> list[int]:
-    return [*range(run.start() + step, run.end(), step), run.end()]
+def _within(run: re.Match[str]) -> list[int]:
+    """Places so near each other that the windows around them leave no gap."""
+    return [*range(run.start() + 1, run.end(), SLACK), run.end()]
 
 
 @lru_cache(maxsize=4096)

@@ -1,15 +1,19 @@
 """Undoes disguises that keep a text readable: look-alikes, hidden characters, marks, spacing, signs for letters.
 
-Every function gives the undone text and, where its length changed, the place in the original of each of its
-characters, so that findings point into what was really there.
+Every function gives the undone text and, where its length changed, the way back to places in the original, so that
+findings point into what was really there.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_right
 from functools import lru_cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 _ASCII = bytes(range(128))
 _HIDDEN = frozenset(
@@ -31,17 +35,46 @@ class Undone(NamedTuple):
 
     Attributes:
         text: The text.
-        places: For each character its place in the original; ``None`` where places are the same.
+        folded: Where the text does not go on as the original does, ascending; empty where places are the same.
+        original: For each of these its place in the original.
     """
 
     text: str
-    places: list[int] | None
+    folded: Sequence[int] = ()
+    original: Sequence[int] = ()
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """A span of the text as a span of the original."""
-        if self.places is None:
-            return start, end
-        return self.places[start], self.places[end - 1] + 1
+        return self._place(start), self._place(end - 1) + 1
+
+    def _place(self, at: int) -> int:
+        last = bisect_right(self.folded, at) - 1
+        return at if last < 0 else self.original[last] + at - self.folded[last]
+
+
+class _Pieces:
+    """A text put together from pieces, with the places where they do not follow each other in the original."""
+
+    def __init__(self) -> None:
+        self._out: list[str] = []
+        self._length = self._next = 0
+        self._folded: list[int] = []
+        self._original: list[int] = []
+
+    def put(self, piece: str, place: int, step: int = 1) -> None:
+        """Adds a piece that stands at a place; `step` is 0 where all of it stands for one character."""
+        for offset in range(len(piece)) if not step else (0,):
+            if place != self._next or (not step and offset):
+                self._folded.append(self._length + offset)
+                self._original.append(place)
+            self._next = place + 1
+        self._out.append(piece)
+        self._length += len(piece)
+        self._next = place + (len(piece) if step else 1)
+
+    def undone(self) -> Undone:
+        """The text."""
+        return Undone("".join(self._out), self._folded, self._original)
 
 
 def fold(text: str) -> Undone | None:
@@ -55,15 +88,30 @@ def fold(text: str) -> Undone | None:
     changed = {character: folded for character in foreign if (folded := _folded(character)) != character}
     if not changed:
         return None
-    if all(len(folded) == 1 for folded in changed.values()):
-        return Undone(_replaced(text, changed), None)
-    out: list[str] = []
-    places: list[int] = []
-    for place, character in enumerate(text):
-        folded = changed.get(character, character)
-        out.append(folded)
-        places.extend([place] * len(folded))
-    return Undone("".join(out), places) if places else None
+    single = {character: folded for character, folded in changed.items() if len(folded) == 1}
+    plain = _replaced(text, single)
+    rest = {character: folded for character, folded in changed.items() if len(folded) != 1}
+    if not rest:
+        return Undone(plain)
+    pieces = _Pieces()
+    at = 0
+    for place in sorted(place for character in rest for place in _places(text, character)):
+        if place > at:
+            pieces.put(plain[at:place], at)
+        if folded := rest[text[place]]:
+            pieces.put(folded, place, step=0)
+        at = place + 1
+    if at < len(text):
+        pieces.put(plain[at:], at)
+    undone = pieces.undone()
+    return undone if undone.text else None
+
+
+def _places(text: str, character: str) -> Iterator[int]:
+    place = text.find(character)
+    while place >= 0:
+        yield place
+        place = text.find(character, place + 1)
 
 
 def _replaced(text: str, changed: dict[str, str]) -> str:
@@ -91,9 +139,8 @@ def _folded(character: str) -> str:
         return look
     plain = unicodedata.normalize("NFKD", character)
     kept = "".join(_LOOKS.get(part, part) for part in plain if not unicodedata.combining(part))
-    if kept.isascii():
-        return kept
-    return character
+    # A sign that stands for several, such as an ellipsis, hides no word.
+    return kept if kept.isascii() and (len(kept) < 2 or kept.isalnum()) else character
 
 
 _LEET = str.maketrans("01345789@$!|", "oieastbgasil")
@@ -107,7 +154,7 @@ def unleet(text: str) -> list[Undone]:
         return []
     once = text.translate(_LEET)
     other = text.replace("1", "l").translate(_LEET)
-    return [Undone(once, None)] if once == other else [Undone(once, None), Undone(other, None)]
+    return [Undone(once)] if once == other else [Undone(once), Undone(other)]
 
 
 SPACED = re.compile(
@@ -120,13 +167,8 @@ def unspaced(text: str) -> Undone | None:
     """The text with single letters that stand apart pushed together; two or more blanks part words."""
     if SPACED.search(text) is None:
         return None
-    out: list[str] = []
-    places: list[int] = []
-
-    def put(piece: str, place: int) -> None:
-        out.append(piece)
-        places.append(place)
-
+    pieces = _Pieces()
+    put = pieces.put
     index, length = 0, len(text)
     while index < length:
         character = text[index]
@@ -144,4 +186,4 @@ def unspaced(text: str) -> Undone | None:
             continue
         put(character, index)
         index += 1
-    return Undone("".join(out), places)
+    return pieces.undone()

@@ -100,7 +100,7 @@ class Search:
 
     def _readings(self, text: str, groups: tuple[Group, ...], wanted: list[bool], present: set[int]) -> Iterator[_Read]:
         """Every other reading of the text, with what is found in it."""
-        base = Undone(text, None)
+        base = Undone(text)
         folded = fold(text)
         if folded is not None:
             base = folded
@@ -145,20 +145,21 @@ def confirmed(
         present: Numbers of the index's literals that stand in the text.
     """
 
-    def look(plan: Plan) -> Iterator[Match]:
-        places = text.places(plan, index, present)
-        return confirm(plan, text.text, text.low, places) if places else iter(())
+    def look(place: int) -> Iterator[Match]:
+        places = text.places(index.leads[place], present)
+        return confirm(plans[place], text.text, text.low, places) if places else iter(())
 
-    signs: dict[str, list[Plan]] = {}
+    signs: dict[str, list[int]] = {}
     for place in candidates:
         plan = plans[place]
         if plan.least:
-            signs.setdefault(plan.rule_id, []).append(plan)
+            signs.setdefault(plan.rule_id, []).append(place)
         else:
-            yield from look(plan)
+            yield from look(place)
     for group in signs.values():
-        if len(group) >= group[0].least:
-            yield from together(group, look)
+        least = plans[group[0]].least
+        if len(group) >= least:
+            yield from together(group, least, look)
 
 
 def without_doubles(found: list[Match]) -> list[Match]:
