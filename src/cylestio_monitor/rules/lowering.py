@@ -16,8 +16,10 @@ from cylestio_monitor.rules.literals import BLANKS, MARK, REPEATS, flat
 
 if sys.version_info >= (3, 11):
     from re import _constants as _c  # type: ignore[attr-defined]  # the parser has no public name
+    from re import _parser as _p  # type: ignore[attr-defined]
 else:
     import sre_constants as _c
+    import sre_parse as _p
 
 START = MARK + "^"
 """Holds at the start of every text: for a pattern that can match there only. `MARK` alone holds everywhere."""
@@ -100,6 +102,31 @@ def narrowest(tree: Any) -> str:
     shapes = [segment for segment in _segments(flat(tree)) if not _worded(segment)]
     segment = max(shapes, key=_information, default=[])
     return MARK + "".join(map(_emit, segment)) if _information(segment) >= _TELLING else ""
+
+
+def asked_for(expression: str) -> list[bytes]:
+    """Bytes of each of which a text holds at least one where the expression matches: quicker to ask for than to search.
+
+    Args:
+        expression: An expression of this module, without its `MARK`.
+    """
+    return [bytes(sorted(wanted)) for wanted in _asked(_p.parse(expression))]
+
+
+def _asked(tree: Any) -> set[frozenset[int]]:
+    wanted: set[frozenset[int]] = set()
+    for op, value in flat(tree):
+        if op in {_c.LITERAL, _c.IN}:
+            characters = _characters((op, value)) if op is _c.LITERAL or value[0][0] is not _c.NEGATE else None
+            if characters is not None and len(characters) <= len(_DIGIT_CHARACTERS):
+                both = {chr(code).swapcase() for code in characters} | {chr(code) for code in characters}
+                wanted.add(frozenset(map(ord, both)))
+        elif op in REPEATS and value[0]:
+            wanted |= _asked(value[2])
+        elif op is _c.BRANCH:
+            first, *others = (_asked(branch) for branch in value[1])
+            wanted |= first.intersection(*others)
+    return wanted
 
 
 def _worded(items: list[Any]) -> bool:

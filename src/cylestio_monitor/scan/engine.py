@@ -11,7 +11,7 @@ from array import array
 from typing import TYPE_CHECKING, Protocol
 
 from cylestio_monitor.rules.literals import EDGE, MARK
-from cylestio_monitor.rules.lowering import DIGITS, SHORTEST_DIGITS, START
+from cylestio_monitor.rules.lowering import DIGITS, SHORTEST_DIGITS, START, asked_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -116,10 +116,12 @@ class PythonEngine:
         """Orders the literals by their last four bytes; the shorter ones and expressions are searched one by one."""
         self._by_gram: dict[int, list[tuple[bytes, int, re.Pattern[bytes] | None]]] = {}
         self._short: list[tuple[bytes, int, re.Pattern[bytes] | None]] = []
-        self._expressions: list[tuple[re.Pattern[bytes], int]] = []
+        self._expressions: list[tuple[list[bytes], re.Pattern[bytes], int]] = []
         for number, literal in enumerate(literals):
             if literal.startswith(MARK):
-                self._expressions.append((re.compile(literal[1:].encode(), re.IGNORECASE), number))
+                expression = literal[1:]
+                compiled = re.compile(expression.encode(), re.IGNORECASE)
+                self._expressions.append((asked_for(expression), compiled, number))
                 continue
             body = literal.strip(EDGE).encode("utf-8", "surrogatepass")
             bordered = None
@@ -139,8 +141,12 @@ class PythonEngine:
         for offset in range(_GRAM):
             end = len(low) - (len(low) - offset) % _GRAM
             grams.update(array("I", low[offset:end]))
-        found = {number for expression, number in self._expressions if expression.search(data)}
-        near = [entry for gram in self._by_gram.keys() & grams for entry in self._by_gram[gram]]
+        near = [entry for gram in grams.intersection(self._by_gram) for entry in self._by_gram[gram]]
+        found = {
+            number
+            for wanted, expression, number in self._expressions
+            if all(any(byte in data for byte in choice) for choice in wanted) and expression.search(data)
+        }
         for body, number, bordered in (*near, *self._short):
             if body in low and (bordered is None or bordered.search(low)):
                 found.add(number)
