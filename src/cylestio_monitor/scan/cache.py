@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cylestio_monitor.errors import ConfigError
-from cylestio_monitor.scan.plan import Catalogue  # noqa: TC001 -- msgspec reads the annotation when it decodes
+from cylestio_monitor.scan.engine import Index  # noqa: TC001 -- msgspec reads the annotations when it decodes
+from cylestio_monitor.scan.plan import Catalogue  # noqa: TC001
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,18 +33,30 @@ _MAGIC = b"cylestio-rules-3"
 _KEPT = 6  # files of other settings or versions that stay
 
 
+class Kept(msgspec.Struct, array_like=True):
+    """One group of rules, ready to be searched with.
+
+    Attributes:
+        index: The group's literals.
+        databases: The engine's serialised databases; none where the engine is not installed.
+    """
+
+    index: Index
+    databases: list[bytes]
+
+
 class Cached(msgspec.Struct, array_like=True):
     """What one file holds.
 
     Attributes:
         catalogue: The plans and the rules.
         problems: Reason, source, line and key of what could not be used.
-        databases: The engine's serialised databases by group of rules; none where the engine is not installed.
+        groups: The groups of rules.
     """
 
     catalogue: Catalogue
     problems: list[tuple[str, str, int | None, str]]
-    databases: list[list[bytes]] = []
+    groups: list[Kept] = []
 
     def errors(self) -> list[ConfigError]:
         """The problems, as they were when the rules were read."""
@@ -97,12 +110,10 @@ def load(folder: Path, name: str) -> Cached | None:
         return None
 
 
-def save(
-    folder: Path, name: str, catalogue: Catalogue, problems: Sequence[ConfigError], databases: list[list[bytes]]
-) -> None:
+def save(folder: Path, name: str, catalogue: Catalogue, problems: Sequence[ConfigError], groups: list[Kept]) -> None:
     """Writes the file, whole or not at all, readable by its owner only; a failure is logged and costs a later start."""
     rows = [(problem.reason, problem.source, problem.line, problem.key) for problem in problems]
-    body = msgspec.msgpack.encode(Cached(catalogue, rows, databases))
+    body = msgspec.msgpack.encode(Cached(catalogue, rows, groups))
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(prefix="rules-", suffix=".tmp", dir=folder)  # 0600 by itself

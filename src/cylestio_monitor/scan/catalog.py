@@ -71,7 +71,6 @@ class Catalog:
         # What lowers a pattern stands in the stamp too: a changed source must not meet an old database.
         name = cache.stamp([*files, *_LOWERING], settings, version)
         cached = cache.load(cache_dir, name) if cache_dir else None
-        fresh = cached is None
         if cached is None:
             found: list[ConfigError] = []
             made = catalogue(read_rules(settings, files, found), settings.rules.override, found)
@@ -82,20 +81,19 @@ class Catalog:
         self.named_field = next((one for one in self.plans if one.rule_id == fields.RULE), None)
         self.evasions = {one.evasion: one for one in self.plans if one.evasion is not None}
         self._rules: dict[str, Rule] | None = None
-        databases = list(cached.databases) if version is not None else []
-        kept = len(databases)
+        kept = list(cached.groups)
         self.texts = self._group(
-            lambda plan: plan.of_texts and not plan.beyond_ascii, databases, 0, version, chain(*SIGNS.values())
+            kept, 0, version, lambda plan: plan.of_texts and not plan.beyond_ascii, chain(*SIGNS.values())
         )
-        self.arguments = self._group(lambda plan: plan.of_arguments, databases, 1, version)
-        self.foreign = self._group(lambda plan: plan.of_texts and plan.beyond_ascii, databases, 2, version)
+        self.arguments = self._group(kept, 1, version, lambda plan: plan.of_arguments)
+        self.foreign = self._group(kept, 2, version, lambda plan: plan.of_texts and plan.beyond_ascii)
         # Names are short and few rules look at them: no database is worth it.
-        self.names = self._group(lambda plan: plan.of_names, [], 0, None)
-        numbers = self.texts.index.numbers
+        self.names = self._group(kept, 3, None, lambda plan: plan.of_names)
+        numbers = {literal: number for number, literal in enumerate(self.texts.index.literals)}
         self._signs = {name: frozenset(numbers[sign] for sign in signs) for name, signs in SIGNS.items()}
         self.gates = frozenset(chain(*self._signs.values()))
-        if cache_dir is not None and (fresh or len(databases) != kept):
-            cache.save(cache_dir, name, self._made, self.problems, databases)
+        if cache_dir is not None and kept != cached.groups:
+            cache.save(cache_dir, name, self._made, self.problems, kept)
 
     def signs(self, present: AbstractSet[int]) -> set[str]:
         """The disguises of which a text holds a sign."""
@@ -110,31 +108,34 @@ class Catalog:
 
     def _group(
         self,
-        chosen: Callable[[Plan], bool],
-        databases: list[list[bytes]],
+        kept: list[cache.Kept],
         place: int,
         version: str | None,
+        chosen: Callable[[Plan], bool],
         gates: Iterable[str] = (),
     ) -> Group:
-        """The plans that are chosen and the engine for them; a database that is not at hand is made and added."""
-        plans = self.plans
-        index = Index(plans, (n for n, plan in enumerate(plans) if plan.regex and chosen(plan)), gates)
-        if version is None:
-            return Group(index, PythonEngine(index.literals))
+        """The plans that are chosen and the engine for them; what is not kept is made and added to it."""
+        if place < len(kept):
+            index, databases = kept[place].index, kept[place].databases
+            try:
+                return Group(index, self._engine(index, databases, version))
+            except Exception as error:  # noqa: BLE001 -- whatever the engine says of the bytes: they are built anew
+                _log.info("the compiled rules cannot be loaded and are built anew: %s", error)
+                del kept[place:]
+        index = Index.of(self.plans, (n for n, plan in enumerate(self.plans) if plan.regex and chosen(plan)), gates)
+        databases = []
         try:
-            if place < len(databases):
-                try:
-                    return Group(index, HyperscanEngine(databases[place], index.literals))
-                except Exception as error:  # noqa: BLE001 -- whatever the engine says of the bytes: they are built anew
-                    _log.info("the compiled rules cannot be loaded and are built anew: %s", error)
-                    del databases[place:]
-            compiled = compile_databases(index.literals)
-            engine = HyperscanEngine(compiled, index.literals)
+            databases = compile_databases(index.literals) if version is not None else []
+            engine = self._engine(index, databases, version)
         except Exception as error:  # noqa: BLE001 -- whatever the engine refuses, the pure-Python matcher goes on
-            _log.warning("the rules could not be compiled; the pure-Python matcher stays in use: %s", error)
+            _log.warning("the rules could not be compiled; the pure-Python matcher is used: %s", error)
             return Group(index, PythonEngine(index.literals))
-        databases.append(compiled)
+        kept.append(cache.Kept(index, databases))
         return Group(index, engine)
+
+    @staticmethod
+    def _engine(index: Index, databases: list[bytes], version: str | None) -> Engine:
+        return PythonEngine(index.literals) if version is None else HyperscanEngine(databases, index.literals)
 
 
 def rule_files(settings: Settings, base_dir: Path | None) -> list[Path]:

@@ -67,7 +67,7 @@ def finds(rule: Rule, text: str) -> bool:
             kinds.add("look-alike")
         return rule.evasion in kinds
     plans = plans_of(rule)
-    index = Index(plans, range(len(plans)))
+    index = Index.of(plans, range(len(plans)))
     present = PythonEngine(index.literals).present(single_blanks(searchable(text)))
     return next(confirmed(plans, index.candidates(present), Text(text), index, present), None) is not None
 

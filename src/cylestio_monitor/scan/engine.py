@@ -10,6 +10,8 @@ import re
 from array import array
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
 from cylestio_monitor.rules.literals import EDGE, MARK
 from cylestio_monitor.rules.lowering import DIGITS, SHORTEST_DIGITS, START, asked_for
 
@@ -43,18 +45,28 @@ def single_blanks(data: bytes) -> bytes:
     return b" %b " % b" ".join(data.split())
 
 
-class Index:
+class Index(msgspec.Struct, frozen=True, array_like=True):
     """Which plan needs which literals.
 
     Attributes:
-        chosen: The places of the plans.
         literals: The literals and expressions to look for; a literal's place is its number.
-        numbers: The same, by literal.
+        chosen: The places of the plans.
         leads: Of each chosen plan the literals of its first clause, by the number under which each is reported;
             `EVER` for what no engine looks for.
+        others: The numbers of its further clauses.
+        led: The plans that a literal leads to.
+        always: The plans that may match any text.
     """
 
-    def __init__(self, plans: Sequence[Plan], chosen: Iterable[int], gates: Iterable[str] = ()) -> None:
+    literals: list[str]
+    chosen: list[int]
+    leads: dict[int, dict[int, str]]
+    others: dict[int, list[frozenset[int]]]
+    led: dict[int, list[int]]
+    always: list[int]
+
+    @classmethod
+    def of(cls, plans: Sequence[Plan], chosen: Iterable[int], gates: Iterable[str] = ()) -> Index:
         """Numbers the literals.
 
         Args:
@@ -62,39 +74,37 @@ class Index:
             chosen: Places of those that are looked for.
             gates: Further literals to look for.
         """
-        self.chosen = list(chosen)
-        self.numbers: dict[str, int] = {DOUBLE_BLANK: 0}
-        self.leads: dict[int, dict[int, str]] = {}
-        self._led: dict[int, list[int]] = {}
-        self._others: dict[int, list[frozenset[int]]] = {}
-        self._always: list[int] = []
+        numbers: dict[str, int] = {DOUBLE_BLANK: 0}
+
+        def numbered(literal: str) -> int:
+            return numbers.setdefault(SHORTEST_DIGITS if literal in DIGITS else literal, len(numbers))
+
         for gate in gates:
-            self._number(gate)
-        for place in self.chosen:
+            numbered(gate)
+        made = cls([], list(chosen), {}, {}, {}, [])
+        for place in made.chosen:
             lead, *others = plans[place].clauses
             if lead[0] in {MARK, START}:
-                self._always.append(place)
-                self.leads[place] = {EVER: lead[0]}
+                made.always.append(place)
+                made.leads[place] = {EVER: lead[0]}
                 continue
-            self.leads[place] = {self._number(literal): literal for literal in lead}
-            for number in self.leads[place]:
-                self._led.setdefault(number, []).append(place)
+            made.leads[place] = {numbered(literal): literal for literal in lead}
+            for number in made.leads[place]:
+                made.led.setdefault(number, []).append(place)
             if others:
-                self._others[place] = [frozenset(map(self._number, clause)) for clause in others]
-        self.literals = list(self.numbers)
+                made.others[place] = [frozenset(map(numbered, clause)) for clause in others]
+        made.literals.extend(numbers)
+        return made
 
     def candidates(self, present: AbstractSet[int]) -> list[int]:
         """The plans all of whose clauses are met."""
-        found = dict.fromkeys(self._always)
+        found = dict.fromkeys(self.always)
         for number in present:
-            for place in self._led.get(number, ()):
-                others = self._others.get(place)
+            for place in self.led.get(number, ()):
+                others = self.others.get(place)
                 if others is None or not any(map(present.isdisjoint, others)):
                     found[place] = None
         return sorted(found)
-
-    def _number(self, literal: str) -> int:
-        return self.numbers.setdefault(SHORTEST_DIGITS if literal in DIGITS else literal, len(self.numbers))
 
 
 class Engine(Protocol):

@@ -74,9 +74,7 @@ class Text:
     def _digits(self) -> list[tuple[int, list[int]]]:
         """The runs of digits: how many digits, and the places."""
         if self._digit_runs is None:
-            self._digit_runs = [
-                (sum(map(str.isdigit, run[0])), _within(run)) for run in _DIGIT_RUN.finditer(self.text)
-            ]
+            self._digit_runs = [(sum(map(str.isdigit, run[0])), _within(run)) for run in _DIGIT_RUN.finditer(self.text)]
         return self._digit_runs
 
     def _found(self, literal: str) -> list[int]:
