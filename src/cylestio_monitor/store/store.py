@@ -317,6 +317,9 @@ class Store:
         except (sqlite3.Error, StoreError, OSError) as second:
             error = second
         self._failures += 1
+        if self._failures == len(_RETRY_S) and time.monotonic() >= self._next_complaint:
+            self._next_complaint = time.monotonic() + _COMPLAIN_S
+            _logger.warning("The store cannot be written now (%s); what is seen waits in memory", error)
         self._last_error = str(error)
         time.sleep(_RETRY_S[min(self._failures, len(_RETRY_S)) - 1])
         self._queue.filled.set()
