@@ -115,17 +115,14 @@ class Calls:
     def mixed(self, count: int) -> int:
         """So many calls, of which one is asynchronous, three are streamed and the rest are answered whole."""
         self._transports.break_after = None
-        self._loop.run_until_complete(self._one_async())
+        with contextlib.suppress(asyncio.CancelledError):
+            self._loop.run_until_complete(self._soak.async_call(self._transports, self._random, self._client))
         for _ in range(3):
             self._soak.one_call(self._transports, self._streams, self._random)
         self._transports.break_after = None
         for _ in range(count - 4):
             self._random.choice(self._whole)()
         return count
-
-    async def _one_async(self) -> None:
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._soak.async_call(self._transports, self._random, self._client)
 
     def dropped(self, count: int) -> int:
         """So many streams that are begun and dropped."""

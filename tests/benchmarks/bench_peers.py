@@ -1,10 +1,11 @@
 """What this and other instrumentations of the same SDKs add to a call, measured alike in one run.
 
-`make bench-peers` makes an environment with the other packages (`requirements/peers.in`) outside the checkout, runs each
-instrumentation in a process of its own there, and writes `docs/explanation/cost-of-others.md`. All have message content switched on, and write to a batch processor
-whose exporter does nothing; this one scans as well. Calls go over a transport that answers from memory. Plain and
-instrumented rounds alternate, and each figure is the difference of the medians, in microseconds of processor time of
-the calling thread, which other work on the machine disturbs less than it disturbs the clock.
+`make bench-peers` makes an environment with the other packages (`requirements/peers.in`) outside the checkout, runs
+each instrumentation in a process of its own there, and writes `docs/explanation/cost-of-others.md`. All have message
+content switched on, and write to a batch processor whose exporter does nothing; this one scans as well. Calls go over a
+transport that answers from memory. Plain and instrumented rounds alternate, and each figure is the difference of the
+medians, in microseconds of processor time of the calling thread, which other work on the machine disturbs less than it
+disturbs the clock.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ TEXT = """# What others cost
 <!-- Written by tests/benchmarks/bench_peers.py: measure again, do not edit. -->
 
 What each instrumentation adds to the same calls of the same SDKs, from one run with Python {python}. All have message
-content switched on and write to a batch processor whose exporter does nothing; Cylestio Monitor scans both sides as well.
+content switched on and write to a batch processor whose exporter does nothing; Cylestio Monitor scans both sides, too.
 Times are processor time of the calling thread over a transport that answers from memory, plain and instrumented rounds
 alternating: compare the columns, the machine decides the figures.
 
