@@ -15,14 +15,14 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+import warm
 from cylestio_monitor import config, pipeline, switch
-from cylestio_monitor.scan import Scanner
 from wire import WireServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-KEY = b"k" * 32
+    from cylestio_monitor.scan import Scanner
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts what it puts in the background with this signal ignored, and every program that a test starts
@@ -85,7 +85,7 @@ def scanners() -> Callable[[config.Settings], Scanner]:
     def scanner(settings: config.Settings) -> Scanner:
         kind = (settings.keywords, settings.rules, settings.scan)
         if kind not in made:
-            made[kind] = Scanner(settings, key=KEY)
+            made[kind] = warm.scanner(settings)
         return made[kind]
 
     return scanner

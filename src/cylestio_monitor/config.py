@@ -85,8 +85,8 @@ class Scan(_Section, frozen=True, kw_only=True):
     parsers: Annotated[
         Literal["builtin", "installed"],
         _doc(
-            "`installed` also reads shell and SQL in tool arguments with `tree-sitter-bash` and `sqlglot`, for the whole "
-            "process; loading them takes half a second at the start."
+            "`installed` also reads shell and SQL in tool arguments with `tree-sitter-bash` and `sqlglot`, for the "
+            "whole process; loading them takes half a second at the start."
         ),
     ] = "builtin"
     locales: Annotated[

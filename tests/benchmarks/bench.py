@@ -1,6 +1,7 @@
 """What monitoring costs, each figure beside the same thing without it, from one run on one machine.
 
-`make bench` prints the table; with `--write` this program also writes `docs/explanation/overhead.md`. Times depend on
+`make bench` prints the table; with `--write` this program also writes `docs/explanation/overhead.md`, with `--memory`
+it also measures what stays behind after a hundred thousand calls. Times depend on
 the machine and on what else runs there: read the ratios. Monitored and plain rounds alternate, so both meet the same
 noise, and each figure is the median over the rounds. Where one thread does the work its CPU time is taken, which a busy
 machine stretches less than the clock.
@@ -24,6 +25,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+sys.path.insert(0, str(Path(__file__).parent))
+import bench_peers
+
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "explanation" / "overhead.md"
 WORDS = "The quarterly report compares delivery times of the northern and southern warehouses with last year. "
 CHUNKS = 400
@@ -38,6 +42,7 @@ class Figure(NamedTuple):
         monitored: With it, in `unit`.
         unit: ``us``, ``ms`` or ``/s``.
         added: What monitoring adds, as it is shown.
+        own: What the SDK's own tracing adds to the same, as it is shown.
     """
 
     what: str
@@ -45,6 +50,7 @@ class Figure(NamedTuple):
     monitored: float
     unit: str
     added: str
+    own: str = ""
 
     @property
     def ratio(self) -> str:
@@ -66,7 +72,7 @@ def main() -> int:
         os.environ["CYLESTIO_DB_PATH"] = str(Path(folder) / "cylestio.db")
         os.environ["CYLESTIO_CONTENT"] = "masked"
         os.environ["CYLESTIO_SCAN_ENGINE"] = "hyperscan"  # `auto` would begin with the other engine where no cache is
-        figures = [*start_up(folder), *calls(), *scans(), *spans()]
+        figures = [*start_up(folder), *calls(), *scans(), *spans(), *memory()]
     print(table(figures))
     if "--write" in sys.argv[1:]:
         PAGE.write_text(page(figures), "utf-8")
@@ -74,13 +80,19 @@ def main() -> int:
 
 
 def start_up(folder: str) -> Iterator[Figure]:
-    """Import and set-up in a process of its own, with every SDK installed and none imported."""
+    """Import and set-up in processes of their own, with every SDK installed."""
     code = "import time; {}; print(time.process_time())"
-    sdk = "import opentelemetry.sdk.trace"
+    # What every instrumentation needs, the tracer provider included, before it is anything of its own.
+    base = (
+        "import opentelemetry.sdk.trace, opentelemetry.instrumentation.instrumentor; from opentelemetry import trace; "
+        "trace.set_tracer_provider(opentelemetry.sdk.trace.TracerProvider())"
+    )
     ours = (
-        f"{sdk}; from cylestio_monitor.otel import launcher, instrumentors; "
+        f"{base}; from cylestio_monitor.otel import launcher, instrumentors; "
         "launcher.pre_instrument(); instrumentors.instrument()"
     )
+    sdk = "import anthropic"
+    ready = f"{ours}; {sdk}; from cylestio_monitor import switch; switch.wait(60)"
     environment = {
         **os.environ,
         "CYLESTIO_DB_PATH": str(Path(folder) / "start.db"),
@@ -95,100 +107,88 @@ def start_up(folder: str) -> Iterator[Figure]:
         )
         return float(done.stdout.split()[-1])
 
-    seconds(ours)  # byte code and the compiled rules are made on a first start
-    pairs = [(seconds(sdk) * 1e3, seconds(ours) * 1e3) for _ in range(7)]
-    plain, monitored = (statistics.median(column) for column in zip(*pairs, strict=True))
-    yield Figure(
-        "start: OpenTelemetry SDK; with monitoring set up", plain, monitored, "ms", f"{monitored - plain:.1f} ms"
-    )
+    seconds(ready)  # byte code and the compiled rules are made on a first start
+    for what, without, with_ in (
+        ("start: OpenTelemetry; with every hook set", base, ours),
+        ("the same and `import anthropic`; ready for a call", f"{base}; {sdk}", ready),
+    ):
+        pairs = [(seconds(without) * 1e3, seconds(with_) * 1e3) for _ in range(9)]
+        plain, monitored = (statistics.median(column) for column in zip(*pairs, strict=True))
+        yield Figure(what, plain, monitored, "ms", f"{monitored - plain:.1f} ms")
 
 
 def calls() -> Iterator[Figure]:
-    """Calls of the real SDK over a transport that answers at once."""
+    """Calls of the real SDKs over a transport that answers at once."""
     from cylestio_monitor import start_monitoring, stop_monitoring
 
     start_monitoring("bench")
     try:
-        for size, count in ((1_000, 30), (100_000, 6)):
-            client = anthropic_client()
-            message = {"role": "user", "content": text(size)}
-
-            def create(client: Any = client, message: Any = message) -> None:
-                client.messages.create(model="m", max_tokens=64, messages=[message])
-
-            plain, monitored = alternating(create, count)
-            yield figure(f"`create`, {size // 1000} KB", plain, monitored)
-        results = {}
-        for chunks in (1, CHUNKS):
-            client = anthropic_client(chunks)
-
-            def stream(client: Any = client) -> None:
-                for _ in client.messages.create(
-                    model="m", max_tokens=64, messages=[{"role": "user", "content": "Hello"}], stream=True
-                ):
-                    pass
-
-            results[chunks] = alternating(stream, 4)
-        plain, monitored = ((results[CHUNKS][side] - results[1][side]) / (CHUNKS - 1) for side in (0, 1))
-        yield figure("a chunk of a streamed answer", plain, monitored)
+        for name, make in (("Anthropic", anthropic_calls), ("OpenAI", openai_calls)):
+            for size, count in ((1_000, 30), (100_000, 6)):
+                yield figure(f"{name} `create`, {size // 1000} KB", *alternating(*make(text(size)), count))
+            one, many = (alternating(*make("Hello", chunks), 4) for chunks in (1, CHUNKS))
+            pairs = zip(one, many, strict=True)
+            times = [None if last is None else (last - first) / (CHUNKS - 1) for first, last in pairs]
+            yield figure(f"{name}: a chunk of a streamed answer", *times)
     finally:
         stop_monitoring()
 
 
-def figure(what: str, plain: float, monitored: float) -> Figure:
+def figure(what: str, plain: float, monitored: float, own: float | None) -> Figure:
     """Times in seconds as a row in microseconds."""
-    return Figure(what, plain * 1e6, monitored * 1e6, "us", f"{(monitored - plain) * 1e6:.1f} us")
+    shown = "" if own is None else f"{(own - plain) * 1e6:.1f} us"
+    return Figure(what, plain * 1e6, monitored * 1e6, "us", f"{(monitored - plain) * 1e6:.1f} us", shown)
 
 
-def alternating(call: Callable[[], None], count: int, rounds: int = 7) -> tuple[float, float]:
-    """Median seconds of a call, plain and monitored, in rounds of `count` that alternate."""
+def alternating(
+    call: Callable[[], None], own: Callable[[], None] | None, count: int, rounds: int = 15
+) -> tuple[float, float, float | None]:
+    """Median seconds of a call, in rounds of `count` that alternate.
+
+    Args:
+        call: The call.
+        own: The same with the SDK's own tracing on, where it has one.
+        count: How often it is made in a round.
+        rounds: How many rounds there are of each.
+
+    Returns:
+        Plain, monitored, and with the SDK's own tracing.
+    """
     from cylestio_monitor.otel import instrumentors, setup
 
-    times: dict[bool, list[float]] = {False: [], True: []}
+    times: dict[str, list[float]] = {"plain": [], "monitored": [], "own": []}
     for number in range(rounds + 1):
-        for hooked in (False, True):
-            (instrumentors.instrument if hooked else instrumentors.uninstrument)()
-            call()
+        for kind, found in times.items():
+            made = own if kind == "own" else call
+            if made is None:
+                continue
+            (instrumentors.instrument if kind == "monitored" else instrumentors.uninstrument)()
+            made()
             begun = time.thread_time()
             for _ in range(count):
-                call()
+                made()
             if number:  # the first round warms up
-                times[hooked].append((time.thread_time() - begun) / count)
+                found.append((time.thread_time() - begun) / count)
             running = setup.running()
             if running is not None and running.store is not None:
                 running.store.flush(10)
-    return statistics.median(times[False]), statistics.median(times[True])
+    plain, monitored, traced = (statistics.median(all_) if all_ else None for all_ in times.values())
+    assert plain is not None
+    assert monitored is not None
+    return plain, monitored, traced
 
 
-def anthropic_client(chunks: int = 0) -> Any:
-    """A client whose transport answers every request from memory: a message, or a stream of that many text chunks."""
-    import anthropic
-    import httpx2
+def anthropic_calls(content: str, chunks: int = 0) -> tuple[Callable[[], None], Callable[[], None]]:
+    """A call of the Anthropic SDK, and the same with the SDK's own tracing."""
+    call, client = bench_peers.anthropic_client(chunks)
+    own = client.with_options(open_telemetry=bench_peers.own_tracing(bench_peers.provider()))
+    return lambda: call(client, content), lambda: call(own, content)
 
-    usage = {"input_tokens": 200, "output_tokens": 20}
-    message = {
-        "id": "msg_1", "type": "message", "role": "assistant", "model": "m", "stop_reason": "end_turn",
-        "stop_sequence": None, "content": [{"type": "text", "text": text(200)}], "usage": usage,
-    }  # fmt: skip
-    delta = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "four or five "}}
-    events = [
-        {"type": "message_start", "message": {**message, "content": [], "stop_reason": None}},
-        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
-        *[delta] * chunks,
-        {"type": "content_block_stop", "index": 0},
-        {"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": None}, "usage": usage},
-        {"type": "message_stop"},
-    ]
-    body = "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events).encode()
 
-    def answer(_request: Any) -> Any:
-        if chunks:
-            return httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=body)
-        return httpx2.Response(200, json=message)
-
-    return anthropic.Anthropic(
-        api_key="none-needed", http_client=httpx2.Client(transport=httpx2.MockTransport(answer)), max_retries=0
-    )
+def openai_calls(content: str, chunks: int = 0) -> tuple[Callable[[], None], None]:
+    """A call of the OpenAI SDK, which has no tracing of its own."""
+    call, client = bench_peers.openai_client(chunks)
+    return lambda: call(client, content), None
 
 
 def scans() -> Iterator[Figure]:
@@ -237,6 +237,16 @@ def spans(count: int = 3000) -> Iterator[Figure]:
     yield Figure("spans of 2 KB: made; made and on disk", plain, monitored, "/s", added)
 
 
+def memory() -> Iterator[Figure]:
+    """Growth of the process, measured by a program of its own; only where it is asked for, as it takes minutes."""
+    if "--memory" not in sys.argv[1:]:
+        return
+    program = Path(__file__).with_name("bench_memory.py")
+    done = subprocess.run([sys.executable, str(program), "--json"], capture_output=True, text=True, check=True)
+    for what, megabytes in json.loads(done.stdout.splitlines()[-1]).items():
+        yield Figure(f"memory: {what}", None, megabytes, "MB", "")
+
+
 @contextmanager
 def store() -> Iterator[Any]:
     """A span processor over a store of its own."""
@@ -254,10 +264,15 @@ def store() -> Iterator[Any]:
 
 def table(figures: list[Figure]) -> str:
     """The figures as a Markdown table."""
-    rows = ["| what | plain | monitored | ratio | added |", "|---|---:|---:|---:|---:|"]
+    rows = [
+        "| what | plain | monitored | ratio | added | the SDK's own tracing adds |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
     for row in figures:
         plain = "" if row.plain is None else f"{row.plain:,.1f} {row.unit}"
-        rows.append(f"| {row.what} | {plain} | {row.monitored:,.1f} {row.unit} | {row.ratio} | {row.added} |")
+        rows.append(
+            f"| {row.what} | {plain} | {row.monitored:,.1f} {row.unit} | {row.ratio} | {row.added} | {row.own} |"
+        )
     return "\n".join(rows)
 
 
@@ -269,15 +284,17 @@ def page(figures: list[Figure]) -> str:
 <!-- Written by tests/benchmarks/bench.py --write: measure again, do not edit. -->
 
 Medians from one run ({machine}). Plain and monitored rounds alternate, so the ratios hold where the times do not. Calls
-are made with the real Anthropic SDK over a transport that answers from memory; scan, store and masked content are on.
+are made with the real SDKs over a transport that answers from memory; scan, store and masked content are on.
 Times of calls and scans are CPU time of the thread that makes them, the start is CPU time of the process, and spans a
 second go by the clock.
 
 {table(figures)}
 
-- *start* is a process that imports the OpenTelemetry SDK, without and with monitoring set up: settings, rules (compiled
-  before), store, hooks. No SDK of a model is imported for it.
+- *start* is a process with the OpenTelemetry SDK and a tracer provider, without and with monitoring set up; no SDK of a
+  model is imported. Once one is, a thread opens store and rules: *ready for a call* counts that thread's time too.
 - *a chunk* is the difference between an answer of {CHUNKS} chunks and one of a single chunk, divided by their number.
+- *the SDK's own tracing* is that of the Anthropic SDK, with content, to a batch processor whose exporter does nothing.
+- *memory* is from `tests/benchmarks/bench_memory.py`: 100,000 calls, and 10,000 streams dropped without a word.
 - *spans* are made by one thread; the plain ones go nowhere.
 """
 

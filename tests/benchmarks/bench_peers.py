@@ -1,10 +1,11 @@
 """What this and other instrumentations of the same SDKs add to a call, measured alike in one run.
 
-`make bench-peers` makes an environment with the other packages (`requirements/peers.in`) outside the checkout, and runs
-each instrumentation in a process of its own there. All have message content switched on, and write to a batch processor
-whose exporter does nothing; this one scans as well. Calls go over a transport that answers from memory. Plain and
-instrumented rounds alternate, and each figure is the difference of the medians, in microseconds of processor time of
-the calling thread, which other work on the machine disturbs less than it disturbs the clock.
+`make bench-peers` makes an environment with the other packages (`requirements/peers.in`) outside the checkout, runs
+each instrumentation in a process of its own there, and writes `docs/explanation/cost-of-others.md`. All have message
+content switched on, and write to a batch processor whose exporter does nothing; this one scans as well. Calls go over a
+transport that answers from memory. Plain and instrumented rounds alternate, and each figure is the difference of the
+medians, in microseconds of processor time of the calling thread, which other work on the machine disturbs less than it
+disturbs the clock.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import platform
 import statistics
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -22,6 +25,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 TESTS = Path(__file__).resolve().parents[1]
+PAGE = TESTS.parent / "docs" / "explanation" / "cost-of-others.md"
+TEXT = """# What others cost
+
+<!-- Written by tests/benchmarks/bench_peers.py: measure again, do not edit. -->
+
+What each instrumentation adds to the same calls of the same SDKs, from one run with Python {python}. All have message
+content switched on and write to a batch processor whose exporter does nothing; Cylestio Monitor scans both sides, too.
+Times are processor time of the calling thread over a transport that answers from memory, plain and instrumented rounds
+alternating: compare the columns, the machine decides the figures.
+
+{table}
+
+*Import and instrument* is what a process pays beyond the OpenTelemetry SDK and its instrumentor base, before it makes a
+call. Some instrumentations import the SDK then, which the application would do a little later anyway.
+
+The packages:
+
+{packages}
+"""
 sys.path.insert(0, str(TESTS))
 
 PEERS = {
@@ -50,35 +72,80 @@ def main() -> None:
     from peers.environment import environment, run
 
     python = environment("peers")
-    found = {name: run(python, Path(__file__), name, **CONTENT) for name in PEERS}
+    found = {name: {**run(python, Path(__file__), name, **CONTENT), **start(python, name)} for name in PEERS}
     rows = [row for row in found["Cylestio Monitor"] if row != "stderr"]
-    print(f"| added, in us of processor time | {' | '.join(PEERS)} |")
-    print("|---|" + "---:|" * len(PEERS))
+    lines = [f"| added | {' | '.join(PEERS)} |", "|---|" + "---:|" * len(PEERS)]
     for row in rows:
-        cells = ["-" if (value := found[name].get(row)) is None else f"{value:.1f}" for name in PEERS]
-        print(f"| {row} | {' | '.join(cells)} |")
+        cells = ["-" if (value := found[name].get(row)) is None else f"{value:,.1f}" for name in PEERS]
+        lines.append(f"| {row} | {' | '.join(cells)} |")
+    table = "\n".join(lines)
+    print(table)
+    versions = (TESTS.parent / "requirements" / "peers.in").read_text("utf-8").splitlines()
+    packages = "\n".join(f"- `{line}`" for line in versions if "==" in line and "lang" not in line)
+    PAGE.write_text(TEXT.format(table=table, packages=packages, python=platform.python_version()), "utf-8")
+
+
+def start(python: Path, name: str) -> dict[str, float]:
+    """Milliseconds of processor time that importing and instrumenting both SDKs adds; neither SDK is imported by it."""
+    modules = PEERS[name]
+    if modules is None:
+        return {}
+    base = (
+        "import time, opentelemetry.instrumentation.instrumentor; from opentelemetry import trace; "
+        "from opentelemetry.sdk.trace import TracerProvider; p = TracerProvider(); trace.set_tracer_provider(p)"
+    )
+    hooks = "; ".join(
+        f"import {module}; {module}.{sdk}Instrumentor().instrument(tracer_provider=p, skip_dep_check=True)"
+        for module, sdk in zip(modules, ("Anthropic", "OpenAI"), strict=True)
+    )
+
+    def seconds(statement: str) -> float:
+        code = f"{statement}; print(time.process_time())"
+        inherited = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+        environment = {**inherited, "PYTHONPATH": str(TESTS.parent / "src"), **CONTENT}
+        done = subprocess.run(
+            [python, "-W", "ignore", "-c", code], env=environment, capture_output=True, text=True, check=True
+        )
+        return float(done.stdout.split()[-1])
+
+    seconds(f"{base}; {hooks}")  # byte code is written by a first start
+    pairs = [(seconds(base), seconds(f"{base}; {hooks}")) for _ in range(7)]
+    plain, hooked = (statistics.median(column) for column in zip(*pairs, strict=True))
+    return {"import and instrument both SDKs, ms": (hooked - plain) * 1e3}
 
 
 def measure(name: str) -> dict[str, float]:
     """The figures of one instrumentation, in microseconds."""
     from opentelemetry import trace
-    from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(Nowhere()))
-    trace.set_tracer_provider(provider)
+    made = provider()
+    trace.set_tracer_provider(made)
     text = ("The quarterly report compares delivery times of the northern and southern warehouses. " * 1200)[:100_000]
     figures = {}
     for sdk, stream_client in (("Anthropic", anthropic_client), ("OpenAI", openai_client)):
-        switch = switches(name, sdk, provider)
+        switch = switches(name, sdk, made)
         if switch is None:
             continue
         for size, count in ((1_000, 40), (100_000, 8)):
-            figures[f"{sdk} create, {size // 1000} KB"] = added(switch, stream_client(0), text[:size], count)
+            figures[f"{sdk} create, {size // 1000} KB, us"] = added(switch, stream_client(0), text[:size], count)
         one, many = (added(switch, stream_client(chunks), "Hello", 4) for chunks in (1, CHUNKS))
-        figures[f"{sdk} streamed chunk"] = (many - one) / (CHUNKS - 1)
+        figures[f"{sdk} streamed chunk, us"] = (many - one) / (CHUNKS - 1)
     return figures
+
+
+def provider() -> Any:
+    """A tracer provider whose spans are batched and go nowhere."""
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    made = TracerProvider(shutdown_on_exit=False)
+    made.add_span_processor(BatchSpanProcessor(Nowhere()))
+    return made
+
+
+def own_tracing(provider: Any) -> dict[str, Any]:
+    """The option of the Anthropic SDK that has it trace itself, with content."""
+    return {"traces": {"enabled": True, "content_mode": "content"}, "tracer_provider": provider}
 
 
 class Nowhere:
@@ -102,7 +169,7 @@ def switches(name: str, sdk: str, provider: Any) -> Callable[[bool, Any], Any] |
     if modules is None:
         if sdk == "OpenAI":
             return None
-        own = {"traces": {"enabled": True, "content_mode": "content"}, "tracer_provider": provider}
+        own = own_tracing(provider)
 
         def choose(on: bool, client: Any) -> Any:
             return client.with_options(open_telemetry=own if on else False)

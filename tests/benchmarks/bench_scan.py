@@ -202,6 +202,19 @@ def evasion(scanner: Scanner, texts: list[dict], sample: int = 60) -> list[tuple
     return rows
 
 
+def parity(scanner: Scanner, plain: Scanner, texts: list[dict]) -> str:
+    """What both engines find in the whole corpus, in one sentence; names the texts in which they differ."""
+    different = [
+        row["id"]
+        for row in texts
+        for target, subtype in [where(row["kind"])]
+        if scanner.text(row["text"], target=target, subtype=subtype)
+        != plain.text(row["text"], target=target, subtype=subtype)
+    ]
+    names = f": {', '.join(different[:20])}" if different else ""
+    return f"Of {len(texts):,} texts, the two engines find something else in {len(different)}{names}."
+
+
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     """A Markdown table."""
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
@@ -232,6 +245,8 @@ def main() -> None:
                 table(head, quality(scanner, texts)),
                 "## Personal data, by kind",
                 table(("kind", "precision", "recall", "F1"), personal(scanner, texts)),
+                "## Parity",
+                parity(scanner, plain, texts),
                 "## Recall kept under evasion",
                 table(("evasion", "of the plain form"), evasion(scanner, texts)),
             ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import anthropic
@@ -12,6 +13,9 @@ from capture.anthropic_calls import REQUEST
 from capture.openai_calls import CHAT
 from cylestio_monitor import semconv
 from cylestio_monitor.capture._providers import provider_of
+from peers import cloud_servers
+from wire import anthropic_format
+from wire.blocks import Answer, Text, Usage
 
 
 def bedrock(wire):
@@ -89,6 +93,32 @@ def test_a_client_of_a_cloud(hooked, wire, client, call, provider, path):
     assert span.attributes[semconv.REQUEST_MODEL] in {"claude-wire", "gpt-wire"}
     (message,) = json.loads(span.attributes[semconv.OUTPUT_MESSAGES])
     assert message["parts"] == [{"type": "text", "content": "It is sunny."}]
+
+
+@pytest.mark.case("AnthropicBedrock: messages.create(stream=True)")
+@pytest.mark.parametrize("whole", [True, False], ids=["read", "left early"])
+def test_a_stream_of_bedrock(hooked, whole):
+    """Bedrock frames the events in an encoding of its own, which the SDK decodes."""
+    answer = Answer((Text("It is sunny."),), Usage(input=12, output=34))
+    events = [json.dumps(data).encode() for _, data in anthropic_format.events(answer, REQUEST)]
+    body = b"".join(cloud_servers.event("chunk", {"bytes": base64.b64encode(event).decode()}) for event in events)
+    with cloud_servers.serve(lambda *_: (cloud_servers.STREAM, body, {})) as url:
+        settings = {"aws_access_key": "none", "aws_secret_key": "none", "aws_region": "eu-north-1"}
+        with anthropic.AnthropicBedrock(base_url=url, max_retries=0, **settings) as client:
+            stream = client.messages.create(**REQUEST, stream=True)
+            if whole:
+                list(stream)
+            else:
+                next(stream)
+                stream.close()
+    span = hooked.span()
+    assert span.attributes[semconv.PROVIDER_NAME] == "aws.bedrock"
+    assert span.attributes[semconv.REQUEST_STREAM]
+    assert semconv.ERROR_TYPE not in span.attributes
+    if whole:
+        (message,) = json.loads(span.attributes[semconv.OUTPUT_MESSAGES])
+        assert message["parts"] == [{"type": "text", "content": "It is sunny."}]
+        assert span.attributes[semconv.USAGE_OUTPUT_TOKENS] == 34
 
 
 @pytest.mark.case("OpenAI-compatible servers are recognised by their base URL")

@@ -9,13 +9,12 @@ from pathlib import Path
 
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
-from cylestio_monitor import pipeline
+import warm
+from cylestio_monitor import pipeline, switch
 from cylestio_monitor.capture.mcp import MCPInstrumentor
 from cylestio_monitor.config import Settings
-from cylestio_monitor.scan import Scanner
 
 HERE = Path(__file__).parent
-KEY = b"k" * 32
 
 
 class Spans(SpanProcessor):
@@ -73,7 +72,7 @@ class Spans(SpanProcessor):
 @cache
 def scanner():
     """One for all: the rules do not depend on the settings of these tests."""
-    return Scanner(Settings(), key=KEY)
+    return warm.scanner()
 
 
 @contextmanager
@@ -83,8 +82,8 @@ def watching(path=None, **settings):
     provider.add_span_processor(spans)
     spans.provider = provider
     spans.pipeline = pipeline.Pipeline(settings=Settings(**settings), scanner=scanner(), tracer_provider=provider)
-    before = pipeline.current()
-    pipeline.install(spans.pipeline)
+    before = switch.pipeline
+    switch.install(spans.pipeline)
     instrumentor = MCPInstrumentor()
     instrumentor.instrument(skip_dep_check=True)
     spans.instrumentor = instrumentor
@@ -92,5 +91,8 @@ def watching(path=None, **settings):
         yield spans
     finally:
         instrumentor.uninstrument()
-        pipeline.install(before)
+        if before is None:
+            switch.turn_off()
+        else:
+            switch.install(before)
         provider.shutdown()

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from opentelemetry import trace
@@ -14,10 +11,10 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+import warm
 from cylestio_monitor import pipeline, semconv, switch
 from cylestio_monitor.config import Settings
 from cylestio_monitor.otel.processor import ForeignSpanProcessor
-from cylestio_monitor.scan import Scanner
 
 
 class Recording:
@@ -27,9 +24,7 @@ class Recording:
         self.exporter = InMemorySpanExporter()
         self.processors = [ForeignSpanProcessor(), SimpleSpanProcessor(self.exporter)]
         chosen = Settings(**settings)
-        cache = Path(tempfile.gettempdir()) / f"cylestio-test-scanner-{os.getuid()}"
-        cache.mkdir(mode=0o700, exist_ok=True)
-        self.scanner = Scanner(chosen, key=b"k" * 32, cache_dir=cache)
+        self.scanner = warm.scanner(chosen)
         self.settings = chosen
         self.pipeline: pipeline.Pipeline | None = None
 

@@ -64,6 +64,33 @@ def test_a_damaged_file_is_set_aside_salvaged_and_begun_anew(tmp_path, damage, k
     bench.close()
 
 
+def test_what_a_process_did_not_finish_to_carry_over_the_next_one_does(tmp_path):
+    path = tmp_path / "s.db"
+    truncate(path, filled(path))
+    code = """
+    import os, sys
+    from pathlib import Path
+    from store.filling import Bench
+    bench = Bench(Path(sys.argv[1]))
+    while not bench.rows("SELECT 1 FROM span WHERE name LIKE 'chat%'"):
+        bench.span("new")
+        bench.flush()
+    os._exit(9)
+    """
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(code))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, str(script), str(path)]
+    assert subprocess.run(command, env=environment, timeout=60, check=False).returncode == 9
+    bench = Bench(path)
+    assert bench.rows("SELECT 1 FROM event WHERE event_type = 'store_damaged'") == []
+    bench.span("next")
+    eventually(lambda: bench.rows("SELECT 1 FROM event WHERE event_type = 'store_damaged'"), 20)
+    assert len([name for name in spans(path) if name.startswith("chat")]) >= 1000
+    assert bench.rows("SELECT 1 FROM meta WHERE key LIKE 'salvage%'") == []
+    bench.close()
+
+
 def test_a_file_that_vanishes_or_is_replaced_is_noticed(bench):
     bench.fill(3)
     bench.flush()

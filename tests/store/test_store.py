@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
+import subprocess
+import sys
+import textwrap
 import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -219,3 +223,31 @@ def test_a_file_of_each_version_opens_as_one_of_this(tmp_path, version):
     assert path.stat().st_mode & 0o777 == 0o600
     assert layout(bench.store._writer.connection()) == (SCHEMAS / f"{schema.VERSION}.sql").read_text("utf-8")
     bench.close()
+
+
+def test_a_process_of_this_version_stands_back_once_a_newer_one_has_migrated_the_file(bench, caplog):
+    bench.span("before", attributes=CHAT)
+    bench.flush()
+    newer = """
+    import sys
+    from pathlib import Path
+    from cylestio_monitor.store import schema
+    schema.MIGRATIONS = (*schema.MIGRATIONS, "ALTER TABLE span ADD COLUMN next_thing TEXT NOT NULL DEFAULT 'none'")
+    schema.VERSION += 1
+    from store.filling import Bench
+    bench = Bench(Path(sys.argv[1]))
+    bench.span("of the next version")
+    bench.flush()
+    bench.close()
+    """
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", textwrap.dedent(newer), str(bench.path)]
+    subprocess.run(command, env=environment, check=True, timeout=60)
+    bench.span("after")
+    assert not bench.store.flush(2.5)
+    assert bench.store.stats()["waiting"] >= 1
+    assert "newer version" in bench.store.stats()["error"]
+    assert [record.getMessage().count("newer version") for record in caplog.records] == [1]
+    rows = bench.rows("SELECT name, next_thing FROM span ORDER BY id")
+    assert rows == [{"name": name, "next_thing": "none"} for name in ("before", "of the next version")]
+    assert len(bench.rows("SELECT 1 FROM events")) == 1

@@ -3,6 +3,8 @@
 The exporters stay the ones that were configured, by the environment, a file or the application. Taken over are the
 batching processor and the periodic reader around them: they keep what is not sent in memory, drop it when the process
 is killed, and hold up its end for up to 30 s where nobody answers. Every other processor and reader is left alone.
+Log records are the application's own for the most part and stay where they are; only the events of `log_event`, which
+the store has on disk, are sent from there.
 """
 
 from __future__ import annotations
@@ -13,9 +15,11 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from cylestio_monitor import semconv
 from cylestio_monitor.otel import provider
-from cylestio_monitor.otel.exits import is_otlp
+from cylestio_monitor.otel.exits import is_otlp, log_batches
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from opentelemetry.sdk.trace import SpanProcessor
 
     from cylestio_monitor.store import Store
@@ -54,8 +58,13 @@ class Delivery:
 
             self._metric_exporter = exporters["metrics"] = self._reader._exporter  # noqa: SLF001 -- the reader only takes it
             self._reader._exporter = StoreMetricExporter(store, self._metric_exporter)  # noqa: SLF001
+        self._log_batch = _log_batch()
+        if self._log_batch is not None:
+            exporters["logs"] = self._log_batch._exporter  # noqa: SLF001 -- as of the reader
+            self._log_batch._exporter = _WithoutEvents(exporters["logs"])  # noqa: SLF001
         resource = getattr(tracer_provider, "resource", None)
-        self.outbox: Outbox = Outbox(store, exporters, resource=resource)
+        # The application's own records go on through the exporter of the logs.
+        self.outbox: Outbox = Outbox(store, exporters, resource=resource, shared=frozenset({"logs"}))
         self.outbox.start()
         if meter_provider is not None:
             observe(meter_provider.get_meter(semconv.SCOPE), store)
@@ -67,11 +76,30 @@ class Delivery:
             self._provider.add_span_processor(self._processor)
         if self._reader is not None:
             self._reader._exporter = self._metric_exporter  # noqa: SLF001
+        if self._log_batch is not None:
+            self._log_batch._exporter = self._log_batch._exporter.wrapped  # noqa: SLF001
+
+
+class _WithoutEvents:
+    """An exporter of log records but for the events that the store has, and its outbox sends."""
+
+    def __init__(self, exporter: Any) -> None:
+        self.wrapped = exporter
+
+    def export(self, batch: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
+        rest = [record for record in batch if record.instrumentation_scope.name != semconv.SCOPE]
+        return self.wrapped.export(rest, *args, **kwargs) if rest else None  # the processor does not look at it
+
+    def shutdown(self) -> None:
+        self.wrapped.shutdown()
+
+    def force_flush(self, timeout_millis: int = 10_000) -> bool:
+        return bool(self.wrapped.force_flush(timeout_millis))
 
 
 def is_wanted(tracer_provider: Any, meter_provider: Any) -> bool:
     """Whether there is anything that sends over OTLP."""
-    return _processor(tracer_provider) is not None or _reader(meter_provider) is not None
+    return any((_processor(tracer_provider), _reader(meter_provider), _log_batch()))
 
 
 def _processor(tracer_provider: Any) -> Any:
@@ -79,6 +107,10 @@ def _processor(tracer_provider: Any) -> Any:
         return isinstance(processor, BatchSpanProcessor) and is_otlp(processor.span_exporter)
 
     return next(filter(sends, provider.span_processors(tracer_provider)), None)
+
+
+def _log_batch() -> Any:
+    return next((batch for batch in log_batches() if not isinstance(batch._exporter, _WithoutEvents)), None)  # noqa: SLF001
 
 
 def _reader(meter_provider: Any) -> Any:

@@ -49,13 +49,16 @@ def shut_down_processors(tracer_providers: Iterable[TracerProvider], deadline: f
         deadline: Time (monotonic) until which it may take, all of it together.
     """
     processors = [processor for one in tracer_providers for processor in provider.span_processors(one)]
-    if not _has_endpoint("LOGS"):
-        multi = getattr(provider.logger_provider(), "_multi_log_record_processor", None)
-        processors += getattr(multi, "_log_record_processors", ())
-    for processor in processors:
-        batch = otlp_batch(processor)
-        if batch is not None:
-            _bounded(batch.shutdown, deadline)
+    batches = [batch for batch in map(otlp_batch, processors) if batch is not None]
+    for batch in batches if _has_endpoint("LOGS") else [*batches, *log_batches()]:
+        _bounded(batch.shutdown, deadline)
+
+
+def log_batches() -> list[Any]:
+    """The batching parts of the log processors that export over OTLP."""
+    multi = getattr(provider.logger_provider(), "_multi_log_record_processor", None)
+    found = map(otlp_batch, getattr(multi, "_log_record_processors", ()))
+    return [batch for batch in found if batch is not None]
 
 
 def otlp_batch(processor: object) -> Any:
@@ -66,7 +69,8 @@ def otlp_batch(processor: object) -> Any:
 
 
 def is_otlp(exporter: object) -> bool:
-    """Whether it is one of the official OTLP exporters."""
+    """Whether it is one of the official OTLP exporters, or wraps one."""
+    exporter = getattr(exporter, "wrapped", exporter)
     return type(exporter).__module__.startswith("opentelemetry.exporter.otlp.")
 
 

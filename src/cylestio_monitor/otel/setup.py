@@ -260,10 +260,10 @@ def _attach(made: Running) -> None:
     for processor in processors:
         add(processor)
     made.attached.append(Attached(tracer_provider, processors, doubles))
-    meter_provider = metrics.get_meter_provider()
-    if theirs or hasattr(meter_provider, "shutdown"):  # the SDK's, not the API's stand-in
+    meter_provider, logger_provider = metrics.get_meter_provider(), provider.logger_provider()
+    # The SDK's have it, the API's stand-ins have not.
+    if theirs or hasattr(meter_provider, "shutdown") or hasattr(logger_provider, "shutdown"):
         _deliver(made, tracer_provider, meter_provider)
-    logger_provider = provider.logger_provider()
     if hasattr(logger_provider, "add_log_record_processor") and logger_provider not in _logged:
         _logged.add(logger_provider)
         logger_provider.add_log_record_processor(ForeignLogProcessor())

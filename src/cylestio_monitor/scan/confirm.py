@@ -49,6 +49,8 @@ def confirm(plan: Plan, text: str, low: str, places: Sequence[int]) -> Iterator[
         low: The text in lower case, of the same length.
         places: Where it may match, ascending; see `scan.locate`.
     """
+    if plan.context and not any(word in low for word in plan.context):
+        return
     windows = [window for window in _windows(places, plan.width, len(text)) if _holds(plan, low, window)]
     if not windows:
         return

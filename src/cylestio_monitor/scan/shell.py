@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from cylestio_monitor.scan import parsers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _SYSTEM = frozenset(
     [
@@ -79,27 +83,31 @@ def words(text: str, start: int = 0, limit: int = 2000) -> list[str]:
         start: Where the command's name stands.
         limit: Most characters read.
     """
-    out: list[str] = []
+    return list(_read(text, start, limit))
+
+
+def _read(text: str, start: int, limit: int = 2000) -> Iterator[str]:
+    """The words one by one: who has seen enough pays for no more."""
     current: list[str] = []
+    first = True
     for piece in _PIECE.finditer(text, start, min(len(text), start + limit)):
         kind, value = piece.lastgroup, piece[0]
         if kind in {"blank", "end"}:
             if current:
-                out.append("".join(current))
-                current = []
+                yield "".join(current)
+                current, first = [], False
             if kind == "end":
-                return out
+                return
             continue
         if kind in {"single", "double"}:
-            if not current and out and _closes(text, piece.start() + 1):
-                return out
+            if not current and not first and _closes(text, piece.start() + 1):
+                return
             value = value[1:].removesuffix(value[0])
         elif kind == "escaped" and not value[1].isalnum():
             value = value[1]
         current.append(value)
     if current:
-        out.append("".join(current))
-    return out
+        yield "".join(current)
 
 
 def _closes(text: str, index: int) -> bool:
@@ -114,10 +122,11 @@ def rm_reach(text: str, start: int) -> str:
         ``root`` for the root, the home, a system folder or a drive; ``wide`` for a recursive removal of everything
         here or of a folder at the top of the tree; empty for anything narrower.
     """
-    command = parsers.shell_words(text, start) or words(text, start)
+    command = iter(parsers.shell_words(text, start) or _read(text, start))
+    next(command, None)
     recursive = force = False
     targets: list[str] = []
-    for number, word in enumerate(command[1:]):
+    for number, word in enumerate(command):
         low = word.lower()
         if low == "--no-preserve-root":
             return "root"

@@ -33,6 +33,9 @@ _SUSPECTS: Final = 3
 
 _PROBES: Final = 3
 
+_STREAK: Final = 64
+"""Requests taken whole after which larger ones are tried again."""
+
 
 @dataclass(slots=True)
 class Line:
@@ -42,6 +45,7 @@ class Line:
         signal: ``traces``, ``logs`` or ``metrics``.
         channel: Its exporter.
         size: Records in the next request; it shrinks where a collector refuses parts without saying which.
+        streak: Requests of that size in a row that were taken whole.
         failures: Batches in a row that could not be delivered.
         not_before: Time (monotonic) before which nothing is sent.
         asked: Whether the collector itself named that time.
@@ -51,6 +55,7 @@ class Line:
     signal: str
     channel: Channel
     size: int = BATCH
+    streak: int = 0
     failures: int = 0
     not_before: float = 0.0
     asked: bool = False
@@ -64,6 +69,16 @@ class Line:
         self.not_before = time.monotonic() + (pause if outcome.wait_s is None else outcome.wait_s)
         self.failures += 1
         self.problem = outcome.reason
+
+    def accepted(self) -> None:
+        """A request was taken whole: after a number of them the next ones are larger."""
+        self.streak += 1
+        if self.size < BATCH and self.streak >= _STREAK:
+            self.size, self.streak = min(BATCH, self.size * 2), 0
+
+    def part_refused(self) -> None:
+        """Part of a request was refused, and nobody knows which: the next one holds one record, which would be it."""
+        self.size, self.streak = 1, 0
 
     def well(self) -> None:
         """All is well."""
@@ -110,7 +125,7 @@ class Delivery:
         outcome = self._line.channel.send(self._table.batch(self._line.signal, entries))
         if outcome.verdict == "sent":
             self._table.sent(self._line.signal, entries)
-            self._line.size = min(BATCH, self._line.size * 2)
+            self._line.accepted()
             self._accept()
             return None
         if outcome.verdict == "partial":
@@ -169,5 +184,5 @@ class Delivery:
         else:
             reason = f"{refused} of {len(entries)} refused by the collector, which does not say which"
         self._table.set_aside(self._line.signal, entries, reason, sent=len(entries) - refused)
-        self._line.size = 1
+        self._line.part_refused()
         self._accepted = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import stat
 from pathlib import Path
 from typing import Final
@@ -58,18 +59,25 @@ def check_file(path: Path) -> None:
     _check_owner(path, status)
 
 
-def write_private(path: Path, data: bytes) -> None:
-    """Replaces a private file at once: a reader sees the old content or the new, a crash leaves one of them."""
-    check_file(path)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.unlink(missing_ok=True)
+def create_once(path: Path, data: bytes) -> None:
+    """Creates a private file with its content, where there is none: of two processes one wins, with a whole file.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     descriptor = create(draft)
     try:
         os.write(descriptor, data)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    draft.replace(path)
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        pass  # another process was first, and its content counts
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def append_private(path: Path, data: bytes) -> None:

@@ -137,20 +137,7 @@ def _parse(path: Path) -> bytes:
 
 
 def _make(path: Path) -> None:
-    """Makes the key under a name of its own and links it into place, so that of two processes one wins whole."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
-        descriptor = files.create(draft)
-        try:
-            os.write(descriptor, secrets.token_hex(32).encode() + b"\n")
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            pass  # another process was first, and its key counts
-        finally:
-            draft.unlink(missing_ok=True)
+        files.create_once(path, secrets.token_hex(32).encode() + b"\n")
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror or 'cannot be made'}") from error

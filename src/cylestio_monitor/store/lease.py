@@ -1,4 +1,4 @@
-"""Who sends: of the processes that share a store, one at a time, and the next one when it is gone."""
+"""Who does what one process does for all that share a store: one at a time, and the next one when it is gone."""
 
 from __future__ import annotations
 
@@ -15,10 +15,8 @@ if TYPE_CHECKING:
     import sqlite3
 
 LEASE_S: Final = 120.0
-"""How long a sender that gives no sign of life keeps the lease: longer than any request takes. A dead one on this
+"""How long a holder that gives no sign of life keeps the lease: longer than any request takes. A dead one on this
 machine loses it at once."""
-
-_KEY: Final = "sender"
 
 
 class _Holder(msgspec.Struct, frozen=True):
@@ -32,8 +30,13 @@ class _Holder(msgspec.Struct, frozen=True):
 class Lease:
     """The claim of one process. Its methods run inside the caller's transaction, which holds the write lock."""
 
-    def __init__(self) -> None:
-        """Names this process."""
+    def __init__(self, work: str) -> None:
+        """Names this process.
+
+        Args:
+            work: What one process does for all; the key in `meta`.
+        """
+        self._key = work
         self._token = secrets.token_hex(8)
         self._host = socket.gethostname()
         self._pid = os.getpid()
@@ -44,17 +47,21 @@ class Lease:
         if not self.may_take(connection):
             return False
         own = _Holder(self._token, self._host, self._pid, self._started, time.time() + LEASE_S)
-        connection.execute("REPLACE INTO meta (key, value) VALUES (?, ?)", (_KEY, msgspec.json.encode(own).decode()))
+        connection.execute(
+            "REPLACE INTO meta (key, value) VALUES (?, ?)", (self._key, msgspec.json.encode(own).decode())
+        )
         return True
 
     def may_take(self, connection: sqlite3.Connection) -> bool:
         """Whether it is ours, or nobody's; needs no lock."""
-        row = connection.execute("SELECT value FROM meta WHERE key = ?", (_KEY,)).fetchone()
+        row = connection.execute("SELECT value FROM meta WHERE key = ?", (self._key,)).fetchone()
         return row is None or self._free(row[0], time.time())
 
     def give_up(self, connection: sqlite3.Connection) -> None:
         """Lets the next process send at once."""
-        connection.execute("DELETE FROM meta WHERE key = ? AND json_extract(value, '$.token') = ?", (_KEY, self._token))
+        connection.execute(
+            "DELETE FROM meta WHERE key = ? AND json_extract(value, '$.token') = ?", (self._key, self._token)
+        )
 
     def _free(self, value: str, now: float) -> bool:
         try:

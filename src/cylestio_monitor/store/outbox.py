@@ -38,15 +38,24 @@ _LOG_EVERY_S: Final = 300.0
 class Outbox:
     """Sends what a store holds, on a thread of its own."""
 
-    def __init__(self, store: Store, exporters: Mapping[str, Any], *, resource: Resource | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        exporters: Mapping[str, Any],
+        *,
+        resource: Resource | None = None,
+        shared: frozenset[str] = frozenset(),
+    ) -> None:
         """Nothing is sent before `start`.
 
         Args:
             store: What is drained.
             exporters: The OTLP exporter of each signal that shall be sent: ``traces``, ``logs``, ``metrics``.
             resource: Whose events these are; that of the first span, without it.
+            shared: Signals whose exporter somebody else goes on using: it is not shut down.
         """
         self._store = store
+        self._shared = shared
         self._resource = resource
         self._lines = {signal: Line(signal, transport.Channel(exporter)) for signal, exporter in exporters.items()}
         self._reset()
@@ -88,7 +97,7 @@ class Outbox:
         if thread is not None and thread.is_alive():
             return False  # it hangs in a request, and goes with the process
         for line in self._lines.values():
-            if release:
+            if release or line.signal in self._shared:
                 line.channel.release()
             else:
                 line.channel.close()

@@ -66,7 +66,7 @@ class OutboxTable:
             store: Whose outbox it is.
         """
         self._store = store
-        self._lease = Lease()
+        self._lease = Lease("sender")
         self._connection: sqlite3.Connection | None = None
         self._encoder: otlp.Encoder | None = None
         self._lead_until = 0.0

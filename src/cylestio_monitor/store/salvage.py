@@ -9,8 +9,11 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from cylestio_monitor.store import database, files
 from cylestio_monitor.store.encode import SpanRow
+from cylestio_monitor.store.lease import Lease
 from cylestio_monitor.store.records import (
     EVENT_COLUMNS,
     FINDING_COLUMNS,
@@ -18,6 +21,7 @@ from cylestio_monitor.store.records import (
     Event,
     checksum,
     digest,
+    encode_json,
     event_row,
 )
 from cylestio_monitor.store.retention import INSERT_OUTBOX, count
@@ -46,6 +50,7 @@ _TABLES: Final = {
     "findings": f"id, checksum, NULL, NULL, {FINDING_COLUMNS}",
     "event": f"id, checksum, source, NULL, {EVENT_COLUMNS}",
 }
+_KEY: Final = "salvage"
 _MOST_EMPTY: Final = 50
 """Windows without a row after which the end is reached, where the file does not say."""
 
@@ -60,21 +65,36 @@ def set_aside(path: Path) -> Path | None:
     return target
 
 
+class _Progress(msgspec.Struct):
+    """How far a salvage came: the file's name, the table and its next row, and what was carried over so far."""
+
+    file: str
+    table: str = "span"
+    first: int = 1
+    counts: dict[str, int] = msgspec.field(
+        default_factory=lambda: {"span": 0, "findings": 0, "event": 0, "unreadable": 0}
+    )
+
+
 class Salvage:
     """Carries rows over from a file that was set aside, a window at a time, oldest first."""
 
-    def __init__(self, source: Path, writer: Writer) -> None:
+    def __init__(self, source: Path, writer: Writer, progress: _Progress | None = None) -> None:
         """Opens the old file.
 
         Args:
             source: Where it lies now.
             writer: Of the new one.
+            progress: How far an earlier process came.
         """
         self._path = source
         self._writer = writer
+        self._lease = Lease("salvage.by")
         self._bodies: dict[int, bytes] = {}
-        self._counts = {"span": 0, "findings": 0, "event": 0, "unreadable": 0}
+        self._progress = progress or _Progress(source.name)
+        self._counts = dict(self._progress.counts)
         self._windows = self._walk()
+        self._window_now: tuple[str, int, list[Any]] | None = None
         self._connection: sqlite3.Connection | None = None
         with contextlib.suppress(sqlite3.Error):
             self._connection = sqlite3.connect(source, isolation_level=None, check_same_thread=False)
@@ -83,14 +103,35 @@ class Salvage:
             self._connection.execute("PRAGMA writable_schema = ON")
         self._unsent = self._waiting()
 
+    @classmethod
+    def resumed(cls, connection: sqlite3.Connection, writer: Writer) -> Salvage | None:
+        """What a process that ended left undone; `None` where nothing is, or another process does it."""
+        row = connection.execute("SELECT value FROM meta WHERE key = ?", (_KEY,)).fetchone()
+        if row is None or not Lease("salvage.by").may_take(connection):
+            return None
+        progress = msgspec.json.decode(row[0], type=_Progress)
+        source = writer.path.with_name(progress.file)
+        if source.exists():
+            return cls(source, writer, progress)
+        with database.transaction(connection):
+            connection.execute("DELETE FROM meta WHERE key = ?", (_KEY,))
+        return None
+
     def step(self, target: sqlite3.Connection, run: Run) -> bool:
-        """Carries one window over, in the caller's transaction; whether there is more."""
-        window = next(self._windows, None)
-        if window is not None:
-            table, rows = window
+        """Carries one window over, in the caller's transaction; whether there is more for this process."""
+        if not self._lease.take(target):
+            self.close()
+            return False
+        self._counts = dict(self._progress.counts)
+        self._window_now = self._window_now or next(self._windows, None)
+        if self._window_now is not None:
+            table, first, rows = self._window_now
             for row in rows:
                 self._carry(target, run, table, row)
+            self._note(target, _Progress(self._path.name, table, first + WINDOW, self._counts))
             return True
+        target.execute("DELETE FROM meta WHERE key = ?", (_KEY,))
+        self._lease.give_up(target)
         for table, number in self._counts.items():
             if number:
                 count(target, f"salvaged.{table}", number)
@@ -100,21 +141,39 @@ class Salvage:
         self.close()
         return False
 
+    def begin(self, target: sqlite3.Connection) -> None:
+        """Notes in the new file that there is something to carry over, in the caller's transaction."""
+        if self._lease.take(target):
+            self._note(target, self._progress)
+
+    def carried(self) -> None:
+        """The last step is committed; one that is not is done again."""
+        if self._window_now is not None:
+            table, first, _ = self._window_now
+            self._progress = _Progress(self._path.name, table, first + WINDOW, self._counts)
+            self._window_now = None
+
+    @staticmethod
+    def _note(target: sqlite3.Connection, progress: _Progress) -> None:
+        target.execute("REPLACE INTO meta (key, value) VALUES (?, ?)", (_KEY, encode_json(progress).decode()))
+
     def close(self) -> None:
         """Lets go of the old file."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
-    def _walk(self) -> Iterator[tuple[str, list[Any]]]:
-        for table, columns in _TABLES.items():
-            first, empty = 1, 0
+    def _walk(self) -> Iterator[tuple[str, int, list[Any]]]:
+        tables = list(_TABLES)
+        for table in tables[tables.index(self._progress.table) :]:
+            columns = _TABLES[table]
+            first, empty = self._progress.first if table == self._progress.table else 1, 0
             last = self._last(table)
             while (first <= last) if last is not None else (empty < _MOST_EMPTY):
                 rows = self._window(table, columns, first)
                 empty = 0 if rows else empty + 1
                 if rows:
-                    yield table, rows
+                    yield table, first, rows
                 first += WINDOW
 
     def _last(self, table: str) -> int | None:

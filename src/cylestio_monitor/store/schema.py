@@ -244,6 +244,11 @@ def install(connection: sqlite3.Connection) -> None:
         raise
 
 
+def check(connection: sqlite3.Connection) -> None:
+    """Raises `StoreError` where a newer version of the package has migrated the file since it was opened."""
+    _version(connection)
+
+
 def _version(connection: sqlite3.Connection) -> int:
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version > VERSION:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import logging
 import sqlite3
-import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cylestio_monitor import semconv
 from cylestio_monitor.errors import StoreError
 from cylestio_monitor.model import SEVERITY_NUMBER
-from cylestio_monitor.store import checkpoint, database, files, forks, keys
+from cylestio_monitor.store import checkpoint, database, files, forks, keys, workers
 from cylestio_monitor.store.encode import attributes_of
 from cylestio_monitor.store.queue import Kind, Queue, Ticket
 from cylestio_monitor.store.records import Event, Labels
@@ -251,14 +250,7 @@ class Store:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="cylestio-store", daemon=True)
                 self._thread.start()
-                self._close_with_worker()
-
-    def _close_with_worker(self) -> None:
-        """A worker of multiprocessing leaves without `atexit`; it has finalizers of its own."""
-        util = sys.modules.get("multiprocessing.util")
-        process = sys.modules.get("multiprocessing.process")
-        if util is not None and process is not None and process.parent_process() is not None:
-            util.Finalize(self, Store.close, args=(self,), exitpriority=0)
+                workers.before_exit(self.close)
 
     def _run(self) -> None:
         queue = self._queue
@@ -325,6 +317,9 @@ class Store:
         except (sqlite3.Error, StoreError, OSError) as second:
             error = second
         self._failures += 1
+        if self._failures == len(_RETRY_S) and time.monotonic() >= self._next_complaint:
+            self._next_complaint = time.monotonic() + _COMPLAIN_S
+            _logger.warning("The store cannot be written now (%s); what is seen waits in memory", error)
         self._last_error = str(error)
         time.sleep(_RETRY_S[min(self._failures, len(_RETRY_S)) - 1])
         self._queue.filled.set()

@@ -69,6 +69,7 @@ class Channel:
         """
         self.exporter = exporter
         self._outcome: Outcome | None = None
+        self._thread = 0
         self._unwatched: dict[str, Any] = {}
         self._session = _session_of(exporter)
         self._export: Callable[[Any], Any] = exporter.export
@@ -86,12 +87,15 @@ class Channel:
             batch: What the exporter's `export` takes.
         """
         self._outcome = None
+        self._thread = threading.get_ident()
         result: Any = None
         failure = "cannot be encoded"
         try:
             result = self._export(batch)
         except Exception as error:  # noqa: BLE001 -- ours, at the end of the attempt, or an encoder's about a record
             failure = f"cannot be encoded: {type(error).__name__}"
+        finally:
+            self._thread = 0
         outcome: Outcome | None = self._outcome
         if outcome is not None:
             return outcome
@@ -145,6 +149,8 @@ class Channel:
         request = session.request
 
         def watched(*args: Any, **kwargs: Any) -> Any:
+            if threading.get_ident() != self._thread:
+                return request(*args, **kwargs)  # of somebody who shares the exporter
             kwargs["allow_redirects"] = False
             try:
                 response = request(*args, **kwargs)
@@ -170,6 +176,8 @@ class Channel:
             def Export(self, **kwargs: Any) -> Any:  # noqa: N802 -- the stub's own name
                 import grpc  # noqa: PLC0415 -- loaded by the exporter already
 
+                if threading.get_ident() != channel._thread:
+                    return self._stub.Export(**kwargs)
                 try:
                     response = self._stub.Export(**kwargs)
                 except grpc.RpcError as error:

@@ -6,12 +6,11 @@ neither can stand without the other.
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from cylestio_monitor.store import chain, checkpoint, database, forks, salvage
+from cylestio_monitor.store import chain, checkpoint, database, forks, salvage, schema
 from cylestio_monitor.store.encode import SpanEncoder
 from cylestio_monitor.store.records import (
     EVENT_COLUMNS,
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
     from cylestio_monitor.store.encode import SpanRow
     from cylestio_monitor.store.keys import Cipher
     from cylestio_monitor.store.queue import Kind, Ticket
-
-_logger = logging.getLogger(__name__)
 
 
 _INTO_SPAN: Final = f"INSERT INTO span (id, source, common, {SPAN_COLUMNS}, seq, checksum)"
@@ -105,11 +102,10 @@ class Writer:
             connection.close()
 
     def finish(self) -> None:
-        """Closes for good; a salvage that is not through by now leaves the rest in the file that was set aside."""
+        """Closes for good; a salvage that is not through by now is taken up by the next process."""
         self.close()
         if self._salvage is not None:
             self._salvage.close()
-            _logger.warning("Not all of a damaged store was carried over; what is left lies in the file set aside")
 
     def abandon(self) -> None:
         """Lets go of an inherited connection without closing it."""
@@ -149,6 +145,7 @@ class Writer:
     ) -> None:
         try:
             with database.transaction(connection):
+                schema.check(connection)
                 run = self.chain.begin(connection)
                 refs = self.store_spans(connection, run, rows)
                 if "traces" in self.forward:
@@ -197,6 +194,9 @@ class Writer:
         target = salvage.set_aside(self.path)
         if target is not None:
             self._salvage = salvage.Salvage(target, self)
+            connection = self.connection()
+            with database.transaction(connection):
+                self._salvage.begin(connection)
 
     def _salvage_on(self, connection: sqlite3.Connection) -> int:
         assert self._salvage is not None
@@ -204,6 +204,7 @@ class Writer:
             run = self.chain.begin(connection)
             more = self._salvage.step(connection, run)
             run.finish()
+        self._salvage.carried()
         if not more:
             self._salvage = None
         return 1
@@ -215,8 +216,10 @@ class Writer:
             at_cap: The page budget is used up: something has to go, whatever its age.
         """
         connection = self.connection()
-        if self._salvage is not None and not at_cap:
-            return self._salvage_on(connection)
+        if not at_cap:
+            self._salvage = self._salvage or salvage.Salvage.resumed(connection, self)
+            if self._salvage is not None:
+                return self._salvage_on(connection)
         with database.transaction(connection):
             retention = Retention(connection, self.chain, self._place)
             removed = retention.by_size(at_cap=at_cap)

@@ -3,10 +3,10 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+import warm
 from cylestio_monitor import pipeline, switch
 from cylestio_monitor.config import Settings
 from cylestio_monitor.otel.processor import ForeignSpanProcessor
-from cylestio_monitor.scan import Scanner
 
 
 class World:
@@ -33,7 +33,7 @@ class World:
 
 @pytest.fixture(scope="session")
 def scanner():
-    return Scanner(Settings(), key=b"k" * 32)
+    return warm.scanner()
 
 
 @pytest.fixture

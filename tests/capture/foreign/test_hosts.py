@@ -11,7 +11,6 @@ import pytest
 from opentelemetry import trace
 
 from cylestio_monitor import semconv
-from cylestio_monitor.capture import foreign
 from cylestio_monitor.capture.anthropic import AnthropicInstrumentor
 from cylestio_monitor.errors import BlockedError
 from cylestio_monitor.otel.processor import ForeignSpanProcessor

@@ -10,17 +10,17 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+import warm
 from cylestio_monitor import pipeline, semconv, switch
 from cylestio_monitor.capture import _frames
 from cylestio_monitor.config import Settings
 from cylestio_monitor.errors import BlockedError
 from cylestio_monitor.model import Call, Message, Part, Result
-from cylestio_monitor.scan import Scanner
 
 
 @pytest.fixture(scope="module")
 def scanner():
-    return Scanner(Settings(), key=b"k" * 32)
+    return warm.scanner()
 
 
 @pytest.fixture
