@@ -54,7 +54,7 @@ bench-scan: setup
 	@$(BIN)/python tests/benchmarks/bench_scan.py $(if $(CORPUS),$(CORPUS) --write)
 
 bench-delivery: setup
-	@$(BIN)/python tests/benchmarks/bench_delivery.py
+	@$(BIN)/python tests/benchmarks/bench_delivery.py $(ARGS)
 
 bench-peers: setup
 	@$(BIN)/python tests/benchmarks/bench_peers.py

@@ -188,7 +188,7 @@ def switches(name: str, sdk: str, provider: Any) -> Callable[[bool, Any], Any] |
     return switch
 
 
-def added(switch: Callable[[bool, Any], Any], client: Any, text: str, count: int, rounds: int = 15) -> float:
+def added(switch: Callable[[bool, Any], Any], client: Any, text: str, count: int, rounds: int = 9) -> float:
     """Microseconds that an instrumentation adds to one call."""
     call, given = client
     times: dict[bool, list[float]] = {True: [], False: []}
