@@ -8,11 +8,12 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
 
 from cylestio_monitor import config
-from cylestio_monitor.store import Store, StoreError, queries, schema
+from cylestio_monitor.store import Store, StoreError, forks, maintenance, queries, schema
 from store.conftest import eventually
 from store.filling import Bench
 
@@ -209,7 +210,6 @@ def test_a_file_of_a_newer_version_is_refused_politely(tmp_path):
 
 
 def test_a_queue_that_is_full_drops_counts_and_still_takes_what_is_flagged(bench):
-    from cylestio_monitor.store import forks
 
     bench.store._queue._max_items = 10
     with forks.guard:  # the writer waits, as it would for a slow disk
@@ -223,3 +223,31 @@ def test_a_queue_that_is_full_drops_counts_and_still_takes_what_is_flagged(bench
     bench.close()
     with queries.connect(bench.path) as connection:
         assert queries.status(connection, bench.path)["counters"]["dropped.queue full"] == dropped
+
+
+def test_what_no_span_shares_any_more_is_swept_and_writers_notice(tmp_path):
+    path = tmp_path / "s.db"
+    first, second = Bench(path), Bench(path)
+    old = time.time_ns() - 60_000_000_000
+    kept = {"gen_ai.operation.name": "chat", "server.port": 70_000}
+    for number in range(1500):
+        span = first.tracer.start_span("old", start_time=old, attributes={**kept, "server.port": number})
+        span.end(old + 1)
+    second.span("known to the other one", attributes={**kept, "server.port": 3})
+    first.span("kept", attributes=kept)
+    for bench in (first, second):
+        bench.flush()
+    connection = first.store._writer.connection()
+    maintenance.remove_before(path, config.Store(), old + 2)
+    with forks.guard:
+        first.store._writer._sweep._swept = 0  # it has looked before, when all of them were in use
+        assert first.store._writer._sweep.step(connection) >= 1490
+    for bench in (first, second):
+        for number in (3, 4, 70_000):
+            bench.span("after", attributes={**kept, "server.port": number})
+        bench.flush()
+    rows = first.rows("SELECT json_extract(attributes, '$.\"server.port\"') AS port FROM spans WHERE name = 'after'")
+    assert [row["port"] for row in rows] == [3, 4, 70_000] * 2
+    assert first.rows("SELECT count(*) < 10 AS few FROM shared") == [{"few": 1}]
+    for bench in (first, second):
+        bench.close()

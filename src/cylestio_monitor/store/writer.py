@@ -10,7 +10,7 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from cylestio_monitor.store import chain, checkpoint, database, forks, salvage, schema
+from cylestio_monitor.store import chain, checkpoint, database, forks, salvage, schema, sweep
 from cylestio_monitor.store.encode import SpanEncoder
 from cylestio_monitor.store.records import (
     EVENT_COLUMNS,
@@ -71,6 +71,8 @@ class Writer:
         self.chain = chain.Chain(secret)
         self._secret = secret
         self._place = Place()
+        self._sweep = sweep.Sweep()
+        self._swept = 0
         self._settings = settings
         self._encoder = SpanEncoder(cipher)
         self._shared: dict[bytes, tuple[int, bytes]] = {}
@@ -145,8 +147,7 @@ class Writer:
     ) -> None:
         try:
             with database.transaction(connection):
-                schema.check(connection)
-                run = self.chain.begin(connection)
+                run = self._begin(connection)
                 refs = self.store_spans(connection, run, rows)
                 if "traces" in self.forward:
                     database.insert(connection, _INTO_OUTBOX, [("traces", ref) for ref in refs])
@@ -156,6 +157,15 @@ class Writer:
         except BaseException:
             self._shared.clear()  # an entry that was rolled back has no id
             raise
+
+    def _begin(self, connection: sqlite3.Connection) -> chain.Run:
+        """What every transaction that adds records begins with."""
+        schema.check(connection)
+        swept = sweep.sweeps(connection)
+        if swept != self._swept:
+            self._shared.clear()
+            self._swept = swept
+        return self.chain.begin(connection)
 
     def count(self, numbers: Mapping[str, int]) -> None:
         """Adds to the counters of the file."""
@@ -178,7 +188,7 @@ class Writer:
         with database.transaction(connection):
             made = signer.make(connection)
             if made is not None:
-                run = self.chain.begin(connection)
+                run = self._begin(connection)
                 data = {"checkpoint": made.line().decode().strip(), "seq": made.seq, "public_key": made.public_key}
                 row = event_row(Event(None, checkpoint.EVENT, "STORE", "INFO", time.time_ns(), data))
                 ref = self.store_event(connection, run, row, None)
@@ -201,7 +211,7 @@ class Writer:
     def _salvage_on(self, connection: sqlite3.Connection) -> int:
         assert self._salvage is not None
         with database.transaction(connection):
-            run = self.chain.begin(connection)
+            run = self._begin(connection)
             more = self._salvage.step(connection, run)
             run.finish()
         self._salvage.carried()
@@ -227,6 +237,8 @@ class Writer:
                 removed += retention.by_age(self._settings, time.time_ns())
         if removed and not at_cap:
             connection.execute("PRAGMA incremental_vacuum(256)").fetchall()
+        if not at_cap:
+            self._sweep.step(connection)
         return removed
 
     def _encode(self, ticket: Ticket) -> Any:
