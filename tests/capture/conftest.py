@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 from cylestio_monitor.capture.anthropic import AnthropicInstrumentor
@@ -16,3 +18,12 @@ def hooked(monitor):
     yield monitor
     for instrumentor in instrumentors:
         instrumentor.uninstrument()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _imports_are_left_alone():
+    """Streams that are dropped ask for hundreds of collections, none of which is about what was imported."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()

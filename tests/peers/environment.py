@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 _INSTALL_S = 900
-_RUN_S = 300
+_RUN_S = 900
 
 
 def environment(name: str) -> Path:
