@@ -130,6 +130,7 @@ def test_literals_hold_in_every_match():
     assert lead(r"[a-z0-9_]{40}") == (TOKEN,)
     assert lead(r"[A-Z]{5}\d{4}[A-Z]") == (CODE,)
     assert lead(r"^\W{0,3}\d") == (START,)
+    assert lead(r"(?m)^\W{0,3}\d") != (START,)
     assert shape(r"[a-z ]{3,9}", ignore_case=True).clauses == ((MARK,),)
     with pytest.raises(PatternError):
         shape(r"x{5000}", ignore_case=False)

@@ -74,7 +74,10 @@ def shared_form(tree: Any) -> str:
         return TOKEN
     if _has_code(items):
         return CODE
-    return START if items and items[0] == (_c.AT, _c.AT_BEGINNING) else ""
+    # A part that repeats has no state of its own, and no start of a text in it either.
+    state = getattr(tree, "state", None)
+    anchored = state is not None and not state.flags & re.MULTILINE
+    return START if anchored and items and items[0] == (_c.AT, _c.AT_BEGINNING) else ""
 
 
 def _has_code(items: list[Any]) -> bool:

@@ -11,15 +11,17 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from cylestio_monitor.rules.literals import EDGE, MARK
+from cylestio_monitor.rules.lowering import START
 from cylestio_monitor.scan.locate import EVERYWHERE
 from cylestio_monitor.scan.plan import SLACK
 from cylestio_monitor.scan.validators import validator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from cylestio_monitor.scan.plan import Plan
 
+_AT_START = (START,)
 MAX_MATCHES = 100
 """Findings of one rule in one text: the hundred-and-first says nothing new."""
 
@@ -59,7 +61,7 @@ def confirm(plan: Plan, text: str, low: str, places: Sequence[int]) -> Iterator[
     value = "value" in pattern.groupindex
     tried = found = 0
     for window in windows:
-        for match in pattern.finditer(text, *window):
+        for match in _matches(pattern, plan, text, window):
             tried += 1
             if tried > MAX_TRIED:
                 return
@@ -73,6 +75,14 @@ def confirm(plan: Plan, text: str, low: str, places: Sequence[int]) -> Iterator[
                 found += 1
                 if found >= MAX_MATCHES:
                     return
+
+
+def _matches(pattern: re.Pattern[str], plan: Plan, text: str, window: tuple[int, int]) -> Iterable[re.Match[str]]:
+    """The matches in a window; of a pattern for a text's start, the one that can be there."""
+    if plan.clauses[0] == _AT_START:
+        first = pattern.match(text, *window)
+        return () if first is None else (first,)
+    return pattern.finditer(text, *window)
 
 
 def _holds(plan: Plan, low: str, window: tuple[int, int]) -> bool:

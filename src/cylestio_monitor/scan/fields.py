@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from cylestio_monitor.scan.confirm import Match
@@ -21,6 +22,7 @@ _HUMP = re.compile(r"([a-z0-9])([A-Z])")
 _SHORTEST, _LONGEST = 6, 512
 
 
+@lru_cache(maxsize=4096)
 def secret_name(key: str) -> bool:
     """Whether the key names a secret: ``password``, ``apiKey``, ``db_password``."""
     return bool(key) and _NAME.search(_HUMP.sub(r"\1_\2", key)) is not None

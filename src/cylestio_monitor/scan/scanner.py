@@ -14,10 +14,10 @@ from cylestio_monitor.scan.confirm import Match
 from cylestio_monitor.scan.search import Search, without_doubles
 from cylestio_monitor.scan.silence import Silences
 from cylestio_monitor.scan.stream import TextStream
-from cylestio_monitor.scan.walk import leaves
+from cylestio_monitor.scan.walk import Leaf, leaves
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from cylestio_monitor.config import Settings
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from cylestio_monitor.rules import Rule
 
 _log = logging.getLogger(__name__)
+_BUNDLE = 4_000  # code points of a value's texts that are looked at together first
 
 
 class Scanner:
@@ -106,10 +107,13 @@ class Scanner:
             if tool and subtype == "tool_call":
                 matches = self._search.matches(tool, target, "tool_name")
                 found += self._findings(matches, tool, target, subtype, "name")
-            for leaf in leaves(value, path):
-                matches = self._search.matches(leaf.text, target, subtype)
-                named = fields.matches(self._catalog, leaf, target, subtype)
-                found += self._findings(without_doubles([*matches, *named]), leaf.text, target, subtype, leaf.path)
+            for some in _bundles(leaves(value, path)):
+                quiet = len(some) > 1 and self._search.quiet([leaf.text for leaf in some], target, subtype)
+                for leaf in some:
+                    matches = self._search.matches(leaf.text, target, subtype, quiet=quiet)
+                    matches += fields.matches(self._catalog, leaf, target, subtype)
+                    if matches:
+                        found += self._findings(without_doubles(matches), leaf.text, target, subtype, leaf.path)
         except Exception:  # noqa: BLE001 -- no fault of the scanner reaches the application
             _log.exception("a value could not be scanned")
         return self._sorted(found)
@@ -195,6 +199,19 @@ class Scanner:
         if len(found) > 1:
             found.sort(key=lambda finding: (finding.start, finding.rule_id))
         return found
+
+
+def _bundles(found: Iterable[Leaf]) -> Iterator[list[Leaf]]:
+    """The leaves, as many together as one look at all of them is worth."""
+    some: list[Leaf] = []
+    length = 0
+    for leaf in found:
+        some.append(leaf)
+        length += len(leaf.text)
+        if length >= _BUNDLE:
+            yield some
+            some, length = [], 0
+    yield some
 
 
 def _join(path: str, name: str) -> str:

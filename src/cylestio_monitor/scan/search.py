@@ -48,8 +48,15 @@ class Search:
         self._max_length = max_length
         self._applies: dict[tuple[str, str], list[bool]] = {}
 
-    def matches(self, text: str, target: str, surface: str) -> list[Match]:
-        """Every match of a rule that looks at this side and surface, in no order."""
+    def matches(self, text: str, target: str, surface: str, *, quiet: bool = False) -> list[Match]:
+        """Every match of a rule that looks at this side and surface, in no order.
+
+        Args:
+            text: The text.
+            target: The side of the call.
+            surface: The surface.
+            quiet: Whether the text is one of those that are known to be `quiet`.
+        """
         if len(text) > self._max_length:
             half = self._max_length // 2
             tail = len(text) - half
@@ -57,22 +64,49 @@ class Search:
                 Match(plan, start + tail, end + tail) for plan, start, end in self.matches(text[tail:], target, surface)
             ]
             return self.matches(text[:half], target, surface) + ends
+        wanted, groups = self._looking(target, surface, ascii_only=text.isascii())
+        if quiet:
+            return self._at_start(text, wanted, groups)
+        found, present = self._plain(text, wanted, groups)
+        if surface != "tool_name" and (not text.isascii() or not self._catalog.gates.isdisjoint(present)):
+            found += self._disguised(text, wanted, groups, found, present)
+        return without_doubles(found) if len(found) > 1 else found
+
+    def quiet(self, texts: list[str], target: str, surface: str) -> bool:
+        """Whether none of the texts holds what a rule needs, but for rules that look at a text's start only."""
+        bundle = "\n".join(texts)
+        if not bundle.isascii() or len(bundle) > self._max_length:
+            return False
+        wanted, groups = self._looking(target, surface, ascii_only=True)
+        data = single_blanks(searchable(bundle))
+        for group in groups:
+            present = group.engine.present(data)
+            if group is self._catalog.texts and not self._catalog.gates.isdisjoint(present):
+                return False
+            if any(wanted[place] and place not in group.index.always for place in group.index.candidates(present)):
+                return False
+        return True
+
+    def _at_start(self, text: str, wanted: list[bool], groups: tuple[Group, ...]) -> list[Match]:
+        found: list[Match] = []
+        for group in groups:
+            always = [place for place in group.index.always if wanted[place]]
+            if always:
+                found += confirmed(self._catalog.plans, always, Text(text), group.index, set())
+        return found
+
+    def _looking(self, target: str, surface: str, *, ascii_only: bool) -> tuple[list[bool], tuple[Group, ...]]:
+        """Which plans look at this side and surface, and the groups they are in."""
         wanted = self._applies.get((target, surface))
         if wanted is None:
             wanted = [plan.applies(target, surface) for plan in self._catalog.plans]
             self._applies[target, surface] = wanted
         if surface == "tool_name":
-            found, _ = self._plain(text, wanted, (self._catalog.names,))
-            return without_doubles(found)
-        groups: tuple[Group, ...] = (
-            (self._catalog.texts, self._catalog.arguments) if surface == "tool_call" else (self._catalog.texts,)
-        )
-        if not text.isascii():
-            groups += (self._catalog.foreign,)
-        found, present = self._plain(text, wanted, groups)
-        if not text.isascii() or not self._catalog.gates.isdisjoint(present):
-            found += self._disguised(text, wanted, groups, found, present)
-        return without_doubles(found) if len(found) > 1 else found
+            return wanted, (self._catalog.names,)
+        groups: tuple[Group, ...] = (self._catalog.texts,)
+        if surface == "tool_call":
+            groups += (self._catalog.arguments,)
+        return wanted, groups if ascii_only else (*groups, self._catalog.foreign)
 
     def _disguised(
         self, text: str, wanted: list[bool], groups: tuple[Group, ...], plain: list[Match], present: set[int]
