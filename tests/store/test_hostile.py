@@ -243,3 +243,14 @@ def test_a_key_that_is_too_short_or_a_keyring_that_is_not_there_is_said(tmp_path
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.null.Keyring")
     with pytest.raises(StoreError, match="keyring"):
         Bench(tmp_path / "s.db")
+
+
+def test_values_that_are_equal_and_not_the_same_are_kept_apart(bench):
+    values = (1, 1.0, True, "1", (1, 2), (1.0, 2.0), (True, 2), ("a",))
+    for value in (*values, *values):
+        bench.span("chat", attributes={semconv.OPERATION_NAME: "chat", semconv.REQUEST_TOP_K: value})
+    bench.flush()
+    rows = bench.rows("SELECT attributes FROM spans ORDER BY id")
+    stored = [json.loads(row["attributes"])[semconv.REQUEST_TOP_K] for row in rows]
+    expected = [list(value) if isinstance(value, tuple) else value for value in (*values, *values)]
+    assert [repr(value) for value in stored] == [repr(value) for value in expected]

@@ -158,7 +158,7 @@ class Commons:
             return self._made(shape, values, careful=careful), shape.others
         if known is None:
             known = self._made(shape, values, careful=careful)
-            if len(known.json) <= _MOST_BYTES and len(names) <= _MOST_NAMES:
+            if len(known.json) <= _MOST_BYTES and len(names) <= _MOST_NAMES and all(map(_is_told_apart, values)):
                 self._known += 1
                 shape.known[key] = known
         return known, shape.others
@@ -197,6 +197,11 @@ class Commons:
             _text(get(semconv.TOOL_NAME)),
             _text(get(semconv.ACTION)),
         )
+
+
+def _is_told_apart(value: object) -> bool:
+    """Whether the value and its type are all there is to it: of a list the types of its items are not compared."""
+    return type(value) is not tuple or all(type(item) is str for item in value)
 
 
 def _text(value: object) -> str | None:

@@ -166,10 +166,13 @@ class Rebuilder:
         self._sources.clear()
 
     def load(self, numbers: Iterable[int]) -> None:
-        """Reads entries of `shared` that will be needed; one that is missing is for `checked` to find."""
+        """Reads entries of `shared` that the next rows need; one that is missing or damaged is for them to find."""
         for number in numbers:
-            with contextlib.suppress(DamagedRowError):
-                self._body(number)
+            if number not in self._bodies:
+                row = self._connection.execute("SELECT digest, body FROM shared WHERE id = ?", (number,)).fetchone()
+                if row is not None:
+                    with contextlib.suppress(msgspec.DecodeError):
+                        self._bodies[number] = (row[0], self.decode(row[1]))
 
     def record(self, row: Sequence[Any]) -> ReadableLogRecord:
         """One event as a log record.
@@ -230,10 +233,7 @@ class Rebuilder:
     def _body(self, number: int) -> tuple[bytes, dict[str, Any]]:
         known = self._bodies.get(number)
         if known is None:
-            row = self._connection.execute("SELECT digest, body FROM shared WHERE id = ?", (number,)).fetchone()
-            if row is None:
-                raise DamagedRowError("what the row shares with others is missing")
-            known = self._bodies[number] = (row[0], self.decode(row[1]))
+            raise DamagedRowError("what the row shares with others is missing")
         return known
 
 
