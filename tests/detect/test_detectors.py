@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from cylestio_monitor import config
+from cylestio_monitor import config, pipeline, switch
 from cylestio_monitor.detect import start
 from cylestio_monitor.detect.onnx import OnnxDetector
 from cylestio_monitor.errors import BlockedError, ConfigError
@@ -178,6 +178,28 @@ def test_results_of_tools_are_asked_about_and_silences_hold(road, model):
     here = road(detectors=detectors, rules=silence)
     here.pipeline.begin(chat(ATTACK)).end(answer("ok"))
     assert not here.span().events
+
+
+def test_what_a_detector_asks_is_no_call_of_the_application(road, package, monkeypatch):
+    package(
+        "asks",
+        """
+        from cylestio_monitor.detect import Detection
+        from cylestio_monitor.pipeline import current
+
+        class Asks:
+            def detect(self, text, *, target, subtype):
+                return [Detection("prompt_injection", 1.0)] if current() is None else []
+
+        def make(settings):
+            return Asks()
+        """,
+    )
+    here = road(detectors=config.Detectors(use=("asks",), wait=True, budget_ms=20_000))
+    monkeypatch.setattr(switch, "pipeline", here.pipeline)
+    assert pipeline.current() is here.pipeline
+    here.pipeline.begin(chat("hello")).end(answer("ok"))
+    assert _rules(here.span()) == ("classifier.asks",)
 
 
 def test_a_full_queue_drops_and_counts(package):

@@ -16,6 +16,8 @@ import time
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from opentelemetry import context as otel_context
+
 from cylestio_monitor.model import ALERT_OF, Finding
 
 if TYPE_CHECKING:
@@ -146,6 +148,8 @@ class Detectors:
                 self._thread.start()
 
     def _run(self) -> None:
+        # What a detector asks a service through a monitored SDK is no call of the application.
+        otel_context.attach(otel_context.set_value("suppress_instrumentation", True))
         if self._loaded is None:
             self._loaded = load(self.settings)
         loop = asyncio.new_event_loop()

@@ -23,7 +23,7 @@ SLACK = 80
 
 _FOREIGN = re.compile(rf"{MARK}(?:\(\?:)*\\x[89a-f]")
 _OF_CALLS = {"tool_call", "tool_name"}
-WHOLE_STATEMENT = frozenset({"rm", "sql"})
+WHOLE_STATEMENT = frozenset({"rm", "sql", "concrete", "sql-injected"})
 """Validators that look beyond the match, at the rest of the command or statement."""
 
 
