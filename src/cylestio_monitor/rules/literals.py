@@ -53,6 +53,7 @@ _FREQUENT = frozenset(
 _SIGNS = dict.fromkeys("@#$%&*<>{}[]\\^~|`=_/+", 1.0)
 _ALONE = {**dict.fromkeys(_SIGNS, 0.6), "@": 1.0}
 _FORM = 3.0  # what a form weighs
+_LEAST_TOLD = 0.75
 
 
 def clauses(items: Any, form: Callable[[Any], str], start: Clause = ("",)) -> list[Clause]:
@@ -95,6 +96,11 @@ def score(clause: Clause) -> float:
     if not clause:
         return -9.0
     return -log2(sum(2 ** (-1.5 * _weight(literal)) for literal in clause)) / 1.5
+
+
+def telling(clause: Clause) -> bool:
+    """Whether none of its literals is so short or so frequent that the engine meets it at every turn."""
+    return min(map(_weight, clause)) >= _LEAST_TOLD
 
 
 def flat(tree: Any) -> list[Any]:
@@ -218,7 +224,7 @@ def _weight(literal: str) -> float:
     if literal.startswith(MARK):
         return _FORM
     if len(literal) == 1:
-        return _ALONE.get(literal, 0.1)
+        return _ALONE.get(literal, 0.0)
     words = literal.strip(EDGE).split()
     weight = 0.5 * (len(words) - 1)
     for word in words:
@@ -226,5 +232,5 @@ def _weight(literal: str) -> float:
         letters = sum(map(str.isalnum, word))
         # Two letters stand within many a word; four seldom do by chance.
         told = letters * letters / 5 if letters <= _SHORT else letters
-        weight += 0.8 if word in _FREQUENT else min(told + signs, 8.0)
+        weight += min(letters / 5, 0.8) if word in _FREQUENT else min(told + signs, 8.0)
     return weight + (0.3 * literal.count(EDGE) if weight > 1 else 0.0)

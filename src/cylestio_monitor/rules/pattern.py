@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from cylestio_monitor.rules.literals import MARK, REPEATS, Clause, clauses, score
+from cylestio_monitor.rules.literals import MARK, REPEATS, Clause, clauses, score, telling
 from cylestio_monitor.rules.lowering import UnsupportedError, narrowest, shared_form
 
 if sys.version_info >= (3, 11):
@@ -98,7 +98,8 @@ def _needed(tree: Any) -> tuple[Clause, ...]:
     if lead >= _VERY_RARE:
         return (found[0][1],)
     helpful = _HELPFUL if lead >= _RARE else _HELPFUL_TO_WEAK
-    return (found[0][1], *[clause for rarity, clause in found[1:] if rarity >= helpful][:_MOST_FURTHER])
+    further = [clause for rarity, clause in found[1:] if rarity >= helpful and telling(clause)]
+    return (found[0][1], *further[:_MOST_FURTHER])
 
 
 def bounded(pattern: str) -> str:
