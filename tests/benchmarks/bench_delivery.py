@@ -257,9 +257,9 @@ HEAD = """# Delivery and storage in figures
 
 <!-- Written by `make bench-delivery ARGS="--full --write"`; do not edit. -->
 
-Against the stock `BatchSpanProcessor` with OTLP over HTTP, in the same run on the same machine, with real collectors
-that fail, real kills and real files; everything on the loopback interface. Trust the ratios: the absolute figures are
-of {machine}, other programs on it included. [How it works](delivery.md).
+Against the stock `BatchSpanProcessor` with OTLP over HTTP; both sides of a row are of the same run on the same machine,
+with real collectors that fail, real kills and real files, on the loopback interface. Trust the ratios: the absolute
+figures are of {machine}, other programs on it included. [How it works](delivery.md).
 
 | | stock | cylestio-monitor | aim |
 |---|---|---|---|
@@ -279,10 +279,19 @@ TAIL = """
 
 
 def write_page():
-    """The table as a page; after every row, so that a run that is broken off leaves what it has."""
+    """The table as a page; after every row, so that a run that is broken off leaves what it has.
+
+    Rows that this run did not measure stay as they are.
+    """
     machine = f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, SQLite {sqlite3.sqlite_version}"
-    lines = [f"| {' | '.join(text.strip() for text in one)} |" for one in table]
-    PAGE.write_text(HEAD.format(machine=machine) + "\n".join(lines) + "\n" + TAIL, "utf-8")
+    lines = PAGE.read_text("utf-8").splitlines() if PAGE.exists() else []
+    rows = {
+        line.split(" | ", maxsplit=1)[0]: line for line in lines if line.startswith("| ") and not line.startswith("| |")
+    }
+    for one in table:
+        line = f"| {' | '.join(text.strip() for text in one)} |"
+        rows[line.split(" | ", maxsplit=1)[0]] = line
+    PAGE.write_text(HEAD.format(machine=machine) + "\n".join(rows.values()) + "\n" + TAIL, "utf-8")
 
 
 def main():

@@ -246,7 +246,7 @@ def test_a_key_that_is_too_short_or_a_keyring_that_is_not_there_is_said(tmp_path
 
 
 def test_values_that_are_equal_and_not_the_same_are_kept_apart(bench):
-    values = (1, 1.0, True, "1", (1, 2), (1.0, 2.0), (True, 2), ("a",))
+    values = (1, 1.0, True, "1", (1, 1), (1.0, 1.0), (True, True), ("a",))
     for value in (*values, *values):
         bench.span("chat", attributes={semconv.OPERATION_NAME: "chat", semconv.REQUEST_TOP_K: value})
     bench.flush()

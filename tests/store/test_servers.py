@@ -18,9 +18,9 @@ import pytest
 from peers.environment import ROOT, environment
 from store.conftest import eventually
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("servers")]
+pytestmark = pytest.mark.slow
 APPS = Path(__file__).parent / "apps"
-REQUESTS = 24
+REQUESTS = 16
 
 
 @pytest.fixture(scope="session")
@@ -104,9 +104,8 @@ def uvicorn(python, port):
 
 
 SERVERS = {
-    "gunicorn": gunicorn,
+    "gunicorn, each worker for six requests": lambda python, port: gunicorn(python, port, "--max-requests", "6"),
     "gunicorn with preload": lambda python, port: gunicorn(python, port, "--preload"),
-    "gunicorn with short-lived workers": lambda python, port: gunicorn(python, port, "--max-requests", "10"),
     "uvicorn with workers": uvicorn,
 }
 
@@ -147,7 +146,7 @@ def test_celery_workers_lose_nothing_when_they_are_replaced_or_stopped(tmp_path,
         (queue / folder).mkdir(parents=True)
     celery = [python, "-m", "celery", "-A", "served:tasks"]
     worker = [
-        *celery, "worker", "--pool", "prefork", "--concurrency", "2", "--max-tasks-per-child", "8", "--loglevel",
+        *celery, "worker", "--pool", "prefork", "--concurrency", "2", "--max-tasks-per-child", "5", "--loglevel",
         "error", "--without-gossip", "--without-mingle", "--without-heartbeat",
     ]  # fmt: skip
     variables = {"QUEUE_FOLDER": str(queue)}

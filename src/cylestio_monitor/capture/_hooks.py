@@ -103,6 +103,11 @@ class Instrumentor(BaseInstrumentor):  # type: ignore[misc]
         """The versions that can be hooked, as requirement strings."""
         return self.dependencies
 
+    def instrument(self, **kwargs: Any) -> None:
+        """Hooks the SDK, once: the launcher asks again for what the set-up has done before it."""
+        if not self.is_instrumented_by_opentelemetry:
+            super().instrument(**kwargs)
+
     def _instrument(self, **kwargs: Any) -> None:
         _standalone.acquire(self, kwargs.get("tracer_provider"), kwargs.get("meter_provider"))
         self._patches = Patches()

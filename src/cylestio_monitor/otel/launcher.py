@@ -9,12 +9,16 @@ log = logging.getLogger("cylestio_monitor")
 
 
 def pre_instrument() -> None:
-    """Starts monitoring before the launcher loads the instrumentors: the `opentelemetry_pre_instrument` entry point."""
+    """Starts monitoring and sets every hook: the `opentelemetry_pre_instrument` entry point.
+
+    The launcher would set the hooks itself, but in no order that can be told, and what another instrumentation has put in
+    front of the methods that ours wrap may pass them by.
+    """
     try:
         from cylestio_monitor.otel import environment_variables, setup  # noqa: PLC0415 -- nothing outside the guard
 
         environment_variables.apply_flags(os.environ)
-        setup.start(instrument=False)
+        setup.start()
     except Exception:
         log.warning("Monitoring could not start; the application runs on without it", exc_info=True)
 
