@@ -136,6 +136,17 @@ def test_literals_hold_in_every_match():
         shape(r"x{5000}", ignore_case=False)
 
 
+def test_the_runs_of_digits_of_a_number_are_known():
+    def groups(pattern):
+        return [tuple(lengths) for lengths in shape(pattern, ignore_case=False).groups]
+
+    assert groups(r"(?<!\d)\d{3}-?\d{2}(?!\d)") == [(3, 2), (5,)]
+    assert groups(r"\b[A-Z]\d{7}[0-9A]\b") == [(7,), (8,)]
+    assert groups(r"\d{9}") == []  # may stand within a longer one
+    assert groups(r"\b\d{3}[a-z]{2,9}\d\b|\bx\d{4}\b") == [(3, 1), (4,)]
+    assert groups(r"\b(?:\d[ -]?){13,19}\b") == []  # too many to name
+
+
 def test_the_schema_names_every_key_of_a_rule():
     properties = json_schema()["$defs"]["Rule"]["properties"]
     assert {"id", "uuid", "pattern", "keywords", "signs", "evasion", "examples"} <= set(properties)

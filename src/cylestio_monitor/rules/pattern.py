@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from cylestio_monitor.rules.groups import digit_groups
 from cylestio_monitor.rules.literals import MARK, REPEATS, Clause, clauses, score, telling
 from cylestio_monitor.rules.lowering import UnsupportedError, narrowest, shared_form
 
@@ -53,13 +54,15 @@ class Shape:
         flags: Flags for `re.compile`.
         width: Most code points a match has.
         clauses: Every match holds a literal of each, the rarest first; see `rules.literals`. A literal that begins
-            with `lowering.MARK` is an expression. Never empty.
+            with `MARK` is an expression. Never empty.
+        groups: The lengths of the runs of digits, of which every match has one sequence; see `rules.groups`.
     """
 
     regex: str
     flags: int
     width: int
     clauses: tuple[Clause, ...]
+    groups: tuple[bytes, ...]
 
 
 @lru_cache(maxsize=2048)
@@ -81,7 +84,7 @@ def shape(pattern: str, *, ignore_case: bool) -> Shape:
         raise PatternError("may match nothing at all")
     _refuse_nested(tree, inside=False)
     try:
-        return Shape(regex, flags, int(wide), _needed(tree))
+        return Shape(regex, flags, int(wide), _needed(tree), digit_groups(tree))
     except UnsupportedError as error:
         raise PatternError(str(error)) from error
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cylestio_monitor.errors import ConfigError
-from cylestio_monitor.rules import literals, load_packs, lowering, pattern, shipped_files
+from cylestio_monitor.rules import groups, literals, load_packs, lowering, pattern, shipped_files
 from cylestio_monitor.scan import cache, engine, evasion, fields, hyper, plan
 from cylestio_monitor.scan.engine import Engine, Index, PythonEngine
 from cylestio_monitor.scan.evasion import SIGNS
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from cylestio_monitor.scan.plan import Plan
 
 _log = logging.getLogger(__name__)
-_LOWERING = tuple(Path(str(module.__file__)) for module in (literals, lowering, pattern, plan, hyper, engine, evasion))
+_LOWERING = tuple(
+    Path(str(module.__file__)) for module in (literals, lowering, groups, pattern, plan, hyper, engine, evasion)
+)
 _SHIPPED_KEYWORDS = "keywords.yaml"
 
 

@@ -28,6 +28,7 @@ _RUNS = {
 }
 """How a form is found in a text as it stands."""
 
+_DIGITS = re.compile(r"\d+", re.ASCII)
 _DIGIT_RUN = re.compile(r"\d(?:[\s./()-]*\d){5,}", re.ASCII)
 
 
@@ -39,13 +40,14 @@ class Text:
         low: The text in lower case, of the same length.
     """
 
-    __slots__ = ("_digit_runs", "_places", "low", "text")
+    __slots__ = ("_digit_groups", "_digit_runs", "_places", "low", "text")
 
     def __init__(self, text: str) -> None:
         """Takes the text."""
         self.text = text
         self.low = lower(text)
         self._places: dict[str, list[int]] = {}
+        self._digit_groups: bytes | None = None
         self._digit_runs: list[tuple[int, list[int]]] | None = None
 
     def places(self, lead: Mapping[int, str], present: AbstractSet[int]) -> Sequence[int]:
@@ -64,6 +66,13 @@ class Text:
             several = several or bool(found)
             found = found + places if found else places
         return sorted(found) if several else found
+
+    def has_groups(self, sequences: tuple[bytes, ...]) -> bool:
+        """Whether one of the sequences of lengths stands among those of the text's runs of digits."""
+        if self._digit_groups is None:
+            self._digit_groups = bytes(min(len(run), 255) for run in _DIGITS.findall(self.text))
+        groups = self._digit_groups
+        return any(sequence in groups for sequence in sequences)
 
     def _of(self, literal: str) -> list[int]:
         places = self._places.get(literal)

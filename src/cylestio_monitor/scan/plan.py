@@ -36,6 +36,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         flags: Flags of `re.compile`.
         width: Most code points of a match.
         clauses: Sets of literals, of each of which every match holds one; see `rules.pattern`.
+        groups: Lengths of runs of digits, of which every match has one sequence; see `rules.groups`.
         validators: Checks on a match, by name.
         context: Words of which one must stand near, lower-case.
         within: How near, in code points.
@@ -58,6 +59,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     flags: int = 0
     width: int = 0
     clauses: tuple[tuple[str, ...], ...] = ()
+    groups: tuple[bytes, ...] = ()
     validators: tuple[str, ...] = ()
     context: tuple[str, ...] = ()
     within: int = 0
@@ -145,6 +147,7 @@ def _shaped(plan: Plan, expression: str, ignore_case: bool) -> Plan:
         flags=shape.flags,
         width=shape.width,
         clauses=shape.clauses,
+        groups=shape.groups,
     )
 
 

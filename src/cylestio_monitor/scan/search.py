@@ -180,6 +180,8 @@ def confirmed(
     """
 
     def look(place: int) -> Iterator[Match]:
+        if plans[place].groups and not text.has_groups(plans[place].groups):
+            return iter(())
         places = text.places(index.leads[place], present)
         return confirm(plans[place], text.text, text.low, places) if places else iter(())
 
