@@ -299,6 +299,11 @@ def rm(text: str, start: int, _end: int, argument: str) -> bool:
     return shell.rm_reach(text, start) == argument
 
 
+def startup(text: str, start: int, end: int, _argument: str = "") -> bool:
+    """What is written into a start-up file is more than a variable or an alias in a shell's profile."""
+    return not shell.sets_environment(text, start, end)
+
+
 def in_sql(text: str, start: int, end: int, argument: str) -> bool:
     """The match is SQL: ``statement`` that it reads on as one, the others that it has no real condition."""
     if argument == "statement":
@@ -350,6 +355,7 @@ VALIDATORS: dict[str, Validator] = {
     "symbols": symbols,
     "unpublished": unpublished,
     "rm": rm,
+    "startup": startup,
     "sql": in_sql,
     "tautology": tautology,
     "sql-words": sql_words,
