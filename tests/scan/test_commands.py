@@ -56,6 +56,35 @@ cat /etc/hosts
 mkdir -p /tmp/.cache/x
 """.strip().splitlines()
 
+QUERIES = r"""
+SELECT id, name FROM users WHERE age > 30 AND city = 'Paris' ORDER BY 2 DESC LIMIT 10;
+SELECT a FROM t1 UNION ALL SELECT a FROM t2
+SELECT count(*) FROM orders WHERE status IN ('open','paid') OR total > 100
+WITH x AS (SELECT 1 AS a) SELECT * FROM x;
+INSERT INTO notes (title, body) VALUES ('It''s ok', 'or not')
+UPDATE users SET name = 'O''Hara' WHERE id = 5
+SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'
+SELECT * FROM pg_stat_activity; -- who is there
+SELECT CASE WHEN a > 1 THEN 'x' ELSE 'y' END FROM t GROUP BY 1 HAVING count(*) > 2
+SELECT * FROM t WHERE name LIKE '%ann%' -- by name
+CREATE TABLE t (id int primary key, name text default '');
+SELECT version();
+SELECT pg_size_pretty(pg_database_size('db'));
+PRAGMA table_info('users');
+SHOW TABLES;
+DESCRIBE users;
+SELECT u.id FROM users u LEFT JOIN orders o ON o.user_id = u.id WHERE o.id IS NULL
+SELECT name FROM sqlite_master WHERE type='table';
+SELECT date_trunc('month', created_at) AS m, sum(total) FROM orders GROUP BY 1 ORDER BY 1;
+EXPLAIN ANALYZE SELECT * FROM t WHERE id = 1;
+DROP INDEX IF EXISTS idx_a;
+ALTER TABLE users ADD COLUMN age int;
+BEGIN; UPDATE a SET x = x - 1 WHERE id = 1; UPDATE b SET x = x + 1 WHERE id = 2; COMMIT;
+SELECT concat(first, ' ', last) FROM users WHERE char_length(first) > 3
+SELECT * FROM t WHERE 1=1 AND name = 'x'
+SELECT sleep FROM nights WHERE sleep > 5
+""".strip().splitlines()
+
 HOSTILE = {
     "attack.timestamps": "touch -r /bin/ls /tmp/implant",
     "attack.mail-spool": "cp -R /var/spool/mail/* /tmp/m",
@@ -94,3 +123,9 @@ def test_an_ordinary_command_gives_no_alarm(plain, command):
 @pytest.mark.parametrize("rule", sorted(HOSTILE))
 def test_a_step_of_a_break_in_is_found(plain, rule):
     assert rule in _ids(plain, HOSTILE[rule])
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_a_whole_query_is_not_dangerous(plain, query):
+    found = plain.value({"query": query}, target="output", subtype="tool_call", path="arguments", tool="run_query")
+    assert not [finding for finding in found if finding.alert == "dangerous"]

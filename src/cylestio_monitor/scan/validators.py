@@ -326,6 +326,11 @@ def sql_injected(text: str, start: int, end: int, _argument: str = "") -> bool:
     return sql.injected(text, start, end)
 
 
+def sql_slipped_in(text: str, start: int, end: int, _argument: str = "") -> bool:
+    """What the match begins was put behind a value, and is no part of a whole query or script."""
+    return sql.slipped_in(text, start, end)
+
+
 def sql_open_quote(text: str, start: int, end: int, _argument: str = "") -> bool:
     """The quote ends a literal that the text itself did not begin."""
     return sql.opens_quote(text, start, end)
@@ -361,6 +366,7 @@ VALIDATORS: dict[str, Validator] = {
     "sql-words": sql_words,
     "sql-injected": sql_injected,
     "sql-open-quote": sql_open_quote,
+    "sql-slipped-in": sql_slipped_in,
     "probe": probe,
 }
 
