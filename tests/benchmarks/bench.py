@@ -1,10 +1,10 @@
 """What monitoring costs, each figure beside the same thing without it, from one run on one machine.
 
-`make bench` prints the table; with `--write` this program also writes `docs/explanation/overhead.md`, with `--memory`
-it also measures what stays behind after a hundred thousand calls. Times depend on
-the machine and on what else runs there: read the ratios. Monitored and plain rounds alternate, so both meet the same
-noise, and each figure is the median over the rounds. Where one thread does the work its CPU time is taken, which a busy
-machine stretches less than the clock.
+`make bench` prints the table; with `--write` this program also writes `docs/explanation/overhead.md`, and
+`--memory FILE` adds what `bench_memory.py --json` printed into that file. Times depend on the machine and on what else
+runs there: read the ratios. Monitored and plain rounds alternate, so both meet the same noise, and each figure is the
+median over the rounds. Where one thread does the work its CPU time is taken, which a busy machine stretches less than
+the clock.
 """
 
 from __future__ import annotations
@@ -238,13 +238,10 @@ def spans(count: int = 3000) -> Iterator[Figure]:
 
 
 def memory() -> Iterator[Figure]:
-    """Growth of the process, measured by a program of its own; only where it is asked for, as it takes minutes."""
-    if "--memory" not in sys.argv[1:]:
-        return
-    program = Path(__file__).with_name("bench_memory.py")
-    done = subprocess.run([sys.executable, str(program), "--json"], capture_output=True, text=True, check=True)
-    for what, megabytes in json.loads(done.stdout.splitlines()[-1]).items():
-        yield Figure(f"memory: {what}", None, megabytes, "MB", "")
+    """Growth of the process, from what `bench_memory.py --json` printed into the file that is named last."""
+    if "--memory" in sys.argv[1:]:
+        for what, megabytes in json.loads(Path(sys.argv[-1]).read_text("utf-8")).items():
+            yield Figure(f"memory: {what}", None, megabytes, "MB", "")
 
 
 @contextmanager

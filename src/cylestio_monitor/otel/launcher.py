@@ -11,8 +11,8 @@ log = logging.getLogger("cylestio_monitor")
 def pre_instrument() -> None:
     """Starts monitoring and sets every hook: the `opentelemetry_pre_instrument` entry point.
 
-    The launcher would set the hooks itself, but in no order that can be told, and what another instrumentation has put in
-    front of the methods that ours wrap may pass them by.
+    The launcher would set the hooks itself, but in no order that can be told, and what another instrumentation has put
+    in front of the methods that ours wrap may pass them by.
     """
     try:
         from cylestio_monitor.otel import environment_variables, setup  # noqa: PLC0415 -- nothing outside the guard

@@ -115,6 +115,22 @@ def _closes(text: str, index: int) -> bool:
     return index >= len(text) or text[index] in " \t\n.,;:)]}"
 
 
+_PROFILE = re.compile(r"\.(?:bash(?:rc|_profile)|profile|zshrc|zprofile|zshenv)\b")
+_SETTING = re.compile(
+    r"""\b(?:echo|printf)\s+(?:-\w+\s+)?["'](?:export\s+(?!LD_|DYLD_|PROMPT_COMMAND|HIST|BASH_ENV)[A-Z_]+=[^;|&`]*"""
+    r"""|alias\s+(?!sudo|su\b|ssh)[\w-]+=[^;|`]*|eval\s+"?\$\([\w/.~ -]+\s(?:init|env|shellenv|hook)[\w -]*\)"?"""
+    r"""|(?:source|\.)\s+[~/$][^;|&\s]*)["']\s*(?:>>|\|)"""
+)
+
+
+def sets_environment(text: str, start: int, end: int) -> bool:
+    """Whether the match only adds a variable, an alias or a tool's set-up to a shell's profile, as installers do."""
+    if _PROFILE.search(text, start, end) is None:
+        return False
+    line = max(text.rfind("\n", max(0, start - 400), start) + 1, start - 400, 0)
+    return _SETTING.search(text, line, end) is not None
+
+
 def rm_reach(text: str, start: int) -> str:
     """How far an ``rm`` that begins at `start` reaches.
 

@@ -172,3 +172,28 @@ def opens_quote(text: str, start: int, _end: int) -> bool:
     """Whether the quote at the match ends a literal that the text did not begin: quotes of its kind do not pair."""
     quote = text[start]
     return quote not in "'\"`" or text.count(quote, max(0, start - _BEFORE), start + 1) % 2 == 1
+
+
+_BEGINS = re.compile(
+    r"\s*\(?\s*(?:select\s|with\s+\w+\s+as\b|insert\s+into\s|update\s+\w|delete\s+from\s|create\s+\w|alter\s+\w|begin\b|set\s+\w)",
+    re.IGNORECASE,
+)
+_TELLTALE = re.compile(
+    r"\bnull\s*,\s*null|\bselect\s+(?:all\s+|distinct\s+)?(?:null|\d+\s*(?:,|$)|@@|char\(|concat\w*\(|0x)|--|#|/\*|@@|information_schema"
+    r"|\b(?:exec\w*|waitfor|shutdown|declare|sleep|benchmark|load_file|xp_\w+|into\s+(?:out|dump)file|password|passwd)\b",
+    re.IGNORECASE,
+)
+
+
+def slipped_in(text: str, start: int, end: int) -> bool:
+    """Whether a ``UNION`` or second statement was put behind a value, and is none of a whole query or script.
+
+    A whole one begins with a statement, closes its quotes before the place, and has nothing behind it that injections
+    have: rows of ``NULL``, comments, the server's variables.
+    """
+    if _BEGINS.match(text) is None:
+        return True
+    before = text[max(0, start - _BEFORE) : start]
+    if before.count("'") % 2 or before.count('"') % 2:
+        return True
+    return _TELLTALE.search(text, start, min(len(text), end + 200)) is not None

@@ -299,6 +299,11 @@ def rm(text: str, start: int, _end: int, argument: str) -> bool:
     return shell.rm_reach(text, start) == argument
 
 
+def startup(text: str, start: int, end: int, _argument: str = "") -> bool:
+    """What is written into a start-up file is more than a variable or an alias in a shell's profile."""
+    return not shell.sets_environment(text, start, end)
+
+
 def in_sql(text: str, start: int, end: int, argument: str) -> bool:
     """The match is SQL: ``statement`` that it reads on as one, the others that it has no real condition."""
     if argument == "statement":
@@ -319,6 +324,11 @@ def sql_words(text: str, start: int, end: int, _argument: str = "") -> bool:
 def sql_injected(text: str, start: int, end: int, _argument: str = "") -> bool:
     """The condition was slipped into a value, or holds whatever the data."""
     return sql.injected(text, start, end)
+
+
+def sql_slipped_in(text: str, start: int, end: int, _argument: str = "") -> bool:
+    """What the match begins was put behind a value, and is no part of a whole query or script."""
+    return sql.slipped_in(text, start, end)
 
 
 def sql_open_quote(text: str, start: int, end: int, _argument: str = "") -> bool:
@@ -350,11 +360,13 @@ VALIDATORS: dict[str, Validator] = {
     "symbols": symbols,
     "unpublished": unpublished,
     "rm": rm,
+    "startup": startup,
     "sql": in_sql,
     "tautology": tautology,
     "sql-words": sql_words,
     "sql-injected": sql_injected,
     "sql-open-quote": sql_open_quote,
+    "sql-slipped-in": sql_slipped_in,
     "probe": probe,
 }
 
