@@ -189,7 +189,7 @@ def test_the_stores_own_numbers_are_metrics(bench, collector):
 
 
 def layout(connection):
-    query = "SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY type DESC, rowid"
+    query = "SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY type DESC, name"
     return "".join(f"{row[2]};\n" for row in connection.execute(query))
 
 

@@ -12,6 +12,8 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Final, Protocol
 
+from cylestio_monitor import switch
+
 if TYPE_CHECKING:
     import sqlite3
 
@@ -59,7 +61,9 @@ def leave_open(connection: sqlite3.Connection | None) -> None:
         _inherited.append(connection)
 
 
-def _before() -> None:
+def before() -> None:
+    """Closes every connection; the guard stays held until the fork is through."""
+    switch.wait(_PATIENCE_S)  # who makes the pipeline may need the guard for it
     guard.taken = guard.lock.acquire(timeout=_PATIENCE_S)
     if guard.taken:
         for member in list(_members):
@@ -79,4 +83,4 @@ def _in_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)
+    os.register_at_fork(before=before, after_in_parent=_in_parent, after_in_child=_in_child)
