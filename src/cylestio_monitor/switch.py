@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,9 @@ log = logging.getLogger("cylestio_monitor")
 
 FORK_S = 2.0
 """How long a fork waits for the thread that makes the pipeline, in seconds."""
+
+_STORE = "cylestio_monitor.store.forks"
+"""What closes the store's connections before a fork."""
 
 pipeline: Pipeline | None = None
 """The running pipeline, once it is made. To be read here, and set by the functions below."""
@@ -94,6 +98,14 @@ def wait(timeout_s: float) -> None:
         _maker.join(timeout_s)
 
 
+def _before_fork() -> None:
+    there = sys.modules.get(_STORE)
+    wait(FORK_S)
+    store = sys.modules.get(_STORE)
+    if there is None and store is not None:
+        store.before()  # imported meanwhile: too late to be asked by this fork itself
+
+
 def _after_fork() -> None:
     global _lock, _maker, _is_making  # noqa: PLW0603
     _lock = threading.RLock()
@@ -102,4 +114,4 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     # A child has none of the threads, but every lock that they held: also those of modules half imported.
-    os.register_at_fork(before=lambda: wait(FORK_S), after_in_child=_after_fork)
+    os.register_at_fork(before=_before_fork, after_in_child=_after_fork)

@@ -265,3 +265,12 @@ def test_the_installed_package_holds_what_it_needs(machine):
     done = machine.run("bare", "cylestio", "scan", "--json", "-", stdin="rm -rf /")
     assert done.code == 1, done.err
     assert "destructive_command" in done.out
+
+
+def test_a_program_that_imports_no_sdk_pays_for_none(machine):
+    program = "import sys; print(sorted(name for name in sys.modules if name.startswith('cylestio_monitor.s')))"
+    done = machine.launch("bare", "python", "-c", program)
+    assert done.code == 0, done.err
+    assert done.err == ""
+    assert done.out.strip() == "['cylestio_monitor.semconv', 'cylestio_monitor.switch']"
+    assert not machine.database.exists()
