@@ -186,7 +186,7 @@ def bench_query(folder, *, full):
             "AND timestamp > datetime('now', '-1 day') ORDER BY timestamp DESC"
         ).fetchall()
 
-    for name, question in (("{} flagged spans of 24 h among {:,}", flagged), ("the documented query", documented)):
+    for name, question in (("flagged spans of 24 h among {:,}", flagged), ("  by the documented query", documented)):
         descriptor = os.open(bench.path, os.O_RDONLY)
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         os.close(descriptor)
@@ -196,8 +196,8 @@ def bench_query(folder, *, full):
             with queries.connect(bench.path) as connection:
                 found = len(question(connection))
             times.append((time.perf_counter() - started) * 1000)
-        text = f"{min(times[1:]):.1f} ms warm, {times[0]:.1f} cold"
-        row(name.format(found, count), "-", text, "<= 5 warm, <= 60 cold")
+        text = f"{found} in {min(times[1:]):.1f} ms warm, {times[0]:.1f} cold"
+        row(name.format(count), "-", text, "<= 5 warm, <= 60 cold")
 
 
 def kept_waiting():
