@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cylestio_monitor.scan import Scanner, TextStream
     from cylestio_monitor.scan.overlap import Watch, WatchStream
 
-_FEED_CHARS = 512  # streamed text is scanned in steps: a scan has a fixed cost, a chunk is a few letters
+_FEED_CHARS = 1024  # streamed text is scanned in steps: a scan has a fixed cost, a chunk is a few letters
 _TOOL_CALLS = frozenset({"tool_call", "server_tool_call"})
 _TOOL_RESULTS = frozenset({"tool_call_response", "server_tool_call_response"})
 _NO_TEXT = frozenset({"blob", "file"})
@@ -249,15 +249,17 @@ class Inspection:
                 return
         if isinstance(part.content, str) and subtype != "tool_call":
             found = self._scanner.text(part.content, target=target, subtype=subtype, path=part.path)
-            self._report(found)
+            if found:
+                self._report(found)
+                if needs_mask(found):
+                    self.masked.add(id(part))
             if self._watch is not None and not known and target == "output" and subtype == "llm":
                 self._report(self._watch.text(part.content, part.path))
-            if found and needs_mask(found):
-                self.masked.add(id(part))
         else:
             tool = part.name if subtype == "tool_call" else None
             self._report(self._value(part.content, target, subtype, part.path, tool, id(part)))
-        self._ask(part.content, target, subtype, part.path)
+        if self._detectors is not None:
+            self._ask(part.content, target, subtype, part.path)
         self._marks.append((mark, id(part) in self.masked))
 
     def _value(

@@ -254,14 +254,14 @@ class _Choice:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.texts: dict[str, list[str]] = {}
+        self.texts: dict[str, tuple[str, list[str]]] = {}
         self.calls: dict[int, tuple[Any, list[str]]] = {}
         self.finish: Any = None
 
     def parts(self) -> list[Part]:
         out = [
-            Part("reasoning" if field == "reasoning_content" else "text", "".join(pieces), path=f"{self.path}.{field}")
-            for field, pieces in self.texts.items()
+            Part("reasoning" if field == "reasoning_content" else "text", "".join(pieces), path=path)
+            for field, (path, pieces) in self.texts.items()
         ]
         for place, (call, pieces) in self.calls.items():
             path = f"{self.path}.tool_calls[{place}].function.arguments"
@@ -318,11 +318,11 @@ class ChunkFold:
                 pieces.append(call.function.arguments)
 
     def _text(self, choice: _Choice, field: str, text: str) -> None:
-        pieces = choice.texts.get(field)
-        if pieces is None:
-            pieces = choice.texts[field] = []
-        pieces.append(text)
-        self._invocation.feed(f"{choice.path}.{field}", text)
+        found = choice.texts.get(field)
+        if found is None:
+            found = choice.texts[field] = (f"{choice.path}.{field}", [])
+        found[1].append(text)
+        self._invocation.feed(found[0], text)
 
     def result(self) -> Result:
         """The answer, as far as it has come."""
