@@ -276,6 +276,13 @@ def database_path(settings: Settings) -> Path:
     return Path(platformdirs.user_data_dir("cylestio-monitor", appauthor=False)) / "cylestio.db"
 
 
+def cache_folder() -> Path:
+    """Where compiled rules are kept between processes."""
+    import platformdirs  # noqa: PLC0415 -- as above
+
+    return Path(platformdirs.user_cache_dir("cylestio-monitor", appauthor=False))
+
+
 def json_schema() -> dict[str, Any]:
     """JSON Schema of the settings file, for editors."""
     return msgspec.json.schema(Settings)

@@ -175,7 +175,7 @@ def _pipeline(tracer_provider: Any, meter_provider: Any) -> Pipeline:
     settings = config.load().settings
     return pipeline.Pipeline(
         settings=settings,
-        scanner=Scanner(settings, key=os.urandom(32)),
+        scanner=Scanner(settings, key=os.urandom(32), cache_dir=config.cache_folder()),
         tracer_provider=tracer_provider,
         meter_provider=meter_provider,
     )

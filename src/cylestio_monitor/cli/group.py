@@ -90,16 +90,13 @@ class Context:
 
     def scanner(self) -> Scanner:
         """The scanner that monitoring would use here."""
-        from pathlib import Path  # noqa: PLC0415
-
-        import platformdirs  # noqa: PLC0415
-
+        from cylestio_monitor.config import cache_folder  # noqa: PLC0415
         from cylestio_monitor.scan import Scanner  # noqa: PLC0415
 
         return Scanner(
             self.loaded.settings,
             key=bytes(32),  # hashes of matches are not shown, and nothing is masked
-            cache_dir=Path(platformdirs.user_cache_dir("cylestio-monitor", appauthor=False)),
+            cache_dir=cache_folder(),
             base_dir=self.loaded.source.parent if self.loaded.source else None,
         )
 

@@ -14,7 +14,6 @@ import sys
 import threading
 import time
 import weakref
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry import metrics
@@ -27,6 +26,7 @@ from cylestio_monitor.otel.processor import CylestioSpanProcessor, ForeignLogPro
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.sdk.trace import SpanProcessor
@@ -185,14 +185,12 @@ def stop() -> None:
 
 def scanner(loaded: config.Loaded, key: bytes) -> Scanner:
     """The scanner for these settings; rules that cannot be used are reported, one line each."""
-    import platformdirs  # noqa: PLC0415 -- a program that makes no call needs none of this
-
-    from cylestio_monitor.scan import Scanner  # noqa: PLC0415
+    from cylestio_monitor.scan import Scanner  # noqa: PLC0415 -- a program that makes no call needs none of this
 
     made = Scanner(
         loaded.settings,
         key=key,
-        cache_dir=Path(platformdirs.user_cache_dir("cylestio-monitor", appauthor=False)),
+        cache_dir=config.cache_folder(),
         base_dir=loaded.source.parent if loaded.source else None,
     )
     for problem in made.problems:
