@@ -35,8 +35,8 @@ _METRIC_QUERY: Final = (
     "WHERE signal = 'metrics' AND reason IS NULL AND outbox.ref > ? ORDER BY outbox.ref LIMIT ?"
 )
 
-_TURN: Final = 16
-"""Records that are encoded without a pause: less than a millisecond."""
+_TURN: Final = 32
+"""Records that are encoded without a pause: a millisecond or two."""
 
 _EACH: Final = "SELECT value FROM json_each(?)"
 """One statement for a list of ids: it lets go of the interpreter once."""

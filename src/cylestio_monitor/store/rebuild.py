@@ -19,7 +19,7 @@ from cylestio_monitor import semconv
 from cylestio_monitor.errors import StoreError
 from cylestio_monitor.sanitize import to_json
 from cylestio_monitor.store import content
-from cylestio_monitor.store.records import checksum
+from cylestio_monitor.store.records import checksum, checksum_span
 
 if TYPE_CHECKING:
     import sqlite3
@@ -152,7 +152,7 @@ class Rebuilder:
             DamagedRowError: They are not what was stored.
         """
         values = row[3:]
-        if checksum(*values, self._body(row[0])[0], self._body(row[1])[0]) != row[2]:
+        if checksum_span(values, self._body(row[0])[0], self._body(row[1])[0]) != row[2]:
             raise DamagedRowError("the row is damaged")
         return values
 

@@ -92,10 +92,21 @@ def seal(*parts: Any) -> tuple[int, bytes]:
 
 def seal_span(values: Sequence[Any], *digests: bytes) -> tuple[int, bytes]:
     """As `seal` of the values and the digests: of a span only the content, its last value, is bytes."""
-    packed = values[-1]
-    plain = encode_json(values if packed is None else values[:-1])
-    blob = b"\x00".join(digests if packed is None else (packed, *digests))
+    plain, blob = _bytes_of_span(values, digests)
     return zlib.crc32(blob, zlib.crc32(plain)), sha256(plain + b"\x00" + blob).digest()
+
+
+def checksum_span(values: Sequence[Any], *digests: bytes) -> int:
+    """As `checksum` of the values and the digests."""
+    plain, blob = _bytes_of_span(values, digests)
+    return zlib.crc32(blob, zlib.crc32(plain))
+
+
+def _bytes_of_span(values: Sequence[Any], digests: tuple[bytes, ...]) -> tuple[bytes, bytes]:
+    packed = values[-1]
+    if packed is None:
+        return encode_json(values), b"\x00".join(digests)
+    return encode_json(values[:-1]), b"\x00".join((packed, *digests))
 
 
 def checksum(*parts: Any) -> int:
