@@ -80,14 +80,14 @@ def to_json(value: object, max_bytes: int = MAX_BYTES, *, is_plain: bool = False
     Args:
         value: What the application or a model handed over.
         max_bytes: Longest result; at least 16.
-        is_plain: Whether it is known to be shallow, of the JSON types alone, and of no more text than that.
+        is_plain: Whether it is known to be shallow, of the JSON types alone, without NUL and of no more text than that.
     """
     if is_plain or _is_plain(value, max_bytes):
         try:
             plain = msgspec.json.encode(value)
         except (ValueError, TypeError):  # half a surrogate pair; what is no JSON type after all
             plain = b""
-        if 0 < len(plain) <= max_bytes and b"\\u0000" not in plain:
+        if 0 < len(plain) <= max_bytes:
             return plain.decode()
     budget = max_bytes
     while budget >= _CUT_BYTES:
@@ -108,12 +108,14 @@ def _is_plain(value: object, budget: int) -> bool:
         kind = type(value)
         nodes -= 1
         if kind is str:
+            if "\x00" in value:  # type: ignore[operator] # `type` does not narrow
+                return False
             budget -= len(value)  # type: ignore[arg-type] # `type` does not narrow
         elif (kind is dict or kind is list) and len(value) > nodes:  # type: ignore[arg-type] # `type` does not narrow
             return False
         elif kind is dict and depth < MAX_DEPTH:
             for key, item in value.items():  # type: ignore[attr-defined] # `type` does not narrow
-                if type(key) is not str:
+                if type(key) is not str or "\x00" in key:
                     return False
                 budget -= len(key)
                 waiting.append((item, depth + 1))

@@ -65,7 +65,7 @@ def _messages(items: Iterable[Message], clean: Clean, max_bytes: int) -> str:
         if message.finish_reason is not None:
             entry["finish_reason"] = message.finish_reason
         out.append(entry)
-        entries += parts
+        entries += ({**entry, "parts": ""}, *parts)
     return _json(out, max_bytes, entries)
 
 
@@ -74,7 +74,7 @@ def _json(value: object, max_bytes: int, parts: list[dict[str, Any]]) -> str:
     size = 0
     for part in parts:
         for content in part.values():
-            if type(content) is not str:
+            if type(content) is not str or "\x00" in content:
                 return sanitize.to_json(value, max_bytes)
             size += len(content)
     return sanitize.to_json(value, max_bytes, is_plain=size <= max_bytes)
