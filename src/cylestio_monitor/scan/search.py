@@ -34,6 +34,14 @@ class _Read(NamedTuple):
     found: list[Match]
 
 
+class _Wanted(NamedTuple):
+    """Whether each plan looks at a side and surface: at the text, with a disguise taken off, with one guessed."""
+
+    plain: list[bool]
+    undone: list[bool]
+    guessed: list[bool]
+
+
 class Search:
     """Searches texts with the rules of a catalog."""
 
@@ -46,7 +54,7 @@ class Search:
         """
         self._catalog = catalog
         self._max_length = max_length
-        self._applies: dict[tuple[str, str], list[bool]] = {}
+        self._applies: dict[tuple[str, str], _Wanted] = {}
 
     def matches(self, text: str, target: str, surface: str, *, quiet: bool = False) -> list[Match]:
         """Every match of a rule that looks at this side and surface, in no order.
@@ -66,8 +74,8 @@ class Search:
             return self.matches(text[:half], target, surface) + ends
         wanted, groups = self._looking(target, surface, ascii_only=text.isascii())
         if quiet:
-            return self._at_start(text, wanted, groups)
-        found, present = self._plain(text, wanted, groups)
+            return self._at_start(text, wanted.plain, groups)
+        found, present = self._plain(text, wanted.plain, groups)
         if surface != "tool_name" and (not text.isascii() or not self._catalog.gates.isdisjoint(present)):
             found += self._disguised(text, wanted, groups, found, present)
         return without_doubles(found) if len(found) > 1 else found
@@ -83,7 +91,9 @@ class Search:
             present = group.engine.present(data)
             if group is self._catalog.texts and not self._catalog.gates.isdisjoint(present):
                 return False
-            if any(wanted[place] and place not in group.index.always for place in group.index.candidates(present)):
+            if any(
+                wanted.plain[place] and place not in group.index.always for place in group.index.candidates(present)
+            ):
                 return False
         return True
 
@@ -95,12 +105,18 @@ class Search:
                 found += confirmed(self._catalog.plans, always, Text(text), group.index, set())
         return found
 
-    def _looking(self, target: str, surface: str, *, ascii_only: bool) -> tuple[list[bool], tuple[Group, ...]]:
+    def _looking(self, target: str, surface: str, *, ascii_only: bool) -> tuple[_Wanted, tuple[Group, ...]]:
         """Which plans look at this side and surface, and the groups they are in."""
         wanted = self._applies.get((target, surface))
         if wanted is None:
-            wanted = [plan.applies(target, surface) for plan in self._catalog.plans]
-            self._applies[target, surface] = wanted
+            plain = [plan.applies(target, surface) for plan in self._catalog.plans]
+            told = [looks and plan.alert != "none" for looks, plan in zip(plain, self._catalog.plans, strict=True)]
+            guessed = [tells and plan.unfold for tells, plan in zip(told, self._catalog.plans, strict=True)]
+            undone = [
+                tells and (plan.unfold or plan.category in _ALWAYS_UNFOLDED)
+                for tells, plan in zip(told, self._catalog.plans, strict=True)
+            ]
+            wanted = self._applies[target, surface] = _Wanted(plain, undone, guessed)
         if surface == "tool_name":
             return wanted, (self._catalog.names,)
         groups: tuple[Group, ...] = (self._catalog.texts,)
@@ -109,7 +125,7 @@ class Search:
         return wanted, groups if ascii_only else (*groups, self._catalog.foreign)
 
     def _disguised(
-        self, text: str, wanted: list[bool], groups: tuple[Group, ...], plain: list[Match], present: set[int]
+        self, text: str, wanted: _Wanted, groups: tuple[Group, ...], plain: list[Match], present: set[int]
     ) -> list[Match]:
         """What the text says under a disguise and not openly, and the disguise itself."""
         known: dict[str, list[tuple[int, int]]] = {}
@@ -119,9 +135,6 @@ class Search:
         for reading in self._readings(text, groups, wanted, present):
             disguise = self._catalog.evasions.get(reading.kind)
             for plan, first, last in reading.found:
-                exact = reading.kind not in _GUESSED and plan.category in _ALWAYS_UNFOLDED
-                if plan.alert == "none" or not (plan.unfold or exact):
-                    continue
                 start, end = reading.span(first, last)
                 told = known.setdefault(plan.rule_id, [])
                 if any(start < there and here < end for here, there in told):
@@ -132,18 +145,19 @@ class Search:
                     found.append(Match(disguise, start, end))
         return found
 
-    def _readings(self, text: str, groups: tuple[Group, ...], wanted: list[bool], present: set[int]) -> Iterator[_Read]:
+    def _readings(self, text: str, groups: tuple[Group, ...], wanted: _Wanted, present: set[int]) -> Iterator[_Read]:
         """Every other reading of the text, with what is found in it."""
         base = Undone(text)
         folded = fold(text)
         if folded is not None:
             base = folded
-            found, present = self._plain(folded.text, wanted, groups)
+            found, present = self._plain(folded.text, wanted.undone, groups)
             yield _Read("look-alike", folded.span, found)
         if len(text) > LONGEST:
             return
         for reading in readings(base, self._catalog.signs(present)):
-            yield _Read(reading.kind, reading.span, self._plain(reading.text, wanted, groups)[0])
+            looking = wanted.guessed if reading.kind in _GUESSED else wanted.undone
+            yield _Read(reading.kind, reading.span, self._plain(reading.text, looking, groups)[0])
 
     def _plain(self, text: str, wanted: list[bool], groups: tuple[Group, ...]) -> tuple[list[Match], set[int]]:
         """The matches in the text as it stands, and what the first group's engine saw in it."""
