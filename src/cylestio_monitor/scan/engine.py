@@ -26,7 +26,9 @@ DOUBLE_BLANK = "  "
 
 EVER = -1
 _GRAM = 4
+_SHORT = 2048  # bytes up to which one table for all is faster than to ask for each
 _OTHER_BLANKS = (b"\n", b"\t", b"\r", b"\v", b"\f")
+_AS_BLANKS = bytes.maketrans(b"".join(_OTHER_BLANKS), b" " * len(_OTHER_BLANKS))
 
 
 def searchable(text: str) -> bytes:
@@ -34,10 +36,13 @@ def searchable(text: str) -> bytes:
     data = text.encode("utf-8", "surrogatepass")
     while b"\n\n" in data:
         data = data.replace(b"\n\n", b"\n")
-    for blank in _OTHER_BLANKS:
-        if blank in data:
-            data = data.replace(blank, b" ")
-    return b" %b " % data
+    if len(data) < _SHORT:
+        data = data.translate(_AS_BLANKS)
+    else:
+        for blank in _OTHER_BLANKS:
+            if blank in data:
+                data = data.replace(blank, b" ")
+    return b"".join((b" ", data, b" "))
 
 
 def single_blanks(data: bytes) -> bytes:
