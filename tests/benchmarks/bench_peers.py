@@ -4,8 +4,8 @@
 each instrumentation in a process of its own there, and writes `docs/explanation/cost-of-others.md`. All have message
 content switched on, and write to a batch processor whose exporter does nothing; this one scans as well. Calls go over a
 transport that answers from memory. Plain and instrumented rounds alternate, and each figure is the difference of the
-fastest rounds, in microseconds of processor time of the calling thread, which other work on the machine disturbs less than it
-disturbs the clock.
+fastest rounds, in microseconds of processor time of the calling thread, which other work on the machine disturbs less
+than it disturbs the clock.
 """
 
 from __future__ import annotations
