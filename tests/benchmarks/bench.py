@@ -3,8 +3,8 @@
 `make bench` prints the table; with `--write` this program also writes `docs/explanation/overhead.md`, and
 `--memory FILE` adds what `bench_memory.py --json` printed into that file. Times depend on the machine and on what else
 runs there: read the ratios. Monitored and plain rounds alternate, so both meet the same noise; times of calls and
-starts are those of the fastest round, as what else runs on the machine only ever adds. Where one thread does the work its CPU
-time is taken, which a busy machine stretches less than the clock.
+starts are those of the fastest round, as what else runs on the machine only ever adds. Where one thread does the work
+its CPU time is taken, which a busy machine stretches less than the clock.
 """
 
 from __future__ import annotations
