@@ -57,7 +57,8 @@ _TOKEN_CHARACTERS = _LETTERS | frozenset(b"0123456789+/_-")
 _DIGIT_CHARACTERS = frozenset(b"0123456789")
 _BLANK = ord(" ")
 _LOOSE = 3  # a repetition that varies by more parts a segment
-_LONGEST = 24  # copies of a repeated node that an expression asks for
+_LONGEST = 24  # copies of a repeated character that an expression asks for
+_FEW = 2  # copies of anything longer
 _MAX_BOUND = 64
 _TELLING = 2.0
 _FEWEST_OF_CODE = 2
@@ -102,7 +103,11 @@ def narrowest(tree: Any) -> str:
     Raises:
         UnsupportedError: The pattern has a construct that cannot be searched for in linear time.
     """
-    shapes = [segment for segment in _segments(flat(tree)) if not _worded(segment)]
+    items = flat(tree)
+    if len(items) == 1 and items[0][0] is _c.BRANCH:
+        choices = [narrowest(branch) for branch in items[0][1][1]]
+        return f"{MARK}(?:{'|'.join(choice[1:] for choice in choices)})" if all(choices) else ""
+    shapes = [segment for segment in _segments(items) if not _worded(segment)]
     segment = max(shapes, key=_information, default=[])
     return MARK + "".join(map(_emit, segment)) if _information(segment) >= _TELLING else ""
 
@@ -256,15 +261,20 @@ def _segments(items: list[Any]) -> list[list[Any]]:
         op, value = item
         if _may_be_blank(item):
             segments.append([])
-        elif op in REPEATS and (value[1] - value[0] > _LOOSE or value[0] > _LONGEST):
+        elif op in REPEATS and (value[1] - value[0] > _LOOSE or value[0] > _most_copies(value[2])):
             # The fewest copies stand at the end of one part and at the start of the next.
-            copies = min(value[0], _LONGEST)
+            copies = min(value[0], _most_copies(value[2]))
             fewest = [(_c.MAX_REPEAT, (copies, copies, value[2]))] if copies else []
             segments[-1] += fewest
             segments.append(list(fewest))
         else:
             segments[-1].append(item)
     return segments
+
+
+def _most_copies(body: Any) -> int:
+    """How many copies of a repeated part tell enough: what has several characters costs the engine states."""
+    return _LONGEST if len(body) == 1 and body[0][0] in {_c.IN, _c.LITERAL} else _FEW
 
 
 def _may_be_blank(item: Any) -> bool:
