@@ -69,7 +69,10 @@ def finds(rule: Rule, text: str) -> bool:
     plans = plans_of(rule)
     index = Index.of(plans, range(len(plans)))
     present = PythonEngine(index.literals).present(single_blanks(searchable(text)))
-    return next(confirmed(plans, index.candidates(present), Text(text), index, present), None) is not None
+    return (
+        next(confirmed(plans, index.candidates(present, [True] * len(plans)), Text(text), index, present), None)
+        is not None
+    )
 
 
 def chosen(settings: Settings, base_dir: Path | None) -> tuple[list[Rule], list[ConfigError]]:

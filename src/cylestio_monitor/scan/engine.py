@@ -24,30 +24,25 @@ if TYPE_CHECKING:
 DOUBLE_BLANK = "  "
 """A literal of every index: where it stands, white space is not single blanks yet."""
 
+DOUBLE = 0
+"""Its number."""
+
 EVER = -1
 _GRAM = 4
-_SHORT = 2048  # bytes up to which one table for all is faster than to ask for each
 _OTHER_BLANKS = (b"\n", b"\t", b"\r", b"\v", b"\f")
-_AS_BLANKS = bytes.maketrans(b"".join(_OTHER_BLANKS), b" " * len(_OTHER_BLANKS))
 
 
 def searchable(text: str) -> bytes:
     """The text as it is searched, but for runs of blanks; begins and ends with a blank."""
     data = text.encode("utf-8", "surrogatepass")
-    while b"\n\n" in data:
-        data = data.replace(b"\n\n", b"\n")
-    if len(data) < _SHORT:
-        data = data.translate(_AS_BLANKS)
-    else:
-        for blank in _OTHER_BLANKS:
-            if blank in data:
-                data = data.replace(blank, b" ")
-    return b"".join((b" ", data, b" "))
+    for blank in _OTHER_BLANKS:
+        data = data.replace(blank, b" ")
+    return b" " + data.strip() + b" "
 
 
 def single_blanks(data: bytes) -> bytes:
     """The same with every run of blanks as one."""
-    return b" %b " % b" ".join(data.split())
+    return b" %b " % b" ".join(filter(None, [piece.strip() for piece in data.split(b"  ")]))
 
 
 class Index(msgspec.Struct, frozen=True, array_like=True):
@@ -79,7 +74,7 @@ class Index(msgspec.Struct, frozen=True, array_like=True):
             chosen: Places of those that are looked for.
             gates: Further literals to look for.
         """
-        numbers: dict[str, int] = {DOUBLE_BLANK: 0}
+        numbers: dict[str, int] = {DOUBLE_BLANK: DOUBLE}
 
         def numbered(literal: str) -> int:
             return numbers.setdefault(SHORTEST_DIGITS if literal in DIGITS else literal, len(numbers))
@@ -101,14 +96,20 @@ class Index(msgspec.Struct, frozen=True, array_like=True):
         made.literals.extend(numbers)
         return made
 
-    def candidates(self, present: AbstractSet[int]) -> list[int]:
-        """The plans all of whose clauses are met."""
-        found = dict.fromkeys(self.always)
+    def candidates(self, present: AbstractSet[int], wanted: Sequence[bool]) -> list[int]:
+        """The plans all of whose clauses are met, of those that are wanted.
+
+        Args:
+            present: Numbers of the literals that stand in the text.
+            wanted: Of every plan whether it is asked for.
+        """
+        found = {place for place in self.always if wanted[place]}
         for number in present:
             for place in self.led.get(number, ()):
-                others = self.others.get(place)
-                if others is None or not any(map(present.isdisjoint, others)):
-                    found[place] = None
+                if wanted[place]:
+                    others = self.others.get(place)
+                    if others is None or not any(map(present.isdisjoint, others)):
+                        found.add(place)
         return sorted(found)
 
 
@@ -118,7 +119,10 @@ class Engine(Protocol):
     name: str
 
     def present(self, data: bytes) -> set[int]:
-        """Numbers of the literals that stand in a text made `searchable`."""
+        """Numbers of the literals that stand in a text made `searchable`.
+
+        Of a text that holds `DOUBLE_BLANK` its number at least, as the text is to be searched with single blanks.
+        """
         ...
 
 
@@ -150,7 +154,9 @@ class PythonEngine:
                 self._by_gram.setdefault(array("I", body[-_GRAM:])[0], []).append(entry)
 
     def present(self, data: bytes) -> set[int]:
-        """Numbers of the literals that stand in a text made `searchable`."""
+        """Numbers of the literals that stand in a text made `searchable`; see `Engine`."""
+        if b"  " in data:
+            return {DOUBLE}
         low = data.lower()
         grams: set[int] = set()
         for offset in range(_GRAM):

@@ -8,7 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from cylestio_monitor.rules.literals import EDGE, MARK
-from cylestio_monitor.scan.engine import PythonEngine
+from cylestio_monitor.scan.engine import DOUBLE, PythonEngine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,7 +85,7 @@ class HyperscanEngine:
         self._fallback: PythonEngine | None = None
 
     def present(self, data: bytes) -> set[int]:
-        """Numbers of the literals that stand in a text made `searchable`."""
+        """Numbers of the literals that stand in a text made `searchable`; see `Engine`."""
         found: set[int] = set()
         try:
             scans = self._local.scans
@@ -93,7 +93,9 @@ class HyperscanEngine:
             scans = self._local.scans = [(one.scan, self._hyperscan.Scratch(one)) for one in self._databases]
         try:
             for scan, scratch in scans:
-                scan(data, _collect, context=found, scratch=scratch)
+                scan(data, _collect, 0, found, scratch)
+        except self._hyperscan.ScanTerminated:
+            return found
         except self._hyperscan.error:
             # A signal handler that scans while this thread scans finds the scratch space in use.
             if self._fallback is None:
@@ -102,5 +104,7 @@ class HyperscanEngine:
         return found
 
 
-def _collect(number: int, _start: int, _end: int, _flags: int, found: Any) -> None:
+def _collect(number: int, _start: int, _end: int, _flags: int, found: Any) -> bool:
+    """Takes the number of a literal that stands in the text; whether that ends the search."""
     found.add(number)
+    return number == DOUBLE

@@ -83,7 +83,8 @@ class Scanner:
         if not self._enabled or not text:
             return []
         try:
-            return self._sorted(self._text(text, target, subtype, path))
+            matches = self._search.matches(text, target, subtype)
+            return self._sorted(self._findings(matches, text, target, subtype, path)) if matches else []
         except Exception:  # noqa: BLE001 -- no fault of the scanner reaches the application
             _log.exception("a text could not be scanned")
             return []
@@ -160,9 +161,6 @@ class Scanner:
     def mask_value(self, value: object) -> object:
         """The value with every text in it masked: plain JSON types, keys kept."""
         return redact.mask_value(self._catalog, self._search, self._hash, value)
-
-    def _text(self, text: str, target: Target, subtype: Subtype, path: str) -> list[Finding]:
-        return self._findings(self._search.matches(text, target, subtype), text, target, subtype, path)
 
     def _findings(
         self, matches: Iterable[Match], text: str, target: Target, subtype: Subtype, path: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from cylestio_monitor.scan.confirm import Match, confirm, together
-from cylestio_monitor.scan.engine import searchable, single_blanks
+from cylestio_monitor.scan.engine import DOUBLE, searchable, single_blanks
 from cylestio_monitor.scan.evasion import LONGEST, readings
 from cylestio_monitor.scan.locate import Text
 from cylestio_monitor.scan.normalize import Undone, fold
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from cylestio_monitor.scan.plan import Plan
 
 
-_DOUBLE_BLANK = 0  # number of `DOUBLE_BLANK` in every index
 _GUESSED = frozenset({"leet", "spaced", "rot13"})
 """Readings that may say what was never meant: a token with digits turned to letters is another token."""
 
@@ -35,11 +34,19 @@ class _Read(NamedTuple):
 
 
 class _Wanted(NamedTuple):
-    """Whether each plan looks at a side and surface: at the text, with a disguise taken off, with one guessed."""
+    """What looks at a side and surface.
+
+    Attributes:
+        plain: Of every plan whether it looks at the text.
+        undone: Whether it looks at one with a disguise taken off.
+        guessed: Whether it looks at one with a disguise taken off that may be none.
+        groups: The groups the plans are in.
+    """
 
     plain: list[bool]
     undone: list[bool]
     guessed: list[bool]
+    groups: tuple[Group, ...]
 
 
 class Search:
@@ -54,7 +61,7 @@ class Search:
         """
         self._catalog = catalog
         self._max_length = max_length
-        self._applies: dict[tuple[str, str], _Wanted] = {}
+        self._applies: dict[tuple[str, str, bool], _Wanted] = {}
 
     def matches(self, text: str, target: str, surface: str, *, quiet: bool = False) -> list[Match]:
         """Every match of a rule that looks at this side and surface, in no order.
@@ -72,12 +79,15 @@ class Search:
                 Match(plan, start + tail, end + tail) for plan, start, end in self.matches(text[tail:], target, surface)
             ]
             return self.matches(text[:half], target, surface) + ends
-        wanted, groups = self._looking(target, surface, ascii_only=text.isascii())
+        ascii_only = text.isascii()
+        wanted = self._applies.get((target, surface, ascii_only)) or self._looking(
+            target, surface, ascii_only=ascii_only
+        )
         if quiet:
-            return self._at_start(text, wanted.plain, groups)
-        found, present = self._plain(text, wanted.plain, groups)
-        if surface != "tool_name" and (not text.isascii() or not self._catalog.gates.isdisjoint(present)):
-            found += self._disguised(text, wanted, groups, found, present)
+            return self._at_start(text, wanted)
+        found, present = self._plain(text, wanted.plain, wanted.groups)
+        if surface != "tool_name" and not (ascii_only and self._catalog.gates.isdisjoint(present)):
+            found += self._disguised(text, wanted, found, present)
         return without_doubles(found) if len(found) > 1 else found
 
     def quiet(self, texts: list[str], target: str, surface: str) -> bool:
@@ -85,54 +95,49 @@ class Search:
         bundle = "\n".join(texts)
         if not bundle.isascii() or len(bundle) > self._max_length:
             return False
-        wanted, groups = self._looking(target, surface, ascii_only=True)
+        wanted = self._applies.get((target, surface, True)) or self._looking(target, surface, ascii_only=True)
         data = single_blanks(searchable(bundle))
-        for group in groups:
+        for group in wanted.groups:
             present = group.engine.present(data)
             if group is self._catalog.texts and not self._catalog.gates.isdisjoint(present):
                 return False
-            if any(
-                wanted.plain[place] and place not in group.index.always for place in group.index.candidates(present)
-            ):
+            if not set(group.index.candidates(present, wanted.plain)).issubset(group.index.always):
                 return False
         return True
 
-    def _at_start(self, text: str, wanted: list[bool], groups: tuple[Group, ...]) -> list[Match]:
+    def _at_start(self, text: str, wanted: _Wanted) -> list[Match]:
         found: list[Match] = []
-        for group in groups:
-            always = [place for place in group.index.always if wanted[place]]
+        for group in wanted.groups:
+            always = [place for place in group.index.always if wanted.plain[place]]
             if always:
                 found += confirmed(self._catalog.plans, always, Text(text), group.index, set())
         return found
 
-    def _looking(self, target: str, surface: str, *, ascii_only: bool) -> tuple[_Wanted, tuple[Group, ...]]:
-        """Which plans look at this side and surface, and the groups they are in."""
-        wanted = self._applies.get((target, surface))
-        if wanted is None:
-            plain = [plan.applies(target, surface) for plan in self._catalog.plans]
-            told = [looks and plan.alert != "none" for looks, plan in zip(plain, self._catalog.plans, strict=True)]
-            guessed = [tells and plan.unfold for tells, plan in zip(told, self._catalog.plans, strict=True)]
-            undone = [
-                tells and (plan.unfold or plan.category in _ALWAYS_UNFOLDED)
-                for tells, plan in zip(told, self._catalog.plans, strict=True)
-            ]
-            wanted = self._applies[target, surface] = _Wanted(plain, undone, guessed)
-        if surface == "tool_name":
-            return wanted, (self._catalog.names,)
-        groups: tuple[Group, ...] = (self._catalog.texts,)
+    def _looking(self, target: str, surface: str, *, ascii_only: bool) -> _Wanted:
+        """What looks at this side and surface, kept from then on."""
+        plans = self._catalog.plans
+        plain = [plan.applies(target, surface) for plan in plans]
+        told = [looks and plan.alert != "none" for looks, plan in zip(plain, plans, strict=True)]
+        guessed = [tells and plan.unfold for tells, plan in zip(told, plans, strict=True)]
+        undone = [
+            tells and (plan.unfold or plan.category in _ALWAYS_UNFOLDED)
+            for tells, plan in zip(told, plans, strict=True)
+        ]
+        groups: tuple[Group, ...] = (self._catalog.names if surface == "tool_name" else self._catalog.texts,)
         if surface == "tool_call":
             groups += (self._catalog.arguments,)
-        return wanted, groups if ascii_only else (*groups, self._catalog.foreign)
+        if surface != "tool_name" and not ascii_only:
+            groups += (self._catalog.foreign,)
+        wanted = self._applies[target, surface, ascii_only] = _Wanted(plain, undone, guessed, groups)
+        return wanted
 
-    def _disguised(
-        self, text: str, wanted: _Wanted, groups: tuple[Group, ...], plain: list[Match], present: set[int]
-    ) -> list[Match]:
+    def _disguised(self, text: str, wanted: _Wanted, plain: list[Match], present: set[int]) -> list[Match]:
         """What the text says under a disguise and not openly, and the disguise itself."""
         known: dict[str, list[tuple[int, int]]] = {}
         for match in plain:
             known.setdefault(match.plan.rule_id, []).append((match.start, match.end))
         found: list[Match] = []
-        for reading in self._readings(text, groups, wanted, present):
+        for reading in self._readings(text, wanted, present):
             disguise = self._catalog.evasions.get(reading.kind)
             for plan, first, last in reading.found:
                 start, end = reading.span(first, last)
@@ -145,39 +150,38 @@ class Search:
                     found.append(Match(disguise, start, end))
         return found
 
-    def _readings(self, text: str, groups: tuple[Group, ...], wanted: _Wanted, present: set[int]) -> Iterator[_Read]:
+    def _readings(self, text: str, wanted: _Wanted, present: set[int]) -> Iterator[_Read]:
         """Every other reading of the text, with what is found in it."""
         base = Undone(text)
         folded = fold(text)
         if folded is not None:
             base = folded
-            found, present = self._plain(folded.text, wanted.undone, groups)
+            found, present = self._plain(folded.text, wanted.undone, wanted.groups)
             yield _Read("look-alike", folded.span, found)
         if len(text) > LONGEST:
             return
         for reading in readings(base, self._catalog.signs(present)):
             looking = wanted.guessed if reading.kind in _GUESSED else wanted.undone
-            yield _Read(reading.kind, reading.span, self._plain(reading.text, looking, groups)[0])
+            yield _Read(reading.kind, reading.span, self._plain(reading.text, looking, wanted.groups)[0])
 
     def _plain(self, text: str, wanted: list[bool], groups: tuple[Group, ...]) -> tuple[list[Match], set[int]]:
         """The matches in the text as it stands, and what the first group's engine saw in it."""
+        first = groups[0]
         data = searchable(text)
-        first = groups[0].engine.present(data)
-        present = first
-        if _DOUBLE_BLANK in present:
+        seen = present = first.engine.present(data)
+        if DOUBLE in present:
             data = single_blanks(data)
-            present = groups[0].engine.present(data)
-            first = first | present
+            seen = present = first.engine.present(data)
         found: list[Match] = []
         looked: Text | None = None
         for group in groups:
-            if group is not groups[0]:
+            if group is not first:
                 present = group.engine.present(data)
-            candidates = [place for place in group.index.candidates(present) if wanted[place]]
+            candidates = group.index.candidates(present, wanted)
             if candidates:
                 looked = looked or Text(text)
                 found += confirmed(self._catalog.plans, candidates, looked, group.index, present)
-        return found, first
+        return found, seen
 
 
 def confirmed(
