@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
@@ -14,16 +15,28 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 import warm
 from cylestio_monitor import pipeline, semconv, switch
 from cylestio_monitor.config import Settings
-from cylestio_monitor.otel.processor import ForeignSpanProcessor
+from cylestio_monitor.otel.processor import CylestioSpanProcessor, ForeignSpanProcessor
+from cylestio_monitor.store import Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Recording:
-    """A tracer provider with our processor before an exporter that keeps what it gets."""
+    """A tracer provider with our processors before an exporter that keeps what it gets.
 
-    def __init__(self, **settings: Any) -> None:
+    Args:
+        folder: Where a store is made that the spans go to as well.
+        settings: Settings of the pipeline.
+    """
+
+    def __init__(self, folder: Path | None = None, **settings: Any) -> None:
         self.exporter = InMemorySpanExporter()
         self.processors = [ForeignSpanProcessor(), SimpleSpanProcessor(self.exporter)]
         chosen = Settings(**settings)
+        self.store = Store.open(folder / "monitor.db", chosen.store) if folder is not None else None
+        if self.store is not None:
+            self.processors.insert(1, CylestioSpanProcessor(lambda: self.store))
         self.scanner = warm.scanner(chosen)
         self.settings = chosen
         self.pipeline: pipeline.Pipeline | None = None
@@ -35,13 +48,26 @@ class Recording:
             for processor in self.processors:
                 provider.add_span_processor(processor)
             trace.set_tracer_provider(provider)
-        self.pipeline = pipeline.Pipeline(settings=self.settings, scanner=self.scanner, tracer_provider=provider)
+        self.pipeline = pipeline.Pipeline(
+            settings=self.settings, scanner=self.scanner, store=self.store, tracer_provider=provider
+        )
         switch.install(self.pipeline)
         return provider
 
     def spans(self) -> list[dict[str, Any]]:
         """The ended spans so far, in the order in which they ended."""
         return [_plain(span) for span in self.exporter.get_finished_spans()]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """What the store holds of the calls: a row for each, with its span and the rules that were found in it."""
+        assert self.store is not None
+        assert self.store.flush(10)
+        with sqlite3.connect(f"file:{self.store.path}?mode=ro", uri=True) as connection:
+            found = connection.execute(
+                "SELECT data ->> 'span_id', event_type, (SELECT json_group_array(rule_id) FROM findings"
+                " WHERE span_id = data ->> 'span_id') FROM events"
+            ).fetchall()
+        return [{"id": int(span, 16), "type": kind, "rules": json.loads(rules)} for span, kind, rules in found]
 
     def print(self, **more: Any) -> None:
         """Prints everything as the last line."""

@@ -1,6 +1,6 @@
-"""Calls of the Anthropic or OpenAI SDK under one other instrumentation, with or without our hooks below it.
+"""Calls of the Anthropic and OpenAI SDKs under one other instrumentation, with or without our hooks below it.
 
-usage: sdk_calls.py PEER SDK [hooked]
+usage: sdk_calls.py PEER [hooked]
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ import asyncio
 import gc
 import importlib
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from opentelemetry import trace
@@ -27,18 +29,27 @@ KEY = "the key is AKIA" + "Z7VQ3XW5L2MN4RTB"
 TOOL = {"name": "delete_file", "description": "deletes a file", "parameters": {"type": "object", "properties": {}}}
 
 
-def start(recording: Recording, peer: str, sdk: str) -> None:
+def start(recording: Recording, peer: str) -> None:
     """Switches the other instrumentation on."""
-    if peer != "logfire":
-        provider = recording.start()
-        module = importlib.import_module(PEERS[peer].format(sdk=sdk))
-        getattr(module, CLASSES[sdk])().instrument(tracer_provider=provider)
-        return
-    import logfire
+    if peer == "logfire":
+        import logfire
 
-    logfire.configure(send_to_logfire=False, console=False, additional_span_processors=recording.processors)
-    getattr(logfire, f"instrument_{sdk}")()
-    recording.start(trace.get_tracer_provider())
+        logfire.configure(send_to_logfire=False, console=False, additional_span_processors=recording.processors)
+        logfire.instrument_anthropic()
+        logfire.instrument_openai()
+        recording.start(trace.get_tracer_provider())
+        return
+    provider = recording.start()
+    if peer == "openlit":
+        import openlit
+
+        prices = recording.store.path.with_name("prices.json")
+        prices.write_text("{}")
+        openlit.init(pricing_json=str(prices), disabled_instrumentors=["httpx"])
+        return
+    for sdk, name in CLASSES.items():
+        module = importlib.import_module(PEERS[peer].format(sdk=sdk))
+        getattr(module, name)().instrument(tracer_provider=provider)
 
 
 def anthropic_calls(wire: WireServer) -> None:
@@ -87,19 +98,47 @@ def openai_calls(wire: WireServer) -> None:
     client.chat.completions.create(**ask, tools=tools, messages=[{"role": "user", "content": "tidy up"}])
 
 
+def responses_calls(wire: WireServer) -> None:
+    """The same four calls."""
+    import openai
+
+    client = openai.OpenAI(api_key="k", base_url=wire.openai_url, max_retries=0)
+    ask: dict[str, Any] = {"model": "gpt-5"}
+    client.responses.create(**ask, instructions="be brief", input=DROP)
+    wire.answer(Text(KEY), id="resp_2")
+    for _ in client.responses.create(**ask, stream=True, input="hello"):
+        pass
+    gc.collect()
+
+    async def ask_async() -> None:
+        wire.answer(Text("hi"), id="resp_3")
+        async with openai.AsyncOpenAI(api_key="k", base_url=wire.openai_url, max_retries=0) as other:
+            await other.responses.create(**ask, input="hello again")
+
+    asyncio.run(ask_async())
+    wire.answer(ToolCall("delete_file", {"path": "/etc/passwd"}), id="resp_4")
+    client.responses.create(**ask, tools=[{"type": "function", "strict": False, **TOOL}], input="tidy up")
+
+
 def main() -> None:
-    """Runs the calls and prints the spans."""
-    peer, sdk, *rest = sys.argv[1:]
-    recording = Recording()
-    if rest:
-        hook = importlib.import_module(f"cylestio_monitor.capture.{sdk}")
-        getattr(hook, CLASSES[sdk])().instrument()
-    start(recording, peer, sdk)
-    with WireServer() as wire:
-        (anthropic_calls if sdk == "anthropic" else openai_calls)(wire)
-        gc.collect()
-        recording.pipeline.flush()
-        recording.print(requests=len(wire.requests))
+    """Runs the calls of each API and prints their spans, and what the store holds of them."""
+    peer, *rest = sys.argv[1:]
+    done: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder, WireServer() as wire:
+        recording = Recording(Path(folder))
+        for sdk, name in CLASSES.items() if rest else ():
+            hook = importlib.import_module(f"cylestio_monitor.capture.{sdk}")
+            getattr(hook, name)().instrument()
+        start(recording, peer)
+        for calls in (anthropic_calls, openai_calls, responses_calls):
+            calls(wire)
+            gc.collect()
+            recording.pipeline.flush()
+            done[calls.__name__] = {"requests": len(wire.requests), "spans": recording.spans()}
+            recording.exporter.clear()
+            wire.requests.clear()
+        recording.print(rows=recording.rows(), **done)
+        recording.store.close()
 
 
 main()

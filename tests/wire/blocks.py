@@ -44,11 +44,12 @@ class Usage:
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer of the model."""
+    """One answer of the model; where it has no id of its own, the format's usual one is given."""
 
     blocks: tuple[Text | Thinking | ToolCall, ...] = (Text("Hello from the wire."),)
     usage: Usage = field(default_factory=Usage)
     stop: str | None = None
+    id: str | None = None
 
     @property
     def wants_tool(self) -> bool:

@@ -162,7 +162,7 @@ def response(answer: Answer, request: dict[str, Any]) -> dict[str, Any]:
     total_in = counts.input + counts.cache_read + counts.cache_write
     conversation = request.get("conversation")
     return {
-        "id": RESPONSE_ID,
+        "id": answer.id or RESPONSE_ID,
         "object": "response",
         "created_at": CREATED,
         "status": "completed",

@@ -69,11 +69,15 @@ class WireServer:
         return f"{self.url}/v1"
 
     def answer(
-        self, *blocks: Text | Thinking | ToolCall | str, usage: Usage | None = None, stop: str | None = None
+        self,
+        *blocks: Text | Thinking | ToolCall | str,
+        usage: Usage | None = None,
+        stop: str | None = None,
+        id: str | None = None,  # noqa: A002 -- as the formats name it
     ) -> None:
         """Queues the next answer."""
         made = tuple(Text(block) if isinstance(block, str) else block for block in blocks)
-        self._next.append(Answer(made, usage or Usage(), stop))
+        self._next.append(Answer(made, usage or Usage(), stop, id))
 
     def always(self, *blocks: Text | Thinking | ToolCall | str, usage: Usage | None = None) -> None:
         """The answer of every call for which none is queued."""

@@ -1,5 +1,6 @@
 """The other instrumentations, as they come, above the real SDKs: with our hooks below them and without."""
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -8,16 +9,38 @@ from cylestio_monitor import semconv
 from peers import environment, run
 
 PROGRAM = Path(__file__).parents[2] / "peers" / "sdk_calls.py"
-PEERS = ("openinference", "openllmetry", "opentelemetry-genai", "logfire")
+PEERS = {
+    "openinference": "OpenInference",
+    "openllmetry": "OpenLLMetry",
+    "openlit": "OpenLIT",
+    "opentelemetry-genai": "opentelemetry-instrumentation-genai",
+    "logfire": "Logfire",
+}
+APIS = {"anthropic": "Anthropic messages", "openai": "OpenAI chat completions", "responses": "OpenAI responses"}
 EXPECTED = [("keyword.drop",), ("secret.aws-access-key-id",), (), ("keyword.delete-tool",)]
 CAPTURE = {"OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "SPAN_ONLY"}
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("peers")]
 
+everywhere = pytest.mark.parametrize(
+    ("peer", "api"),
+    [
+        pytest.param(peer, api, marks=pytest.mark.case(f"Beside other instrumentations: {name}, {called}"))
+        for peer, name in PEERS.items()
+        for api, called in APIS.items()
+        if (peer, api) != ("openllmetry", "responses")  # of which it makes its span after the call
+    ],
+)
 
-@pytest.fixture(scope="module")
-def python():
-    return environment("peers")
+
+@functools.cache
+def play(peer, *hooked):
+    """What one process did under the other instrumentation, with every API."""
+    # OpenLIT takes any value of that variable but its own for a no.
+    variables = {} if hooked or peer == "openlit" else {**CAPTURE}
+    if not hooked:
+        variables["ANTHROPIC_OPEN_TELEMETRY"] = "false"
+    return run(environment("peers-openlit" if peer == "openlit" else "peers"), PROGRAM, peer, *hooked, **variables)
 
 
 def calls(spans):
@@ -30,10 +53,10 @@ def rules(span):
     return tuple(span["attributes"].get(semconv.RULES, ()))
 
 
-@pytest.mark.parametrize("sdk", ["anthropic", "openai"])
-@pytest.mark.parametrize("peer", PEERS)
-def test_every_call_has_one_span_which_is_the_other_instrumentations_and_is_tagged(python, peer, sdk):
-    done = run(python, PROGRAM, peer, sdk, "hooked")
+@everywhere
+def test_every_call_has_one_span_which_is_the_other_instrumentations_and_is_tagged(peer, api):
+    played = play(peer, "hooked")
+    done = played[f"{api}_calls"]
     spans = calls(done["spans"])
     assert done["requests"] == 4
     assert semconv.SCOPE not in {span["scope"] for span in spans}
@@ -42,14 +65,15 @@ def test_every_call_has_one_span_which_is_the_other_instrumentations_and_is_tagg
     assert all(span["attributes"][semconv.OPERATION_NAME] == "chat" for span in spans)
     # A stream of the OpenAI SDK has no token counts unless they are asked for.
     assert all(span["attributes"].get(semconv.USAGE_OUTPUT_TOKENS) for span in (spans[0], spans[2], spans[3]))
+    stored = {row["id"]: row for row in played["rows"] if row["type"] == "llm_call"}
+    assert [tuple(stored[span["id"]]["rules"]) for span in spans] == EXPECTED
 
 
-@pytest.mark.parametrize("sdk", ["anthropic", "openai"])
-@pytest.mark.parametrize("peer", PEERS)
-def test_what_the_other_instrumentation_recorded_is_scanned_where_none_of_our_hooks_is(python, peer, sdk):
-    done = run(python, PROGRAM, peer, sdk, ANTHROPIC_OPEN_TELEMETRY="false", **CAPTURE)
+@everywhere
+def test_what_the_other_instrumentation_recorded_is_scanned_where_none_of_our_hooks_is(peer, api):
+    done = play(peer)[f"{api}_calls"]
     found = [rules(span) for span in sorted(done["spans"], key=lambda span: span["start"]) if rules(span)]
     expected = [one for one in EXPECTED if one]
-    if (peer, sdk) == ("openllmetry", "anthropic"):
-        expected.remove(EXPECTED[1])  # it never ends the span of a stream that is read through a helper
+    if (peer, api) in {("openllmetry", "anthropic"), ("openlit", "anthropic")}:
+        expected.remove(EXPECTED[1])  # they never end the span of a stream that is read through a helper
     assert found == expected
