@@ -29,7 +29,7 @@ from cylestio_monitor.errors import BlockedError
 from cylestio_monitor.model import SEVERITY_NUMBER, Call, Finding, Result, Subtype, Verdict
 from cylestio_monitor.policy import ALLOW, decide
 from cylestio_monitor.reaper import Reaper
-from cylestio_monitor.surfaces import Inspection, Reported, Seen
+from cylestio_monitor.surfaces import Inspection, Reported, Seen, StreamedText
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -144,6 +144,7 @@ class Invocation:
     __slots__ = (
         "_first_chunk",
         "_inspection",
+        "_judged",
         "_once",
         "_pending",
         "_pipeline",
@@ -163,6 +164,7 @@ class Invocation:
         self._inspection = Inspection(
             pipeline.scanner, pipeline.seen, whole=pipeline.content == "full", detectors=pipeline.detectors
         )
+        self._judged = 0
         self._once = threading.Lock()
         self._pending: Ticket | None = None
         self._verdict = ALLOW
@@ -178,6 +180,7 @@ class Invocation:
             log.debug("Could not scan the input of a call", exc_info=True)
         self._pipeline.metrics.scan(time.perf_counter() - started, "input")
         if self._inspection.findings:
+            self._judged = len(self._inspection.findings)
             self._judge(self._inspection.findings)
             if self._verdict.action == "block":
                 self._refuse("call")
@@ -209,18 +212,14 @@ class Invocation:
         if self._first_chunk is None:
             self._first_chunk = time.perf_counter() - self._started
 
-    def feed(self, path: str, text: str, subtype: Subtype = "llm") -> None:
-        """Takes a piece of streamed output text; it is scanned together with its neighbours.
+    def streamed(self, path: str, subtype: Subtype = "llm") -> StreamedText:
+        """Takes what arrives of one text of a streamed answer; it is scanned across the borders of its pieces.
 
         Args:
             path: The part of the answer it belongs to, as `Part.path` will name it, such as ``content[0]``.
-            text: The piece.
             subtype: The surface.
         """
-        try:
-            self._inspection.feed(path, text, subtype)
-        except Exception:
-            log.debug("Could not scan a streamed answer", exc_info=True)
+        return self._inspection.streamed(path, subtype, self._judge_new)
 
     def end(self, result: Result | None = None, error: BaseException | None = None, *, enforce: bool = False) -> None:
         """Ends the call: scans what came back, sets every attribute, ends the span. Only the first call counts.
@@ -251,11 +250,9 @@ class Invocation:
 
     def _finish(self, result: Result | None, error: BaseException | None, end_time: int | None) -> None:
         try:
-            before = len(self._inspection.findings)
             if self._pipeline.settings.scan.enabled:
                 self._inspect_output(result)
-            if len(self._inspection.findings) > before and self._verdict.action != "block":
-                self._judge(self._inspection.findings[before:], answered=True)
+            self._judge_new()
             if error is None:
                 self._inspection.commit()
             self._set_attributes(result)
@@ -283,6 +280,13 @@ class Invocation:
         except Exception:
             log.debug("Could not scan an answer", exc_info=True)
         self._pipeline.metrics.scan(time.perf_counter() - started, "output")
+
+    def _judge_new(self) -> None:
+        """Judges what was found in the answer since the last time; of a streamed one, while it still arrives."""
+        found = self._inspection.findings[self._judged :]
+        self._judged += len(found)
+        if found and self._verdict.action != "block":
+            self._judge(found, answered=True)
 
     def _judge(self, found: list[Finding], *, answered: bool = False, late: bool = False) -> None:
         """Judges findings, reports them, and has the grave ones and those that came late written at once."""

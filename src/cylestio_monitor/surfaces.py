@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cylestio_monitor.scan import Scanner, TextStream
     from cylestio_monitor.scan.overlap import Watch, WatchStream
 
-_FEED_CHARS = 1024  # streamed text is scanned in steps: a scan has a fixed cost, a chunk is a few letters
+_STEP = 4096  # characters: streamed text is scanned in steps, as a scan has a fixed cost and a chunk is a few letters
 _TOOL_CALLS = frozenset({"tool_call", "server_tool_call"})
 _TOOL_RESULTS = frozenset({"tool_call_response", "server_tool_call_response"})
 _NO_TEXT = frozenset({"blob", "file"})
@@ -94,10 +94,10 @@ class Inspection:
     __slots__ = (
         "_asked",
         "_detectors",
-        "_fed",
         "_marks",
         "_scanner",
         "_seen",
+        "_streamed",
         "_watch",
         "_whole",
         "findings",
@@ -111,7 +111,7 @@ class Inspection:
         self._scanner = scanner
         self._seen = seen
         self._marks: list[tuple[int, bool]] = []
-        self._fed: dict[str, _Fed] = {}
+        self._streamed: dict[str, StreamedText] = {}
         self._whole = whole
         self._detectors = detectors
         self._asked: Asked | None = None
@@ -139,35 +139,28 @@ class Inspection:
             self._report(self._value(call.arguments, "output", "tool_call", "arguments", call.tool_name, id(call)))
         self._hear()
 
-    def feed(self, path: str, text: str, subtype: Subtype) -> None:
-        """Takes a piece of streamed output; pieces are scanned together, across their borders."""
-        fed = self._fed.get(path)
-        if fed is None:
-            fed = self._fed[path] = _Fed(self._scanner.stream(target="output", subtype=subtype, path=path))
-            if self._watch is not None and subtype == "llm":
-                fed.watch = self._watch.stream(path)
-        fed.waiting.append(text)
-        fed.length += len(text)
-        if fed.length >= _FEED_CHARS:
-            self._take(fed)
+    def streamed(self, path: str, subtype: Subtype, told: Callable[[], None]) -> StreamedText:
+        """Takes what arrives of a part of the answer; `told` is called when something new was found in it."""
+        known = self._streamed.get(path)
+        if known is None:
+            watch = self._watch.stream(path) if self._watch is not None and subtype == "llm" else None
+            stream = self._scanner.stream(target="output", subtype=subtype, path=path)
+            known = self._streamed[path] = StreamedText(stream, watch, self._report, told)
+        return known
 
     def result(self, result: Result | None) -> None:
         """Scans what came back; text that was scanned while it streamed is not scanned again."""
-        for fed in self._fed.values():
-            self._take(fed)
-            self._found(fed, fed.stream.finish())
-            if fed.watch is not None:
-                self._report(fed.watch.finish())
+        masked = {path: text.finish() for path, text in self._streamed.items() if text.pieces}
+        self._streamed.clear()
         if result is None:
             self._hear()
             return
         for message in result.messages:
             for part in message.parts:
-                streamed = self._fed.get(part.path)
-                if streamed is not None:
-                    if streamed.masked:
+                if (is_masked := masked.get(part.path)) is not None:
+                    if is_masked:
                         self.masked.add(id(part))
-                    self._marks.append((_mark(part), streamed.masked))
+                    self._marks.append((_mark(part), is_masked))
                     continue
                 target, subtype = surface(part, "assistant")
                 self._part(part, target, subtype, known=False)
@@ -218,18 +211,6 @@ class Inspection:
         """Keeps what is to be reported: what has no severity, such as an e-mail address, is only masked."""
         self.findings += [finding for finding in found if finding.severity != "none"]
 
-    def _take(self, fed: _Fed) -> None:
-        """Scans the pieces that wait."""
-        text = fed.take()
-        self._found(fed, fed.stream.feed(text))
-        if fed.watch is not None:
-            self._report(fed.watch.feed(text))
-
-    def _found(self, fed: _Fed, found: list[Finding]) -> None:
-        if found:
-            self._report(found)
-            fed.masked = fed.masked or needs_mask(found)
-
     def _tool(self, tool: ToolDefinition) -> bool:
         found = self._scanner.tool_definition(tool, target="input")
         self._report(found)
@@ -271,23 +252,54 @@ class Inspection:
         return found
 
 
-class _Fed:
-    """The streamed text of one part of an answer: what was scanned of it, and the pieces that wait."""
+class StreamedText:
+    """The text of one part of an answer as it arrives: kept whole, and scanned in steps, across their borders."""
 
-    __slots__ = ("length", "masked", "stream", "waiting", "watch")
+    __slots__ = ("_left", "_masked", "_report", "_stream", "_taken", "_told", "_watch", "pieces")
 
-    def __init__(self, stream: TextStream) -> None:
-        self.stream = stream
-        self.waiting: list[str] = []
-        self.length = 0
-        self.masked = False
-        self.watch: WatchStream | None = None
+    def __init__(
+        self,
+        stream: TextStream,
+        watch: WatchStream | None,
+        report: Callable[[list[Finding]], None],
+        told: Callable[[], None],
+    ) -> None:
+        """Begins empty; `Inspection.streamed` is the way to it."""
+        self._stream = stream
+        self._watch = watch
+        self._report = report
+        self._told = told
+        self._masked = False
+        self._left = _STEP
+        self._taken = 0
+        self.pieces: list[str] = []
 
-    def take(self) -> str:
-        """The pieces that wait, as one text."""
-        text = "".join(self.waiting)
-        self.waiting, self.length = [], 0
+    def add(self, piece: str) -> None:
+        """Takes the next piece."""
+        self.pieces.append(piece)
+        self._left -= len(piece)
+        if self._left <= 0:
+            text = self._waiting()
+            self._take([*self._stream.feed(text), *(self._watch.feed(text) if self._watch is not None else ())])
+
+    def finish(self) -> bool:
+        """Scans what is left, and the whole for what only that shows; tells whether there is something to be masked."""
+        text = self._waiting()
+        watched = [*self._watch.feed(text), *self._watch.finish()] if self._watch is not None else ()
+        self._take([*self._stream.finish(text), *watched])
+        return self._masked
+
+    def _waiting(self) -> str:
+        """The pieces that were not scanned yet, as one text."""
+        text = "".join(self.pieces[self._taken :])
+        self._taken, self._left = len(self.pieces), _STEP
         return text
+
+    def _take(self, found: list[Finding]) -> None:
+        if found:
+            self._masked = self._masked or needs_mask(found)
+            self._report(found)
+            self._told()
 
 
 def surface(part: Part, role: str) -> tuple[Target, Subtype]:

@@ -180,8 +180,8 @@ def test_collectors_die_under_load_and_no_span_with_a_finding_is_lost_or_there_t
     assert max(stored.values()) == 1
     # Delivered at least once: a backend may get again what it had answered for when the gateway died.
     assert all(any(abs(meter.first[ids] - death) < 1 for death in deaths) for ids in again)
-    # In memory at a kill is what was not yet decided, and what an agent was just sending. A trace whose agent died in the
-    # middle of it ends only when that one is back.
+    # In memory at a kill is what was not yet decided, and what an agent was just sending. A trace whose agent died in
+    # the middle of it ends only when that one is back.
     for trace in split | lost:
         first, last = lived[trace]
         assert any(first - 1 < death < last + WAIT_S + 3 for death in deaths), (trace, first, last, deaths)

@@ -25,7 +25,7 @@ def _inspect(scanner, answer, *, prompt=PROMPT, chunks=0):
     before = len(inspection.findings)
     if chunks:
         for start in range(0, len(answer), chunks):
-            inspection.feed("content[0]", answer[start : start + chunks], "llm")
+            inspection.streamed("content[0]", "llm", list).add(answer[start : start + chunks])
     inspection.result(Result(messages=[Message("assistant", [Part("text", answer, path="content[0]")])]))
     return inspection.findings[before:]
 

@@ -12,6 +12,7 @@ from cylestio_monitor.config import Keywords, Scan
 from cylestio_monitor.errors import BlockedError
 from cylestio_monitor.identity import identify
 from cylestio_monitor.model import Call, Message, Part, Result, ToolDefinition, Usage
+from cylestio_monitor.store import Store, queries
 from road import AWS, answer, chat
 
 
@@ -193,13 +194,32 @@ def test_streamed_text_is_scanned_across_its_pieces_once(road):
     begun = here.pipeline.begin(chat("hi"))
     begun.first_chunk()
     text = "x" * 600 + " run DROP TABLE users; now"
+    streamed = begun.streamed("content[0]")
     for letter in text:
-        begun.feed("content[0]", letter)
+        streamed.add(letter)
     begun.end(answer(text))
     span = here.span()
     assert finding_paths(span) == ["content[0]"]
     assert span.events[0].attributes[semconv.FINDING_START] == text.index("DROP")
     assert span.attributes[semconv.RESPONSE_TIME_TO_FIRST_CHUNK] > 0
+
+
+def test_what_a_long_streamed_answer_begins_with_is_judged_and_on_disk_before_it_ends(road, tmp_path):
+    here = road()
+    here.pipeline.store = store = Store.open(tmp_path / "store.db", here.settings.store)
+    begun = here.pipeline.begin(chat("hi"))
+    streamed = begun.streamed("content[0]")
+    pieces = ["run DROP TABLE users; now. ", *["and so it goes on, word for word. "] * 200]
+    for piece in pieces:
+        streamed.add(piece)
+    begun.settle()
+    with queries.connect(tmp_path / "store.db") as connection:
+        assert [found["path"] for found in queries.findings(connection)] == ["content[0]"]
+    begun.end(answer("".join(pieces)))
+    store.close()
+    span = here.span()
+    assert (span.attributes[semconv.VERDICT], span.attributes[semconv.ACTION]) == ("deny", "audit")
+    assert finding_paths(span) == ["content[0]"]
 
 
 def test_an_error_sets_type_and_masked_text_and_a_cancel_its_type(road):

@@ -40,8 +40,9 @@ def test_known_history_is_still_masked(road):
 def test_streamed_secrets_are_masked(road):
     here = road(content="masked")
     begun = here.pipeline.begin(chat("hi"))
+    streamed = begun.streamed("content[0]")
     for piece in ("the key ", AWS[:7], AWS[7:], " is it"):
-        begun.feed("content[0]", piece)
+        streamed.add(piece)
     begun.end(answer(f"the key {AWS} is it"))
     span = here.span()
     assert AWS not in span.attributes[semconv.OUTPUT_MESSAGES]

@@ -130,20 +130,19 @@ class _CompletionFold:
 
     def __init__(self, invocation: Invocation) -> None:
         self._invocation = invocation
-        self._pieces: list[str] = []
+        self._text = invocation.streamed("completion")
         self._last: Any = None
 
     def event(self, event: Any) -> None:
         text = getattr(event, "completion", None)
         if isinstance(text, str):
-            self._pieces.append(text)
+            self._text.add(text)
             self._last = event
-            self._invocation.feed("completion", text)
 
     def result(self) -> Result:
         result = _completed(self._last, self._invocation.call) if self._last is not None else Result()
         for message in result.messages:
-            message.parts[0].content = "".join(self._pieces)
+            message.parts[0].content = "".join(self._text.pieces)
         return result
 
 

@@ -24,6 +24,8 @@ from cylestio_monitor.capture._read import (
 from cylestio_monitor.model import Message, Part, Result, ToolDefinition, Usage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cylestio_monitor.model import AttributeValue, Call
     from cylestio_monitor.pipeline import Invocation
 
@@ -226,14 +228,23 @@ def total(counts: dict[str, Any]) -> Usage:
 
 
 class _Block:
-    """One content block of a streamed answer."""
+    """One content block of a streamed answer: how it began, and its text or the JSON of its arguments."""
 
-    __slots__ = ("path", "pieces", "start")
+    __slots__ = ("add", "path", "pieces", "start")
 
-    def __init__(self, start: Any, index: int) -> None:
+    def __init__(self, start: Any, index: int, invocation: Invocation) -> None:
         self.start = start
         self.path = f"content[{index}]"
-        self.pieces: list[str] = []
+        self.pieces: list[str]
+        self.add: Callable[[str], None]
+        if start.type in {"text", "thinking"}:
+            text = invocation.streamed(self.path)
+            self.pieces, self.add = text.pieces, text.add
+            if first := getattr(start, start.type, None):
+                self.add(first)
+        else:
+            self.pieces = []
+            self.add = self.pieces.append
 
     def part(self) -> Part:
         part = answer_block(self.start, self.path)
@@ -242,7 +253,7 @@ class _Block:
             if part.type in {"tool_call", "server_tool_call"}:
                 part.content = arguments(text)
             elif part.type in {"text", "reasoning"}:
-                part.content = f"{part.content or ''}{text}"
+                part.content = text
         return part
 
 
@@ -265,9 +276,16 @@ class MessageFold:
         """Takes the next event. The branches stand in the order of how often they come."""
         kind = event.type
         if kind == "content_block_delta":
-            self._delta(event.index, event.delta)
+            delta = event.delta
+            kind = delta.type
+            if kind == "text_delta":
+                self._blocks[event.index].add(delta.text)
+            elif kind == "input_json_delta":
+                self._blocks[event.index].add(delta.partial_json)
+            elif kind == "thinking_delta":
+                self._blocks[event.index].add(delta.thinking)
         elif kind == "content_block_start":
-            self._blocks[event.index] = _Block(event.content_block, event.index)
+            self._blocks[event.index] = _Block(event.content_block, event.index, self._invocation)
         elif kind == "message_start":
             message = event.message
             self._id, self._model = message.id, message.model
@@ -278,20 +296,6 @@ class MessageFold:
             usage(event.usage, self._counts)
         elif kind == "error":
             self._error = str(getattr(getattr(event, "error", None), "type", None) or "error")
-
-    def _delta(self, index: int, delta: Any) -> None:
-        kind = delta.type
-        block_ = self._blocks[index]
-        if kind == "text_delta":
-            text = delta.text
-            block_.pieces.append(text)
-            self._invocation.feed(block_.path, text)
-        elif kind == "input_json_delta":
-            block_.pieces.append(delta.partial_json)
-        elif kind == "thinking_delta":
-            text = delta.thinking
-            block_.pieces.append(text)
-            self._invocation.feed(block_.path, text)
 
     def result(self) -> Result:
         """The message, as far as it has come."""

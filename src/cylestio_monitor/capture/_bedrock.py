@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from cylestio_monitor.capture._hooks import Patches
     from cylestio_monitor.pipeline import Invocation
+    from cylestio_monitor.surfaces import StreamedText
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +107,7 @@ class _Reading:
         self.usage = Usage(_count(headers.get(_INPUT_TOKENS)), _count(headers.get(_OUTPUT_TOKENS)))
         self.reason: str | None = None
         self.blocks: dict[int, Part] = {}
+        self.texts: dict[int, StreamedText] = {}
         self.raw: list[bytes] = []
 
     def event(self, event: Any) -> None:
@@ -128,9 +130,12 @@ class _Reading:
         )
         if text or arguments:
             block = self.blocks.setdefault(number, Part("text", "", path=f"content[{number}]"))
-            block.content = f"{block.content}{text or arguments}"
             if text:
-                self.invocation.feed(block.path, text)
+                if number not in self.texts:
+                    self.texts[number] = self.invocation.streamed(block.path)
+                self.texts[number].add(text)
+            else:
+                block.content = f"{block.content}{arguments}"
         self._close(value, delta)
 
     def _close(self, value: dict[str, Any], delta: dict[str, Any]) -> None:
@@ -151,9 +156,11 @@ class _Reading:
         """The answer as far as it was read."""
         if self.raw:
             return _invoke_result(b"".join(self.raw), self.usage)
-        for block in self.blocks.values():
+        for number, block in self.blocks.items():
             if block.type == "tool_call":
                 block.content = shapes.decoded(block.content)
+            elif number in self.texts:
+                block.content = "".join(self.texts[number].pieces)
         result = Result(messages=[Message("assistant", list(self.blocks.values()), self.reason)], usage=self.usage)
         result.finish_reasons = [self.reason] if self.reason else []
         return result

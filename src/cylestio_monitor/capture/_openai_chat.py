@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from cylestio_monitor.model import AttributeValue, Call
     from cylestio_monitor.pipeline import Invocation
+    from cylestio_monitor.surfaces import StreamedText
 
 _PARAMETERS = {
     "max_tokens": semconv.REQUEST_MAX_TOKENS,
@@ -250,18 +251,31 @@ def _add(out: Result, parts: list[Part], finish: Any) -> None:
 class _Choice:
     """One choice of a streamed answer."""
 
-    __slots__ = ("calls", "finish", "path", "texts")
+    __slots__ = ("_invocation", "calls", "content", "finish", "path", "texts")
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, invocation: Invocation) -> None:
         self.path = path
-        self.texts: dict[str, tuple[str, list[str]]] = {}
+        self.texts: dict[str, StreamedText] = {}
         self.calls: dict[int, tuple[Any, list[str]]] = {}
         self.finish: Any = None
+        self.content: Callable[[str], None] | None = None
+        self._invocation = invocation
+
+    def text(self, field: str) -> Callable[[str], None]:
+        """What takes the pieces of one of its texts."""
+        found = self.texts.get(field)
+        if found is None:
+            found = self.texts[field] = self._invocation.streamed(f"{self.path}.{field}")
+        return found.add
 
     def parts(self) -> list[Part]:
         out = [
-            Part("reasoning" if field == "reasoning_content" else "text", "".join(pieces), path=path)
-            for field, (path, pieces) in self.texts.items()
+            Part(
+                "reasoning" if field == "reasoning_content" else "text",
+                "".join(text.pieces),
+                path=f"{self.path}.{field}",
+            )
+            for field, text in self.texts.items()
         ]
         for place, (call, pieces) in self.calls.items():
             path = f"{self.path}.tool_calls[{place}].function.arguments"
@@ -295,34 +309,20 @@ class ChunkFold:
             found = self._choices.get(choice.index)
             if found is None:
                 path = f"choices[{choice.index}]"
-                found = self._choices[choice.index] = _Choice(path if delta is None else f"{path}.message")
+                path = path if delta is None else f"{path}.message"
+                found = self._choices[choice.index] = _Choice(path, self._invocation)
             if choice.finish_reason is not None:
                 found.finish = choice.finish_reason
             if delta is None:
-                self._text(found, "text", choice.text)
+                found.text("text")(choice.text)
+            elif content := delta.content:
+                if found.content is None:
+                    found.content = found.text("content")
+                found.content(content)
             else:
-                self._delta(found, delta)
+                _rest(found, delta)
         if (usage_ := getattr(chunk, "usage", None)) is not None:
             self._usage = usage_
-
-    def _delta(self, choice: _Choice, delta: Any) -> None:
-        if delta.content:
-            self._text(choice, "content", delta.content)
-            return
-        for field in ("reasoning_content", "refusal"):
-            if text := getattr(delta, field, None):
-                self._text(choice, field, text)
-        for call in delta.tool_calls or ():
-            _, pieces = choice.calls.setdefault(call.index, (call, []))
-            if call.function is not None and call.function.arguments:
-                pieces.append(call.function.arguments)
-
-    def _text(self, choice: _Choice, field: str, text: str) -> None:
-        found = choice.texts.get(field)
-        if found is None:
-            found = choice.texts[field] = (f"{choice.path}.{field}", [])
-        found[1].append(text)
-        self._invocation.feed(found[0], text)
 
     def result(self) -> Result:
         """The answer, as far as it has come."""
@@ -333,3 +333,14 @@ class ChunkFold:
         out.usage = usage(self._usage)
         out.error_type = self._error
         return out
+
+
+def _rest(choice: _Choice, delta: Any) -> None:
+    """What a piece of a choice holds where it has no content."""
+    for field in ("reasoning_content", "refusal"):
+        if text := getattr(delta, field, None):
+            choice.text(field)(text)
+    for call in delta.tool_calls or ():
+        _, pieces = choice.calls.setdefault(call.index, (call, []))
+        if call.function is not None and call.function.arguments:
+            pieces.append(call.function.arguments)

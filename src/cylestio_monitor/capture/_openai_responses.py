@@ -16,6 +16,7 @@ from cylestio_monitor.model import Message, Part, Result, Usage
 if TYPE_CHECKING:
     from cylestio_monitor.model import Call
     from cylestio_monitor.pipeline import Invocation
+    from cylestio_monitor.surfaces import StreamedText
 
 _UNFINISHED = frozenset({"in_progress", "queued"})
 
@@ -172,7 +173,7 @@ _LAST = frozenset({"response.completed", "response.incomplete", "response.failed
 class EventFold:
     """Collects the events of a streamed response. The last one holds the whole; the others count if it is missing."""
 
-    __slots__ = ("_begun", "_done", "_error", "_invocation", "_items", "_pieces", "_whole")
+    __slots__ = ("_begun", "_done", "_error", "_invocation", "_items", "_texts", "_whole")
 
     def __init__(self, invocation: Invocation) -> None:
         """Feeds the texts to the invocation as they come."""
@@ -180,7 +181,7 @@ class EventFold:
         self._begun: Any = None
         self._whole: Any = None
         self._error: str | None = None
-        self._pieces: dict[str, tuple[str, list[str]]] = {}
+        self._texts: dict[str, tuple[str, StreamedText]] = {}
         self._items: dict[int, Any] = {}
         self._done: set[int] = set()
 
@@ -204,17 +205,16 @@ class EventFold:
             self._error = str(getattr(event, "code", None) or "error")
 
     def _text(self, kind: str, path: str, text: str) -> None:
-        found = self._pieces.get(path)
+        found = self._texts.get(path)
         if found is None:
-            found = self._pieces[path] = (kind, [])
-        found[1].append(text)
-        self._invocation.feed(path, text)
+            found = self._texts[path] = (kind, self._invocation.streamed(path))
+        found[1].add(text)
 
     def result(self) -> Result:
         """The response, as far as it has come."""
         if self._whole is not None:
             return answer(self._whole, self._invocation.call)
-        parts = [Part(kind, "".join(pieces), path=path) for path, (kind, pieces) in self._pieces.items()]
+        parts = [Part(kind, "".join(text.pieces), path=path) for path, (kind, text) in self._texts.items()]
         for index in sorted(self._done):
             item = self._items[index]
             if item.type not in {"message", "reasoning"}:

@@ -139,16 +139,8 @@ class Echo(Inspection):
         self._reported = pipeline.reported
         self._trace_id = trace_id
 
-    def call(self, call: Call) -> None:
-        """Scans what goes in."""
-        super().call(call)
-        self.findings = self._reported.new(self._trace_id, self.findings)
-
-    def result(self, result: Result | None) -> None:
-        """Scans what came back."""
-        known = len(self.findings)
-        super().result(result)
-        self.findings = self.findings[:known] + self._reported.new(self._trace_id, self.findings[known:])
+    def _report(self, found: list[Finding]) -> None:
+        super()._report(self._reported.new(self._trace_id, found))
 
 
 def strip(span: Any) -> None:

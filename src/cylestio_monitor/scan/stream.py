@@ -60,8 +60,13 @@ class TextStream:
             _log.exception("a chunk could not be scanned")
             return []
 
-    def finish(self) -> list[Finding]:
-        """Ends the stream: what only the whole text proves, by place. A second call finds nothing."""
+    def finish(self, last: str = "") -> list[Finding]:
+        """Ends the stream, with the last chunk: what only the whole text proves, by place.
+
+        A second call finds nothing.
+        """
+        if self._enabled and last and self._length <= _KEPT:
+            self._chunks.append(last)
         if not self._chunks:
             return []
         whole = "".join(self._chunks)
