@@ -53,7 +53,7 @@ def test_what_the_engines_pass_over_no_rule_matches(compiled):
             candidates = set(group.index.candidates(group.engine.present(data), [True] * len(catalog.plans)))
             for place in set(group.index.chosen) - candidates:
                 plan = catalog.plans[place]
-                assert next(confirm(plan, text, read.low, [EVERYWHERE]), None) is None, (plan.rule_id, text)
+                assert next(confirm(plan, read, [EVERYWHERE]), None) is None, (plan.rule_id, text)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))

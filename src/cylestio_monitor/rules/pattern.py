@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from cylestio_monitor.rules.groups import digit_groups
-from cylestio_monitor.rules.literals import MARK, REPEATS, Clause, clauses, score, telling
+from cylestio_monitor.rules.literals import EDGE, MARK, REPEATS, Clause, clauses, score, telling
 from cylestio_monitor.rules.lowering import UnsupportedError, narrowest, shared_form
 
 if sys.version_info >= (3, 11):
@@ -38,6 +38,7 @@ _USABLE = 0.85  # a clause that scores less is met in most texts
 _HELPFUL = 0.9  # beside another: one that scores less costs more than it tells
 _HELPFUL_TO_WEAK = -0.4  # the same where the first is not `_RARE`
 _MOST_FURTHER = 2
+_MOST_HELD = 4
 _QUANTIFIER = re.compile(r"\{(\d*),(\d*)\}|[*+]")
 
 
@@ -55,6 +56,7 @@ class Shape:
         width: Most code points a match has.
         clauses: Every match holds a literal of each, the rarest first; see `rules.literals`. A literal that begins
             with `MARK` is an expression. Never empty.
+        held: Sets of words, of each of which every match holds one too, as they stand in a text in lower case.
         groups: The lengths of the runs of digits, of which every match has one sequence; see `rules.groups`.
     """
 
@@ -62,6 +64,7 @@ class Shape:
     flags: int
     width: int
     clauses: tuple[Clause, ...]
+    held: tuple[Clause, ...]
     groups: tuple[bytes, ...]
 
 
@@ -84,15 +87,27 @@ def shape(pattern: str, *, ignore_case: bool) -> Shape:
         raise PatternError("may match nothing at all")
     _refuse_nested(tree, inside=False)
     try:
-        return Shape(regex, flags, int(wide), _needed(tree), digit_groups(tree))
+        found = [(score(clause), clause) for clause in dict.fromkeys(clauses(tree, shared_form))]
+        found.sort(key=lambda pair: -pair[0])
+        needed = _needed(tree, found)
+        return Shape(regex, flags, int(wide), needed, _held(found, needed[0]), digit_groups(tree))
     except UnsupportedError as error:
         raise PatternError(str(error)) from error
 
 
-def _needed(tree: Any) -> tuple[Clause, ...]:
+def _held(found: list[tuple[float, Clause]], lead: Clause) -> tuple[Clause, ...]:
+    """What is asked of a window before the pattern is put to it: the rarest clauses but the first, a word of each."""
+    others = [clause for _, clause in found if clause != lead and not any(MARK in literal for literal in clause)]
+    held = [tuple(dict.fromkeys(map(_longest_word, clause))) for clause in others]
+    return tuple(words for words in held if all(words) and all(map(str.isascii, words)))[:_MOST_HELD]
+
+
+def _longest_word(literal: str) -> str:
+    return max(literal.strip(EDGE).split(), key=len, default="")
+
+
+def _needed(tree: Any, found: list[tuple[float, Clause]]) -> tuple[Clause, ...]:
     """The clauses worth looking for, the rarest first."""
-    found = [(score(clause), clause) for clause in dict.fromkeys(clauses(tree, shared_form))]
-    found.sort(key=lambda pair: -pair[0])
     if not found or found[0][0] < _USABLE:
         narrow = narrowest(tree)
         if narrow or not found:

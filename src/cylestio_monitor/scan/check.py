@@ -62,7 +62,7 @@ def finds(rule: Rule, text: str) -> bool:
         return (known.repeated_in(answer) or known.mostly_in(answer)) is not None
     if rule.evasion is not None:
         base = fold(text) or Undone(text)
-        kinds = {reading.kind for reading in readings(base, SIGNS.keys()) if _ATTACK in reading.text.lower()}
+        kinds = {reading.kind for reading in readings(base, SIGNS.keys()) if _ATTACK in reading.undone.text.lower()}
         if _ATTACK in base.text.lower() and base.text != text:
             kinds.add("look-alike")
         return rule.evasion in kinds

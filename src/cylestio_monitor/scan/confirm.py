@@ -7,10 +7,11 @@ those of a search through the whole text.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from operator import itemgetter
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from cylestio_monitor.rules.literals import EDGE, MARK
 from cylestio_monitor.rules.lowering import START
 from cylestio_monitor.scan.locate import EVERYWHERE
 from cylestio_monitor.scan.plan import SLACK
@@ -19,6 +20,7 @@ from cylestio_monitor.scan.validators import validator
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from cylestio_monitor.scan.locate import Text
     from cylestio_monitor.scan.plan import Plan
 
 _AT_START = (START,)
@@ -27,6 +29,15 @@ MAX_MATCHES = 100
 
 MAX_TRIED = 1000
 """Matches of one rule in one text that are put to its validators."""
+
+
+_STATEMENT = 1000
+"""Code points beyond a match that a validator of whole statements may look at."""
+
+Areas: TypeAlias = "Sequence[tuple[int, int]] | None"
+"""Starts and ends of parts of a text, ascending."""
+
+_end = itemgetter(1)
 
 
 class Match(NamedTuple):
@@ -42,18 +53,22 @@ def _compiled(regex: str, flags: int) -> re.Pattern[str]:
     return re.compile(regex, flags)
 
 
-def confirm(plan: Plan, text: str, low: str, places: Sequence[int]) -> Iterator[Match]:
+def confirm(plan: Plan, looked: Text, places: Sequence[int], areas: Areas = None) -> Iterator[Match]:
     """The matches of one plan.
 
     Args:
         plan: The plan.
-        text: The text.
-        low: The text in lower case, of the same length.
+        looked: The text.
         places: Where it may match, ascending; see `scan.locate`.
+        areas: Places of which a match is to have one within reach, ascending; ``None`` for any.
     """
-    if plan.context and not any(word in low for word in plan.context):
+    if plan.context and not any(map(looked.holds, plan.context)):
         return
-    windows = [window for window in _windows(places, plan.width, len(text)) if _holds(plan, low, window)]
+    text, low = looked.text, looked.low
+    around = _windows(places, plan.width, len(text))
+    if areas is not None:
+        around = _within(around, areas, _reach(plan))
+    windows = [window for window in around if _holds(plan, low, window)]
     if not windows:
         return
     pattern = _compiled(plan.regex, plan.flags)
@@ -87,18 +102,14 @@ def _matches(pattern: re.Pattern[str], plan: Plan, text: str, window: tuple[int,
 
 def _holds(plan: Plan, low: str, window: tuple[int, int]) -> bool:
     """Whether the window has what every match needs: cheaper to ask than to search."""
-    return all(
-        any(low.find(literal, *window) >= 0 for literal in literals)
-        for literals in map(_as_they_stand, plan.clauses[1:])
-    )
-
-
-@lru_cache(maxsize=4096)
-def _as_they_stand(clause: tuple[str, ...]) -> tuple[str, ...]:
-    """The words of a clause that can be found in a text as it is; the empty text, always found, where one cannot."""
-    words = tuple(literal.strip(EDGE + " ") for literal in clause)
-    plain = all(word.isascii() and " " not in word and MARK not in word for word in words)
-    return words if plain else ("",)
+    start, end = window
+    for words in plan.held:
+        for word in words:
+            if low.find(word, start, end) >= 0:
+                break
+        else:
+            return False
+    return True
 
 
 def together(signs: Sequence[int], least: int, look: Callable[[int], Iterator[Match]]) -> Iterator[Match]:
@@ -134,6 +145,30 @@ def _windows(places: Sequence[int], width: int, length: int) -> Iterator[tuple[i
             yield max(low, 0), min(high, length)
         low, high = start, end
     yield max(low, 0), min(high, length)
+
+
+def _reach(plan: Plan) -> int:
+    """How far from a match stands what its rule looks at, and the match's own width."""
+    return plan.width + max(plan.within, _STATEMENT if plan.looks_further else SLACK)
+
+
+def _within(
+    windows: Iterable[tuple[int, int]], areas: Sequence[tuple[int, int]], reach: int
+) -> Iterator[tuple[int, int]]:
+    """The parts of the windows that are within reach of an area."""
+    for low, high in windows:
+        number = bisect_left(areas, low - reach, key=_end)
+        start = end = -1
+        while number < len(areas) and areas[number][0] - reach < high:
+            first, last = areas[number]
+            if end < 0 or first - reach > end:
+                if end >= 0:
+                    yield start, end
+                start = max(low, first - reach)
+            end = min(high, last + reach)
+            number += 1
+        if end >= 0:
+            yield start, end
 
 
 def _near(plan: Plan, text: str, start: int, end: int) -> bool:

@@ -13,8 +13,10 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
+from cylestio_monitor.scan.normalize import Undone, undo
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from collections.abc import Set as AbstractSet
 
 MAX_PIECES = 40
@@ -36,7 +38,7 @@ class Decoded(NamedTuple):
     """One decoded piece.
 
     Attributes:
-        kind: ``base64``, ``hex``, ``url``, ``html``, ``escape`` or ``rot13``.
+        kind: ``base64`` or ``hex``.
         text: What it says.
         start: Where it stood in the text.
         end: Where it ended.
@@ -48,32 +50,34 @@ class Decoded(NamedTuple):
     end: int
 
 
-def decoded(text: str, signs: AbstractSet[str]) -> Iterator[Decoded]:
-    """Every piece of the text that decodes to something readable.
+def pieces(text: str) -> Iterator[Decoded]:
+    """Every run of the text that decodes to something readable."""
+    for kind, pattern, decode in (("base64", _BASE64, _from_base64), ("hex", _HEX, _from_hex)):
+        for number, match in enumerate(pattern.finditer(text)):
+            if number >= MAX_PIECES:
+                break
+            plain = decode(match[0])
+            if plain is not None and _PRINTABLE.fullmatch(plain):
+                yield Decoded(kind, plain, match.start(), match.end())
+
+
+def wholes(text: str, signs: AbstractSet[str]) -> Iterator[tuple[str, Undone]]:
+    """The whole text with one kind of encoded characters decoded, and the kind.
 
     Args:
         text: The text.
-        signs: Of ``run``, ``percent``, ``reference``, ``escape`` and ``rot13`` those that it holds.
+        signs: Of ``percent``, ``reference``, ``escape`` and ``rot13`` those that it holds.
     """
-    if "run" in signs:
-        for kind, pattern, decode in (("base64", _BASE64, _from_base64), ("hex", _HEX, _from_hex)):
-            for number, match in enumerate(pattern.finditer(text)):
-                if number >= MAX_PIECES:
-                    break
-                plain = decode(match[0])
-                if plain is not None and _PRINTABLE.fullmatch(plain):
-                    yield Decoded(kind, plain, match.start(), match.end())
     if len(text) > MAX_LENGTH:
         return
-    for sign, kind, undo in _WHOLE:
-        if sign in signs:
-            plain = undo(text)
-            if plain != text:
-                yield Decoded(kind, plain, 0, len(text))
+    for sign, kind, encoded, decode in _WHOLE:
+        undone = undo(text, encoded, decode) if sign in signs else None
+        if undone is not None:
+            yield kind, undone
     if "rot13" in signs:
         words = sum(1 for _ in zip(_ROT13.finditer(text), range(_FEWEST_ROT13), strict=False))
         if words >= _FEWEST_ROT13:
-            yield Decoded("rot13", codecs.encode(text, "rot13"), 0, len(text))
+            yield "rot13", Undone(codecs.encode(text, "rot13"))
 
 
 def _from_base64(piece: str) -> str | None:
@@ -96,16 +100,24 @@ def _from_hex(piece: str) -> str | None:
         return None
 
 
-def _from_percent(text: str) -> str:
-    return unquote(text.replace("+", " "), errors="replace")
+def _from_escape(match: re.Match[str]) -> str:
+    digits = match[0][2:] if match[0][1] in "xu" else match[0][1:]
+    return chr(int(digits, 16 if match[0][1] in "xu" else 8))
 
 
-def _from_escapes(text: str) -> str:
-    def character(match: re.Match[str]) -> str:
-        digits = match[0][2:] if match[0][1] in "xu" else match[0][1:]
-        return chr(int(digits, 16 if match[0][1] in "xu" else 8))
-
-    return _ESCAPE.sub(character, text)
-
-
-_WHOLE = (("percent", "url", _from_percent), ("reference", "html", html.unescape), ("escape", "escape", _from_escapes))
+_WHOLE: tuple[tuple[str, str, re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
+    (
+        "percent",
+        "url",
+        re.compile(r"(?:%[0-9a-fA-F]{2}){1,200}|\+"),
+        lambda match: " " if match[0] == "+" else unquote(match[0], errors="replace"),
+    ),
+    (
+        "reference",
+        "html",
+        re.compile(r"&(?:#[0-9xX]|[a-zA-Z])[0-9a-zA-Z]{1,31};?"),
+        lambda match: html.unescape(match[0]),
+    ),
+    ("escape", "escape", _ESCAPE, _from_escape),
+)
+"""The sign, the kind, what is encoded, and what decodes it."""

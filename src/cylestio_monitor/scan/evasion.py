@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cylestio_monitor.rules.literals import MARK
 from cylestio_monitor.rules.lowering import TOKEN
 from cylestio_monitor.scan import decode, normalize
+from cylestio_monitor.scan.normalize import Undone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,38 +54,45 @@ class Reading(NamedTuple):
 
     Attributes:
         kind: The evasion, as `Rule.evasion` names it.
-        text: What it says.
+        undone: What it says.
         span: A span of that text as a span of the original.
     """
 
     kind: str
-    text: str
+    undone: Undone
     span: Callable[[int, int], tuple[int, int]]
 
 
-def readings(base: normalize.Undone, signs: AbstractSet[str]) -> Iterator[Reading]:
+def readings(base: Undone, signs: AbstractSet[str]) -> Iterator[Reading]:
     """Every other reading of a text without look-alikes.
 
     Args:
         base: The text.
         signs: The names in `SIGNS` of what it holds.
     """
+    for kind, undone in _readings(base.text, signs):
+        yield Reading(kind, undone, _chain(base, undone))
+    if "run" in signs:
+        for piece in decode.pieces(base.text):
+            yield Reading(piece.kind, Undone(piece.text), _whole(base, piece.start, piece.end))
+
+
+def _readings(text: str, signs: AbstractSet[str]) -> Iterator[tuple[str, Undone]]:
     if "leet" in signs:
-        for undone in normalize.unleet(base.text):
-            yield Reading("leet", undone.text, base.span)
+        for undone in normalize.unleet(text):
+            yield "leet", undone
     if "spaced" in signs:
-        shapes = base.text.encode("utf-8", "surrogatepass").translate(_SHAPES)
-        spaced = normalize.unspaced(base.text) if any(shape in shapes for shape in _SPACED) else None
+        shapes = text.encode("utf-8", "surrogatepass").translate(_SHAPES)
+        spaced = normalize.unspaced(text) if any(shape in shapes for shape in _SPACED) else None
         if spaced is not None and spaced.text:
-            yield Reading("spaced", spaced.text, _chain(base, spaced))
-    for piece in decode.decoded(base.text, signs):
-        yield Reading(piece.kind, piece.text, _whole(base, piece.start, piece.end))
+            yield "spaced", spaced
+    yield from decode.wholes(text, signs)
 
 
-def _chain(base: normalize.Undone, spaced: normalize.Undone) -> Callable[[int, int], tuple[int, int]]:
-    return lambda start, end: base.span(*spaced.span(start, end))
+def _chain(base: Undone, undone: Undone) -> Callable[[int, int], tuple[int, int]]:
+    return lambda start, end: base.span(*undone.span(start, end))
 
 
-def _whole(base: normalize.Undone, start: int, end: int) -> Callable[[int, int], tuple[int, int]]:
+def _whole(base: Undone, start: int, end: int) -> Callable[[int, int], tuple[int, int]]:
     span = base.span(start, end)
     return lambda _start, _end: span

@@ -22,12 +22,11 @@ EVERYWHERE = -1
 """Stands alone for places: the whole text is to be looked at."""
 
 _MANY = 200  # of one literal: then one pass over the text is cheaper
-_RUNS = {
-    TOKEN: re.compile(rf"[A-Za-z0-9+/_-]{{{TOKEN_LENGTH},}}"),
-    CODE: re.compile(r"[A-Za-z]{2}\d\d"),
-}
-"""How a form is found in a text as it stands."""
+_MANY_GROUPS = 4000  # sequences of runs of digits: the same
+_TOKEN = re.compile(rf"[A-Za-z0-9+/_-]{{{TOKEN_LENGTH},}}")
+_CODE = re.compile(r"\d\d(?<=[A-Za-z]{2}..)", re.ASCII)
 
+_OF_WORDS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
 _DIGITS = re.compile(r"\d+", re.ASCII)
 _DIGIT_RUN = re.compile(r"\d(?:[\s./()-]*\d){5,}", re.ASCII)
 
@@ -40,14 +39,17 @@ class Text:
         low: The text in lower case, of the same length.
     """
 
-    __slots__ = ("_digit_groups", "_digit_runs", "_places", "low", "text")
+    __slots__ = ("_digit_groups", "_digit_runs", "_digit_starts", "_grouped", "_places", "_words", "low", "text")
 
     def __init__(self, text: str) -> None:
         """Takes the text."""
         self.text = text
         self.low = lower(text)
         self._places: dict[str, list[int]] = {}
+        self._words: dict[str, bool] = {}
+        self._grouped: dict[tuple[bytes, ...], Sequence[int]] = {}
         self._digit_groups: bytes | None = None
+        self._digit_starts: list[int] = []
         self._digit_runs: list[tuple[int, list[int]]] | None = None
 
     def places(self, lead: Mapping[int, str], present: AbstractSet[int]) -> Sequence[int]:
@@ -67,12 +69,39 @@ class Text:
             found = found + places if found else places
         return sorted(found) if several else found
 
-    def has_groups(self, sequences: tuple[bytes, ...]) -> bool:
-        """Whether one of the sequences of lengths stands among those of the text's runs of digits."""
+    def groups(self, sequences: tuple[bytes, ...]) -> Sequence[int]:
+        """Where the text's runs of digits have one of the sequences of lengths: starts of the first run, ascending.
+
+        Args:
+            sequences: A plan's; see `rules.groups`.
+        """
+        found = self._grouped.get(sequences)
+        if found is None:
+            found = self._grouped[sequences] = self._with_lengths(sequences)
+        return found
+
+    def _with_lengths(self, sequences: tuple[bytes, ...]) -> Sequence[int]:
         if self._digit_groups is None:
-            self._digit_groups = bytes(min(len(run), 255) for run in _DIGITS.findall(self.text))
-        groups = self._digit_groups
-        return any(sequence in groups for sequence in sequences)
+            spans = [run.span() for run in _DIGITS.finditer(self.text)]
+            self._digit_groups = bytes([min(end - start, 255) for start, end in spans])
+            self._digit_starts = [start for start, _ in spans]
+        lengths, starts = self._digit_groups, self._digit_starts
+        places: set[int] = set()
+        for sequence in sequences:
+            at = lengths.find(sequence)
+            while at >= 0:
+                places.add(starts[at])
+                at = lengths.find(sequence, at + 1)
+            if len(places) > _MANY_GROUPS:
+                return [EVERYWHERE]
+        return sorted(places)
+
+    def holds(self, word: str) -> bool:
+        """Whether the word, in lower case, stands in the text."""
+        found = self._words.get(word)
+        if found is None:
+            found = self._words[word] = word in self.low
+        return found
 
     def _of(self, literal: str) -> list[int]:
         places = self._places.get(literal)
@@ -80,10 +109,24 @@ class Text:
             places = self._places[literal] = self._found(literal)
         return places
 
+    def _tokens(self) -> list[int]:
+        """The places of tokens, which are looked for in the long ones of what blanks part."""
+        places: list[int] = []
+        at = 0
+        for word in [word for word in self.text.split() if len(word) >= TOKEN_LENGTH]:
+            at = self.text.index(word, at)
+            end = at + len(word)
+            for run in _TOKEN.finditer(self.text, at, end):
+                places += _within(run)
+            at = end
+        return places
+
     def _digits(self) -> list[tuple[int, list[int]]]:
         """The runs of digits: how many digits, and the places."""
         if self._digit_runs is None:
-            self._digit_runs = [(sum(map(str.isdigit, run[0])), _within(run)) for run in _DIGIT_RUN.finditer(self.text)]
+            self._digit_runs = [
+                (len("".join(_DIGITS.findall(run[0]))), _within(run)) for run in _DIGIT_RUN.finditer(self.text)
+            ]
         return self._digit_runs
 
     def _found(self, literal: str) -> list[int]:
@@ -92,9 +135,10 @@ class Text:
         count = DIGITS.get(literal)
         if count is not None:
             return [place for digits, places in self._digits() if digits >= count for place in places]
-        form = _RUNS.get(literal)
-        if form is not None:
-            return [place for run in form.finditer(self.text) for place in _within(run)]
+        if literal == TOKEN:
+            return self._tokens()
+        if literal == CODE:
+            return [code.start() for code in _CODE.finditer(self.text)]
         if literal.startswith(MARK):
             return [EVERYWHERE]
         body = literal.strip(EDGE + " ")
@@ -103,7 +147,7 @@ class Text:
         if " " in body:
             ends = [match.end() for match in _phrase(body).finditer(self.low)]
             return ends if len(ends) <= _MANY else [EVERYWHERE]
-        return _occurrences(self.low, body)
+        return _occurrences(self.low, body, lead=literal[0] == EDGE, tail=literal[-1] == EDGE)
 
 
 def _within(run: re.Match[str]) -> list[int]:
@@ -116,15 +160,17 @@ def _phrase(words: str) -> re.Pattern[str]:
     return re.compile(r"\s+".join(map(re.escape, words.split())), re.ASCII)
 
 
-def _occurrences(low: str, literal: str) -> list[int]:
-    """Ends of the literal."""
+def _occurrences(low: str, literal: str, *, lead: bool, tail: bool) -> list[int]:
+    """Ends of the literal, where a word's border stands before it and behind it if that is asked for."""
     places: list[int] = []
-    length = len(literal)
+    length, last = len(literal), len(low)
     at = low.find(literal)
     while at >= 0:
-        places.append(at + length)
-        if len(places) > _MANY:
-            return [EVERYWHERE]
+        end = at + length
+        if not (lead and at and low[at - 1] in _OF_WORDS) and not (tail and end < last and low[end] in _OF_WORDS):
+            places.append(end)
+            if len(places) > _MANY:
+                return [EVERYWHERE]
         at = low.find(literal, at + 1)
     return places
 

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable
 
 _ASCII = bytes(range(128))
 _HIDDEN = frozenset(
@@ -30,51 +30,108 @@ _LOOKS = dict(
 )
 
 
-class Undone(NamedTuple):
+class Run(NamedTuple):
+    """A piece of a text that says something else than the original does.
+
+    Attributes:
+        start: Where it starts in the text.
+        end: Where it ends.
+        first: Where what it stands for starts in the original.
+        last: Where that ends.
+    """
+
+    start: int
+    end: int
+    first: int
+    last: int
+
+
+class Undone:
     """A text with a disguise taken off.
 
     Attributes:
         text: The text.
-        folded: Where the text does not go on as the original does, ascending; empty where places are the same.
-        original: For each of these its place in the original.
     """
 
-    text: str
-    folded: Sequence[int] = ()
-    original: Sequence[int] = ()
+    def __init__(
+        self,
+        text: str,
+        runs: Callable[[], list[Run]] | None = None,
+        within: Callable[[Run, int], tuple[int, int]] | None = None,
+    ) -> None:
+        """Takes what is known.
+
+        Args:
+            text: The text.
+            runs: Gives the pieces that differ from the original, ascending; what stands between them is the same.
+                ``None`` where any may differ and the places are the same.
+            within: Gives the place in the original of a place within a piece that is of another length.
+        """
+        self.text = text
+        self._make = runs
+        self._within = within
+        self._runs: list[Run] = []
+        self._starts: list[int] = []
+        self._areas: list[tuple[int, int]] | None = None
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """A span of the text as a span of the original."""
-        return self._place(start), self._place(end - 1) + 1
+        return self._place(start)[0], self._place(end - 1)[1]
 
-    def _place(self, at: int) -> int:
-        last = bisect_right(self.folded, at) - 1
-        return at if last < 0 else self.original[last] + at - self.folded[last]
+    def areas(self) -> list[tuple[int, int]] | None:
+        """Where the text differs from the original, pieces near each other as one; ``None`` for nearly everywhere."""
+        if self._make is None:
+            return None
+        if self._areas is None:
+            self._areas = []
+            for start, end, _, _ in self._known():
+                if self._areas and start - self._areas[-1][1] < _NEAR:
+                    self._areas[-1] = (self._areas[-1][0], end)
+                else:
+                    self._areas.append((start, end))
+        return self._areas
+
+    def _known(self) -> list[Run]:
+        if self._make is not None and not self._runs:
+            self._runs = self._make()
+            self._starts = [run.start for run in self._runs]
+        return self._runs
+
+    def _place(self, at: int) -> tuple[int, int]:
+        """The place in the original, from and to, of one place."""
+        runs = self._known()
+        number = bisect_right(self._starts, at) - 1
+        if number < 0:
+            return at, at + 1
+        run = runs[number]
+        if at >= run.end:
+            at += run.last - run.end
+            return at, at + 1
+        if run.end - run.start == run.last - run.first:
+            at += run.first - run.start
+            return at, at + 1
+        return self._within(run, at) if self._within is not None else (run.first, run.last)
 
 
-class _Pieces:
-    """A text put together from pieces, with the places where they do not follow each other in the original."""
+_NEAR = 200
 
-    def __init__(self) -> None:
-        self._out: list[str] = []
-        self._length = self._next = 0
-        self._folded: list[int] = []
-        self._original: list[int] = []
 
-    def put(self, piece: str, place: int, step: int = 1) -> None:
-        """Adds a piece that stands at a place; `step` is 0 where all of it stands for one character."""
-        for offset in range(len(piece)) if not step else (0,):
-            if place != self._next or (not step and offset):
-                self._folded.append(self._length + offset)
-                self._original.append(place)
-            self._next = place + 1
-        self._out.append(piece)
-        self._length += len(piece)
-        self._next = place + (len(piece) if step else 1)
-
-    def undone(self) -> Undone:
-        """The text."""
-        return Undone("".join(self._out), self._folded, self._original)
+def undo(text: str, disguise: re.Pattern[str], say: Callable[[re.Match[str]], str]) -> Undone | None:
+    """The text with what the pattern finds said plainly; ``None`` where that changes nothing."""
+    runs: list[Run] = []
+    out: list[str] = []
+    at = length = 0
+    for match in disguise.finditer(text):
+        first, last = match.span()
+        plain = say(match)
+        length += first - at
+        out += (text[at:first], plain)
+        runs.append(Run(length, length + len(plain), first, last))
+        length += len(plain)
+        at = last
+    out.append(text[at:])
+    plain = "".join(out)
+    return Undone(plain, lambda: runs) if plain != text else None
 
 
 def fold(text: str) -> Undone | None:
@@ -88,30 +145,34 @@ def fold(text: str) -> Undone | None:
     changed = {character: folded for character in foreign if (folded := _folded(character)) != character}
     if not changed:
         return None
-    single = {character: folded for character, folded in changed.items() if len(folded) == 1}
-    plain = _replaced(text, single)
-    rest = {character: folded for character, folded in changed.items() if len(folded) != 1}
-    if not rest:
-        return Undone(plain)
-    pieces = _Pieces()
-    at = 0
-    for place in sorted(place for character in rest for place in _places(text, character)):
-        if place > at:
-            pieces.put(plain[at:place], at)
-        if folded := rest[text[place]]:
-            pieces.put(folded, place, step=0)
-        at = place + 1
-    if at < len(text):
-        pieces.put(plain[at:], at)
-    undone = pieces.undone()
-    return undone if undone.text else None
+    plain = _replaced(text, changed)
+
+    def runs() -> list[Run]:
+        found = []
+        grown = 0
+        for match in re.finditer(f"[{''.join(map(re.escape, changed))}].{{0,{_PIECE}}}", text, re.DOTALL):
+            first, last = match.span()
+            end = last + grown
+            if other:
+                end += len(_replaced(match[0], other)) - (last - first)
+            found.append(Run(first + grown, end, first, last))
+            grown = end - last
+        return found
+
+    def within(run: Run, at: int) -> tuple[int, int]:
+        end = run.start
+        for place in range(run.first, run.last):
+            end += len(changed.get(text[place], "_"))
+            if end > at:
+                return place, place + 1
+        return run.first, run.last
+
+    other = {character: folded for character, folded in changed.items() if len(folded) != 1}
+    return Undone(plain, runs, within) if plain else None
 
 
-def _places(text: str, character: str) -> Iterator[int]:
-    place = text.find(character)
-    while place >= 0:
-        yield place
-        place = text.find(character, place + 1)
+_PIECE = 30
+"""Code points behind a changed one that count as changed with it: fewer pieces than changed ones."""
 
 
 def _replaced(text: str, changed: dict[str, str]) -> str:
@@ -143,47 +204,34 @@ def _folded(character: str) -> str:
     return kept if kept.isascii() and (len(kept) < 2 or kept.isalnum()) else character
 
 
-_LEET = str.maketrans("01345789@$!|", "oieastbgasil")
-LEET_SIGN = re.compile(r"(?i)[a-z][013457@$!][a-z]|\b[013457@$!]{1,2}[a-z]{2}|[a-z]{2}[013457@$!]{1,2}\b")
+_LEET = dict(zip("01345789@$!|", "oieastbgasil", strict=True))
+LEET_SIGN = re.compile(
+    r"(?i)[013457@$!](?:(?<=[a-z].)(?=[a-z])|(?<=\b.)[013457@$!]?(?=[a-z]{2})|(?<=[a-z]{2}.)[013457@$!]?\b)"
+)
 _ENOUGH = 3
 
 
 def unleet(text: str) -> list[Undone]:
     """The text with digits and signs as the letters they stand for; two readings, because ``1`` is an i or an l."""
-    if sum(1 for _ in zip(LEET_SIGN.finditer(text), range(_ENOUGH), strict=False)) < _ENOUGH:
+    runs = [Run(*match.span(), *match.span()) for match in LEET_SIGN.finditer(text)]
+    if len(runs) < _ENOUGH:
         return []
-    once = text.translate(_LEET)
-    other = text.replace("1", "l").translate(_LEET)
-    return [Undone(once)] if once == other else [Undone(once), Undone(other)]
+    once = _replaced(text, _LEET)
+    other = _replaced(text.replace("1", "l"), _LEET)
+    return [Undone(plain, lambda: runs) for plain in ((once,) if once == other else (once, other))]
 
 
 SPACED = re.compile(
     r"(?<![^\W_])(?:[^\W_](?: |\.|-|_|\*|\||/)){4,400}[^\W_](?![^\W_])"
     r"|(?:[^\W_] ){3,200}(?: {1,4}(?:[^\W_] ){1,200}){1,60}[^\W_]?"
 )
+_ALONE = r"[^\W_](?![^\W_])"
+_GAP = re.compile(rf"(?<=(?<![^\W_])[^\W_])([ .\-_*|/])(?P<more>\1{{1,400}})?(?P<next>(?={_ALONE}))?(?!$)")
 
 
 def unspaced(text: str) -> Undone | None:
     """The text with single letters that stand apart pushed together; two or more blanks part words."""
     if SPACED.search(text) is None:
         return None
-    pieces = _Pieces()
-    put = pieces.put
-    index, length = 0, len(text)
-    while index < length:
-        character = text[index]
-        alone = character.isalnum() and (index == 0 or not text[index - 1].isalnum())
-        if alone and index + 2 < length and text[index + 1] in " .-_*|/" and not text[index + 1].isalnum():
-            put(character, index)
-            gap = index + 1
-            while gap < length and text[gap] == text[index + 1]:
-                gap += 1
-            # A letter follows that stands alone too: one separator joins, more of them part.
-            following = gap < length and text[gap].isalnum() and (gap + 1 >= length or not text[gap + 1].isalnum())
-            if gap - index > 2 or not following:
-                put(" ", index + 1)
-            index = gap
-            continue
-        put(character, index)
-        index += 1
-    return pieces.undone()
+    # A letter follows that stands alone too: one separator joins, more of them part.
+    return undo(text, _GAP, lambda gap: "" if gap["next"] is not None and gap["more"] is None else " ")

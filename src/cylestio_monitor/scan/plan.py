@@ -36,6 +36,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         flags: Flags of `re.compile`.
         width: Most code points of a match.
         clauses: Sets of literals, of each of which every match holds one; see `rules.pattern`.
+        held: Sets of words, of each of which every match holds one; asked of a window before the pattern is.
         groups: Lengths of runs of digits, of which every match has one sequence; see `rules.groups`.
         validators: Checks on a match, by name.
         context: Words of which one must stand near, lower-case.
@@ -59,6 +60,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     flags: int = 0
     width: int = 0
     clauses: tuple[tuple[str, ...], ...] = ()
+    held: tuple[tuple[str, ...], ...] = ()
     groups: tuple[bytes, ...] = ()
     validators: tuple[str, ...] = ()
     context: tuple[str, ...] = ()
@@ -97,12 +99,17 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
             return False
         return surface in self.surfaces if self.surfaces else surface != "tool_name"
 
+    @property
+    def looks_further(self) -> bool:
+        """Whether a validator reads the whole statement."""
+        return any(name.partition(":")[0] in WHOLE_STATEMENT for name in self.validators)
+
     def needs_more(self, text: str, end: int) -> bool:
         """Whether more of a text that is still coming could change the answer about a match that ends at `end`.
 
         A validator that reads the whole statement is asked when its line, or its statement, has come whole.
         """
-        if not any(name.partition(":")[0] in WHOLE_STATEMENT for name in self.validators):
+        if not self.looks_further:
             return False
         return "\n" not in text[end:] and ";" not in text[end:]
 
@@ -147,6 +154,7 @@ def _shaped(plan: Plan, expression: str, ignore_case: bool) -> Plan:
         flags=shape.flags,
         width=shape.width,
         clauses=shape.clauses,
+        held=shape.held,
         groups=shape.groups,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from cylestio_monitor.scan.confirm import Match, confirm, together
+from cylestio_monitor.scan.confirm import Areas, Match, confirm, together
 from cylestio_monitor.scan.engine import DOUBLE, searchable, single_blanks
 from cylestio_monitor.scan.evasion import LONGEST, readings
 from cylestio_monitor.scan.locate import Text
@@ -156,16 +156,29 @@ class Search:
         folded = fold(text)
         if folded is not None:
             base = folded
-            found, present = self._plain(folded.text, wanted.undone, wanted.groups)
+            found, present = self._plain(folded.text, wanted.undone, wanted.groups, folded.areas)
             yield _Read("look-alike", folded.span, found)
         if len(text) > LONGEST:
             return
         for reading in readings(base, self._catalog.signs(present)):
             looking = wanted.guessed if reading.kind in _GUESSED else wanted.undone
-            yield _Read(reading.kind, reading.span, self._plain(reading.text, looking, wanted.groups)[0])
+            yield _Read(
+                reading.kind,
+                reading.span,
+                self._plain(reading.undone.text, looking, wanted.groups, reading.undone.areas)[0],
+            )
 
-    def _plain(self, text: str, wanted: list[bool], groups: tuple[Group, ...]) -> tuple[list[Match], set[int]]:
-        """The matches in the text as it stands, and what the first group's engine saw in it."""
+    def _plain(
+        self, text: str, wanted: list[bool], groups: tuple[Group, ...], areas: Callable[[], Areas] = lambda: None
+    ) -> tuple[list[Match], set[int]]:
+        """The matches in the text as it stands, and what the first group's engine saw in it.
+
+        Args:
+            text: The text.
+            wanted: Of every plan whether it looks.
+            groups: The groups of plans.
+            areas: Gives the only places of interest; see `confirm`.
+        """
         first = groups[0]
         data = searchable(text)
         seen = present = first.engine.present(data)
@@ -180,12 +193,17 @@ class Search:
             candidates = group.index.candidates(present, wanted)
             if candidates:
                 looked = looked or Text(text)
-                found += confirmed(self._catalog.plans, candidates, looked, group.index, present)
+                found += confirmed(self._catalog.plans, candidates, looked, group.index, present, areas())
         return found, seen
 
 
 def confirmed(
-    plans: Sequence[Plan], candidates: Iterable[int], text: Text, index: Index, present: AbstractSet[int]
+    plans: Sequence[Plan],
+    candidates: Iterable[int],
+    text: Text,
+    index: Index,
+    present: AbstractSet[int],
+    areas: Areas = None,
 ) -> Iterator[Match]:
     """The matches of the candidates.
 
@@ -195,13 +213,13 @@ def confirmed(
         text: The text.
         index: The candidates' index.
         present: Numbers of the index's literals that stand in the text.
+        areas: Places of which every match has one within reach; ``None`` for any.
     """
 
     def look(place: int) -> Iterator[Match]:
-        if plans[place].groups and not text.has_groups(plans[place].groups):
-            return iter(())
-        places = text.places(index.leads[place], present)
-        return confirm(plans[place], text.text, text.low, places) if places else iter(())
+        plan = plans[place]
+        places = text.groups(plan.groups) if plan.groups else text.places(index.leads[place], present)
+        return confirm(plan, text, places, None if plan.least else areas) if places else iter(())
 
     signs: dict[str, list[int]] = {}
     for place in candidates:
