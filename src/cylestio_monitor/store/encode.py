@@ -16,6 +16,7 @@ from cylestio_monitor.sanitize import clean_text, clean_value
 from cylestio_monitor.store import content
 from cylestio_monitor.store.common import Commons
 from cylestio_monitor.store.records import MAX_NAME, Labels, encode_json, finding_of_event
+from cylestio_monitor.store.turns import turn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -87,7 +88,11 @@ class SpanEncoder:
         Args:
             spans: Ended spans, each with the code points of text on it.
         """
-        made = [self._one(span, size) for span, size in spans]
+        made = []
+        with turn:
+            for span, size in spans:
+                made.append(self._one(span, size))
+                turn.offer()
         for (row, _), packed in zip(made, content.pack([bulk for _, bulk in made], self._cipher), strict=True):
             row.values.append(packed)
         return [row for row, _ in made]

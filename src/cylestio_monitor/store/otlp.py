@@ -14,6 +14,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 
 from cylestio_monitor import semconv
 from cylestio_monitor.store import content
+from cylestio_monitor.store.turns import turn
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -67,17 +68,19 @@ class SpanBatch(Sequence["ReadableSpan"]):
         request = ExportTraceServiceRequest()
         resources: dict[bytes, ResourceSpans] = {}
         scopes: dict[int, ScopeSpans] = {}
-        for record in self._records:
-            scope = scopes.get(record.source)
-            if scope is None:
-                resource_bytes, scope_bytes = record.encoder.source(record.source)
-                resource = resources.get(resource_bytes)
-                if resource is None:
-                    resource = resources[resource_bytes] = request.resource_spans.add()
-                    resource.MergeFromString(resource_bytes)
-                scope = scopes[record.source] = resource.scope_spans.add()
-                scope.MergeFromString(scope_bytes)
-            scope.spans.append(record.message)
+        with turn:
+            for record in self._records:
+                scope = scopes.get(record.source)
+                if scope is None:
+                    resource_bytes, scope_bytes = record.encoder.source(record.source)
+                    resource = resources.get(resource_bytes)
+                    if resource is None:
+                        resource = resources[resource_bytes] = request.resource_spans.add()
+                        resource.MergeFromString(resource_bytes)
+                    scope = scopes[record.source] = resource.scope_spans.add()
+                    scope.MergeFromString(scope_bytes)
+                scope.spans.append(record.message)
+                turn.offer()
         return request
 
 

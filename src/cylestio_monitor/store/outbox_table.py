@@ -10,6 +10,7 @@ from cylestio_monitor.store import database, forks, metrics, otlp, rebuild, sche
 from cylestio_monitor.store.lease import LEASE_S, Lease
 from cylestio_monitor.store.records import EVENT_COLUMNS, SPAN_COLUMNS, encode_json
 from cylestio_monitor.store.retention import count
+from cylestio_monitor.store.turns import turn
 
 if TYPE_CHECKING:
     import sqlite3
@@ -34,9 +35,6 @@ _METRIC_QUERY: Final = (
     "SELECT outbox.ref, length(data), data FROM outbox LEFT JOIN metric ON metric.id = outbox.ref "
     "WHERE signal = 'metrics' AND reason IS NULL AND outbox.ref > ? ORDER BY outbox.ref LIMIT ?"
 )
-
-_TURN: Final = 32
-"""Records that are encoded without a pause: a millisecond or two."""
 
 _EACH: Final = "SELECT value FROM json_each(?)"
 """One statement for a list of ids: it lets go of the interpreter once."""
@@ -108,10 +106,10 @@ class OutboxTable:
                 encoder.load(shared - {None})
         # Without the guard: the writer need not wait until all of it is encoded.
         entries = []
-        for number, row in enumerate(rows):
-            if number % _TURN == 0:
-                time.sleep(0)  # an event loop that waits for the interpreter gets it now, not in 5 ms
-            entries.append(_entry(encoder, signal, row))
+        with turn:
+            for row in rows:
+                entries.append(_entry(encoder, signal, row))
+                turn.offer()
         return entries
 
     def batch(self, signal: str, entries: Sequence[Entry]) -> Any:

@@ -15,6 +15,7 @@ Kind: TypeAlias = Literal["span", "findings", "event", "metric", "barrier"]
 MAX_ITEMS: Final = 50_000
 MAX_BYTES: Final = 64_000_000
 _MOST_OF_ONE: Final = 8_000_000
+"""What one ticket counts for at most: of a huge span most is cut off as soon as it is written."""
 
 _PENDING, _DURABLE, _LOST = range(3)
 
@@ -24,13 +25,13 @@ class Ticket:
 
     __slots__ = ("_callbacks", "_queue", "_state", "kind", "payload", "size", "urgent")
 
-    def __init__(self, queue: Queue, kind: Kind, payload: Any, *, size: int = 0, urgent: bool = False) -> None:
+    def __init__(self, queue: Queue, kind: Kind, payload: Any, size: int, urgent: bool) -> None:
         self._queue = queue
         self._state = _PENDING
         self._callbacks: list[Any] | None = None
         self.kind = kind
         self.payload = payload
-        self.size = size
+        self.size = min(size, _MOST_OF_ONE)
         self.urgent = urgent
 
     @property
@@ -104,12 +105,12 @@ class Queue:
             rush_at: Length from which the writer shall not wait for more.
         """
         with self._lock:
-            full = len(self._items) >= self._max_items or self.bytes + _weight(ticket) > self._max_bytes
-            if full and not ticket.urgent:
+            length, size = len(self._items), self.bytes + ticket.size
+            if (length >= self._max_items or size > self._max_bytes) and not ticket.urgent:
                 return False
-            self.bytes += _weight(ticket)
+            self.bytes = size
             self._items.append(ticket)
-        if ticket.urgent or len(self._items) >= rush_at:
+        if (ticket.urgent or length >= rush_at - 1) and not self.hurry.is_set():
             self.hurry.set()
         if not self.filled.is_set():
             self.filled.set()
@@ -119,14 +120,14 @@ class Queue:
         """The oldest tickets, at most `limit`."""
         with self._lock:
             group = [self._items.popleft() for _ in range(min(limit, len(self._items)))]
-            self.bytes -= sum(map(_weight, group))
+            self.bytes -= sum([ticket.size for ticket in group])
         return group
 
     def put_back(self, group: list[Ticket]) -> None:
         """Returns a group that could not be written to the front, in its order."""
         with self._lock:
             self._items.extendleft(reversed(group))
-            self.bytes += sum(map(_weight, group))
+            self.bytes += sum([ticket.size for ticket in group])
 
     def settle(self, group: Iterable[Ticket], *, durable: bool) -> None:
         """Marks the tickets and wakes whoever waits for one of them."""
@@ -138,8 +139,3 @@ class Queue:
                 callback()
             except RuntimeError:  # the event loop that waited is closed
                 continue
-
-
-def _weight(ticket: Ticket) -> int:
-    """What it counts for: of one huge span most is cut off as soon as it is written."""
-    return min(ticket.size, _MOST_OF_ONE)

@@ -125,12 +125,12 @@ class Store:
         """
         try:
             attributes = attributes_of(span)
-            size = sum([len(value) for value in attributes.values() if isinstance(value, str)])
+            size = sum([len(value) for value in attributes.values() if type(value) is str])
             number = attributes.get(semconv.SEVERITY_NUMBER)
-            urgent = isinstance(number, int) and number >= _URGENT
+            urgent = type(number) is int and number >= _URGENT
         except Exception:  # noqa: BLE001 -- a mapping whose own code raises; the writer takes it the careful road
             size, urgent = 0, False
-        return self._add("span", span, size=size, urgent=urgent)
+        return self._add("span", span, size, urgent)
 
     def add_findings(
         self,
@@ -162,19 +162,19 @@ class Store:
         """
         labels = Labels(agent_id, session_id, service_name, action, operation, model, tool)
         urgent = any(SEVERITY_NUMBER.get(finding.severity, 0) >= _URGENT for finding in findings)
-        return self._add("findings", (trace_id, span_id, tuple(findings), labels, time.time_ns()), urgent=urgent)
+        return self._add("findings", (trace_id, span_id, tuple(findings), labels, time.time_ns()), 0, urgent)
 
     def add_event(self, event: Event) -> Ticket:
         """Hands over an entry for the public events table. Never blocks, never raises."""
-        return self._add("event", event, size=256)
+        return self._add("event", event, 256)
 
     def add_metrics(self, batch: bytes) -> Ticket:
         """Hands over a collected batch of metrics, as `metrics.pack` makes it, for the outbox."""
-        return self._add("metric", batch, size=len(batch))
+        return self._add("metric", batch, len(batch))
 
     def flush(self, timeout_s: float) -> bool:
         """Waits until everything handed over so far is committed; whether it is."""
-        return self._add("barrier", None, urgent=True).wait(timeout_s)
+        return self._add("barrier", None, 0, True).wait(timeout_s)
 
     def close(self, timeout_s: float = 2.0) -> None:
         """Writes what waits, within `timeout_s` seconds, and closes the file; what comes later counts as dropped."""
@@ -226,8 +226,8 @@ class Store:
             "error": self._last_error,
         }
 
-    def _add(self, kind: Kind, payload: Any, *, size: int = 0, urgent: bool = False) -> Ticket:
-        ticket = Ticket(self._queue, kind, payload, size=size, urgent=urgent)
+    def _add(self, kind: Kind, payload: Any, size: int, urgent: bool = False) -> Ticket:
+        ticket = Ticket(self._queue, kind, payload, size, urgent)
         if self._closing:
             self._drop(ticket, "closed")
         elif not self._queue.put(ticket, GROUP):

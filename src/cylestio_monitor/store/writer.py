@@ -24,6 +24,7 @@ from cylestio_monitor.store.records import (
     seal_span,
 )
 from cylestio_monitor.store.retention import INSERT_OUTBOX, Place, Retention, count
+from cylestio_monitor.store.turns import turn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -268,17 +269,19 @@ class Writer:
         """
         first = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM span").fetchone()[0]
         records = []
-        for ref, row in enumerate(rows, first):
-            source, source_digest = self._share(connection, row.source)
-            common, common_digest = self._share(connection, row.common)
-            checksum, leaf = seal_span(row.values, source_digest, common_digest)
-            seq = None
-            if row.event_type is not None:
-                seq = run.next_seq
-                run.add("span", ref, leaf)
-            records.append((ref, source, common, *row.values, seq, checksum))
-            if row.findings:
-                self.store_findings(connection, run, row.findings)
+        with turn:
+            for ref, row in enumerate(rows, first):
+                source, source_digest = self._share(connection, row.source)
+                common, common_digest = self._share(connection, row.common)
+                checksum, leaf = seal_span(row.values, source_digest, common_digest)
+                seq = None
+                if row.event_type is not None:
+                    seq = run.next_seq
+                    run.add("span", ref, leaf)
+                records.append((ref, source, common, *row.values, seq, checksum))
+                if row.findings:
+                    self.store_findings(connection, run, row.findings)
+                turn.offer()
         database.insert(connection, _INTO_SPAN, records)
         return [record[0] for record in records]
 

@@ -1,0 +1,68 @@
+"""Of our threads one computes at a time, and it lets others have the interpreter every millisecond.
+
+The interpreter goes to whoever waits for it when its holder lets go, and after 5 ms at the latest. Were the writer and
+the sender to compute side by side, an event loop that wants to turn would wait for one, and then for the other. With
+turns nobody but the application waits when the holder lets go.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import Final
+
+_SLICE_S: Final = 0.001
+"""How long one of our threads computes before others are let in."""
+
+_GREEDY_S: Final = 0.003
+"""Whoever keeps the interpreter for longer computes, and would leave us a sixth of it if we went on offering."""
+
+_REFUSED_S: Final = 0.01
+"""How long nothing is offered to such a one: the interpreter itself takes it from us then, every 5 ms."""
+
+_HANDOVER_S: Final = 0.0002
+
+
+class Turn:
+    """The right to compute; not to be taken while it is held, and nothing that waits is done under it."""
+
+    def __init__(self) -> None:
+        """Nobody has it."""
+        self.reset()
+
+    def reset(self) -> None:
+        """As at first: in a forked child, whose parent's threads are not there to let go of it."""
+        self._lock = threading.Lock()
+        self._wanted = False
+        self._next_offer = 0.0
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            self._wanted = True
+            self._lock.acquire()
+            self._wanted = False
+        self._next_offer = time.perf_counter() + _SLICE_S
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def offer(self) -> None:
+        """To be called often: after a millisecond it lets others have the interpreter, and another thread the turn."""
+        now = time.perf_counter()
+        if now < self._next_offer:
+            return
+        time.sleep(0)
+        if self._wanted:
+            self._lock.release()
+            time.sleep(_HANDOVER_S)  # the other thread has it by then, and this one queues
+            self.__enter__()
+            return
+        after = time.perf_counter()
+        self._next_offer = after + (_SLICE_S if after - now < _GREEDY_S else _REFUSED_S)
+
+
+turn: Final = Turn()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=turn.reset)
