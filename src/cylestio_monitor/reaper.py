@@ -1,4 +1,4 @@
-"""Work that a finaliser hands over, done by a thread of its own.
+"""Work that a finaliser hands over, or that is to wait a while, done by a thread of its own.
 
 A finaliser runs wherever the garbage collector happens to run, also inside a lock of the SDK, the exporter or the
 store. `queue.SimpleQueue.put` is documented as safe there; everything else waits for this thread.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
+from collections import deque
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+LATER_S = 2.0
+"""How long work that is to wait does so, in seconds."""
+
 
 class Reaper:
     """A queue of work and the daemon thread that does it."""
@@ -24,6 +29,7 @@ class Reaper:
     def __init__(self) -> None:
         """Starts no thread: `ensure` does, outside any finaliser."""
         self._queue: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._later: deque[tuple[float, Callable[[], None]]] = deque()
         self._pid = 0
         self._lock = threading.Lock()
 
@@ -35,7 +41,7 @@ class Reaper:
         with self._lock:
             if self._pid != pid:
                 # A queue that another thread waited on at the fork is not to be trusted; its work is the parent's.
-                self._queue = SimpleQueue()
+                self._queue, self._later = SimpleQueue(), deque()
                 self._pid = pid
                 threading.Thread(target=self._run, args=(pid,), name="cylestio-reaper", daemon=True).start()
 
@@ -43,22 +49,56 @@ class Reaper:
         """Hands work over; safe in a finaliser."""
         self._queue.put(work)
 
+    def put_later(self, work: Callable[[], None]) -> None:
+        """Hands work over that is done after `LATER_S`, or when all is drained."""
+        self._later.append((time.monotonic() + LATER_S, work))
+        self._queue.put(_look_up)
+
     def drain(self) -> None:
-        """Does on this thread what is waiting."""
+        """Does on this thread what is waiting; what waits in the parent of a forked process is not done twice."""
+        if self._pid not in {0, os.getpid()}:
+            return
         while True:
             try:
                 work = self._queue.get_nowait()
             except Empty:
-                return
+                break
             self._do(work)
+        self._do_later(float("inf"))
 
     def _run(self, pid: int) -> None:
         while self._pid == pid:
-            self._do(self._queue.get())
+            rest = self._rest()
+            try:
+                self._do(self._queue.get(timeout=rest))
+            except Empty:
+                self._do_later(time.monotonic())
+
+    def _rest(self) -> float | None:
+        """Seconds until the next work is due; `None` where there is none."""
+        try:
+            return max(self._later[0][0] - time.monotonic(), 0.0)
+        except IndexError:  # another thread has drained it
+            return None
+
+    def _do_later(self, until: float) -> None:
+        while True:
+            try:
+                due, work = self._later.popleft()
+            except IndexError:
+                return
+            if due > until:
+                self._later.appendleft((due, work))
+                return
+            self._do(work)
 
     @staticmethod
     def _do(work: Callable[[], None]) -> None:
         try:
             work()
         except Exception:
-            log.debug("Work handed over by a finaliser failed", exc_info=True)
+            log.debug("Work that was handed over failed", exc_info=True)
+
+
+def _look_up() -> None:
+    """Wakes the thread: it looks when the next work is due."""

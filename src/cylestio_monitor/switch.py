@@ -29,6 +29,7 @@ pipeline: Pipeline | None = None
 """The running pipeline, once it is made. To be read here, and set by the functions below."""
 
 _make: Callable[[], Pipeline] | None = None
+_whenever_made: list[Callable[[Pipeline], None]] = []
 _maker: threading.Thread | None = None
 _lock = threading.RLock()
 _is_making = False
@@ -46,6 +47,7 @@ def install(made: Pipeline) -> None:
     global pipeline, _make
     with _lock:
         pipeline, _make = made, None
+        _tell(made)
 
 
 def turn_off() -> None:
@@ -53,6 +55,17 @@ def turn_off() -> None:
     global pipeline, _make
     with _lock:
         pipeline, _make = None, None
+
+
+def whenever_made(then: Callable[[Pipeline], None]) -> None:
+    """Has `then` called with the running pipeline, and with each one that comes after it; more than once does no harm.
+
+    Takes no lock: this is called within imports, and a pipeline that is being made imports too.
+    """
+    if then not in _whenever_made:
+        _whenever_made.append(then)
+    if pipeline is not None:
+        then(pipeline)
 
 
 def is_on(make: Callable[[], Pipeline] | None = None) -> bool:
@@ -77,11 +90,17 @@ def _demand() -> None:
     _is_making = True
     try:
         pipeline = _make()
+        _tell(pipeline)
     except Exception:
         _make = None
         log.warning("Monitoring could not start; the application runs on without it", exc_info=True)
     finally:
         _is_making = False
+
+
+def _tell(made: Pipeline) -> None:
+    for then in _whenever_made:
+        then(made)
 
 
 def expect() -> None:

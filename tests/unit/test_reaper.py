@@ -1,6 +1,7 @@
 import gc
 import os
 import threading
+import time
 
 from cylestio_monitor.reaper import Reaper
 
@@ -38,6 +39,34 @@ def test_a_finaliser_may_hand_work_over_while_its_own_thread_holds_a_lock():
 def test_drain_does_at_once_what_waits():
     reaper, done = Reaper(), []
     reaper.put(lambda: done.append(1))
+    reaper.drain()
+    assert done == [1]
+
+
+def test_work_that_waits_is_done_later_in_order_and_at_once_where_all_is_drained(monkeypatch):
+    monkeypatch.setattr("cylestio_monitor.reaper.LATER_S", 0.1)
+    reaper, times, done, started = Reaper(), [], threading.Event(), time.monotonic()
+    reaper.ensure()
+    reaper.put_later(lambda: times.append(time.monotonic()))
+    reaper.put_later(lambda: (times.append(time.monotonic()), done.set()))
+    assert done.wait(5)
+    assert times == sorted(times)
+    assert times[0] - started >= 0.1
+    monkeypatch.setattr("cylestio_monitor.reaper.LATER_S", 60)
+    reaper.put_later(lambda: times.append(0))
+    reaper.drain()
+    assert times[2] == 0
+
+
+def test_what_waits_in_the_parent_is_not_done_in_a_forked_child():
+    reaper, done = Reaper(), []
+    reaper.ensure()
+    reaper.put_later(lambda: done.append(1))
+    pid = os.fork()
+    if pid == 0:  # pragma: no cover -- the child
+        reaper.drain()
+        os._exit(len(done))
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     reaper.drain()
     assert done == [1]
 

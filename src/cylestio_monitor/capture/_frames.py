@@ -82,6 +82,11 @@ class _Inner(Borrowed):
         """Leaves the error to the framework's call, which may try again."""
 
 
+def hosting() -> Invocation | None:
+    """The model call of a framework that is under way here, or was when this context was copied."""
+    return _hosting.get()
+
+
 def adopt(pipeline: Pipeline, call: Call, parent: Context | None) -> Invocation | None:
     """The call on the span of the framework's model call around it, or on one that another instrumentation made."""
     host = _hosting.get()

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from cylestio_monitor import semconv
-from cylestio_monitor.capture import _frames, shapes
+from cylestio_monitor.capture import _frames, _litellm_otel, shapes
 from cylestio_monitor.model import Call, Message, Part, Result, Usage
 
 if TYPE_CHECKING:
@@ -39,7 +39,10 @@ _INNER = ("acompletion", "aembedding")
 
 
 def patch(module: ModuleType, patches: Patches) -> None:
-    """Wraps the functions where they are defined and where the package shows them."""
+    """Wraps the functions where they are defined and where the package shows them, and the callback that traces."""
+    if module.__name__ == _litellm_otel.MODULE:
+        _litellm_otel.patch(module, patches)
+        return
     for owner in (module, sys.modules["litellm.main"]):
         patches.wrap(owner, "completion", functools.partial(_sync, "chat"))
         patches.wrap(owner, "acompletion", functools.partial(_async, "chat"))
@@ -52,7 +55,7 @@ def _sync(operation: str, original: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         # The asynchronous function calls the synchronous one, in a thread, for a coroutine.
         inner = any(kwargs.get(name) for name in _INNER)
-        invocation = None if inner else _frames.begin(lambda: _call(operation, args, kwargs))
+        invocation = None if inner else _litellm_otel.begin(lambda: _call(operation, args, kwargs))
         if invocation is None:
             return original(*args, **kwargs)
         invocation.settle()
@@ -70,7 +73,7 @@ def _sync(operation: str, original: Callable[..., Any]) -> Callable[..., Any]:
 def _async(operation: str, original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     async def call(*args: Any, **kwargs: Any) -> Any:
-        invocation = _frames.begin(lambda: _call(operation, args, kwargs))
+        invocation = _litellm_otel.begin(lambda: _call(operation, args, kwargs))
         if invocation is None:
             return await original(*args, **kwargs)
         await invocation.settle_async()
@@ -107,6 +110,7 @@ def _observe(answer: Any, invocation: Invocation) -> Any:
     try:
         answer.__class__ = _observed(answer.__class__)
         answer.__dict__["_cylestio"] = (invocation, [])
+        _litellm_otel.remember(answer, invocation)
     except TypeError:  # a stream of a kind that takes no attribute
         log.debug("Could not observe a stream", exc_info=True)
         invocation.end(None)

@@ -23,8 +23,8 @@ from opentelemetry import trace
 
 from cylestio_monitor import pipeline as road
 from cylestio_monitor import semconv
-from cylestio_monitor.capture import foreign_read, scopes
-from cylestio_monitor.capture.foreign_calls import Guest, Review, mask, strip
+from cylestio_monitor.capture import foreign_late, foreign_read, scopes
+from cylestio_monitor.capture.foreign_calls import Borrowed, Guest, Review, mask, strip
 from cylestio_monitor.capture.foreign_read import Event
 from cylestio_monitor.emit import genai
 from cylestio_monitor.emit.attributes import safe
@@ -50,12 +50,13 @@ class Watch:
         span: The span, weakly: it is the application's to keep.
         around: The span that was the current one when it started.
         events: Messages that were written for it as log records.
-        guest: The call of one of our hooks that runs on it.
+        guest: The call of one of our hooks that runs on it, or that it was made for afterwards.
         ended_at: When its own instrumentation ended it, while the guest's call went on; in ns since the epoch.
         left_at: When the guest's call ended, while the span went on.
+        repeats: The trace of a call that it was made for afterwards, and that has a span of its own already.
     """
 
-    __slots__ = ("__weakref__", "around", "ended_at", "events", "guest", "left_at", "scope", "span")
+    __slots__ = ("__weakref__", "around", "ended_at", "events", "guest", "left_at", "repeats", "scope", "span")
 
     def __init__(self, span: Span, scope: str) -> None:
         """Takes the span that has just started."""
@@ -63,11 +64,12 @@ class Watch:
         self.scope = scope
         self.around = trace.get_current_span()
         self.events: list[Event] = []
-        self.guest: Guest | None = None
+        self.guest: Borrowed | None = None
         self.ended_at: int | None = None
         self.left_at: int | None = None
+        self.repeats: int | None = None
 
-    def leave(self, guest: Guest, end_time: int | None) -> None:
+    def leave(self, guest: Borrowed, end_time: int | None) -> None:
         """The guest's call has ended: ends the span too, where its own instrumentation did so before."""
         self.left_at = end_time or time.time_ns()
         if self.ended_at is not None:
@@ -91,13 +93,19 @@ def on_start(span: Span, scope: str, *, is_genai: bool) -> None:
     try:
         _take(span)
         if is_genai or foreign_read.is_genai(span.attributes or {}):
-            _watch(span, scope)
+            _afterwards(span, _watch(span, scope))
     except Exception:
         log.debug("Could not watch a span", exc_info=True)
 
 
-def adopt(pipeline: Pipeline, call: Call, parent: Context | None) -> Guest | None:
-    """The call on the span that another instrumentation has started for it; `None` where there is none.
+def look_out(pipeline: Pipeline) -> None:
+    """Has the pipeline look for a span of another instrumentation before it starts one."""
+    if pipeline.adopt is None:
+        pipeline.adopt, pipeline.is_hosted = adopt, is_hosted
+
+
+def adopt(pipeline: Pipeline, call: Call, parent: Context | None) -> Borrowed | None:
+    """The call on the span that another instrumentation has started for it, or will; `None` where there is none.
 
     Args:
         pipeline: The running pipeline.
@@ -110,7 +118,7 @@ def adopt(pipeline: Pipeline, call: Call, parent: Context | None) -> Guest | Non
         watch = _watch_around(call)
         span = watch.span() if watch is not None else None
         if watch is None or span is None:
-            return None
+            return foreign_late.begin(pipeline, call)
         guest = Guest(pipeline, call, span, watch)
         watch.guest = guest
         span.__class__ = _classes[type(span)][1]
@@ -156,12 +164,25 @@ def _take(span: Any) -> None:
 
 def _watch(span: Any, scope: str) -> Watch:
     pipeline = road.installed()
-    if pipeline is not None and pipeline.adopt is None:
-        pipeline.adopt, pipeline.is_hosted = adopt, is_hosted
+    if pipeline is not None:
+        look_out(pipeline)
     watch = span._cylestio_watch = Watch(span, scope)  # noqa: SLF001 -- kept by the span: it lives as long as that
     _live[span.get_span_context().span_id] = watch
     _latest.set(weakref.ref(watch))
     return watch
+
+
+def _afterwards(span: Any, watch: Watch) -> None:
+    """Gives a span that is made after its call what the call is known to be."""
+    call = foreign_late.take(span, watch.scope)
+    if call is None:
+        return
+    if call.pair(watch, span):
+        _live[span.get_span_context().span_id] = watch
+        watch.guest = call
+        span.__class__ = _classes[type(span)][1]
+    else:
+        watch.repeats = call.span.get_span_context().trace_id
 
 
 def _watched_classes(base: type[Any]) -> tuple[type, type]:
@@ -277,7 +298,7 @@ def _scan(span: Any, pipeline: Pipeline, watch: Watch | None) -> None:
         if foreign_read.is_genai(attributes):
             span.set_attribute(semconv.SCANNED, False)
         return
-    review = Review(pipeline, reading, span)
+    review = Review(pipeline, reading, span, watch.repeats if watch is not None else None)
     review.run()
     if review.holds_secrets:
         mask(span, pipeline)

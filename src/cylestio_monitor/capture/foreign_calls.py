@@ -95,12 +95,12 @@ class Review(Borrowed):
 
     __slots__ = ("_result",)
 
-    def __init__(self, pipeline: Pipeline, reading: Reading, span: Span) -> None:
-        """Takes what the span says of its call."""
+    def __init__(self, pipeline: Pipeline, reading: Reading, span: Span, repeats: int | None = None) -> None:
+        """Takes what the span says of its call, and the trace in which that was reported before, if it was."""
         super().__init__(pipeline, reading.call, span)
         self._result = reading.result
-        if reading.wraps:
-            self._inspection = Echo(pipeline, span.get_span_context().trace_id)
+        if reading.wraps or repeats is not None:
+            self._inspection = Echo(pipeline, repeats or span.get_span_context().trace_id)
 
     def run(self) -> None:
         """Scans both sides and sets the attributes."""

@@ -8,6 +8,6 @@ from cylestio_monitor.capture._hooks import Instrumentor
 class LiteLLMInstrumentor(Instrumentor):
     """Observes `completion` and `embedding`; what an SDK below them sees is added to the same span."""
 
-    modules = ("litellm",)
+    modules = ("litellm", "litellm.integrations.opentelemetry")
     dependencies = ("litellm >= 1.40",)
     hooks = "_litellm"

@@ -16,6 +16,9 @@ _OTHER_INSTRUMENTATION = r"opentelemetry\.instrumentation\.(?!botocore)"
 
 IGNORED, POSSIBLE, GENAI = range(3)
 
+OPENLLMETRY_RESPONSES = "opentelemetry.instrumentation.openai.v1.responses_wrappers"
+"""The module whose functions are around a call of which OpenLLMetry makes the span afterwards."""
+
 silent: set[str] = set()
 """Scopes whose content was switched on by us, for the scan alone: it does not stay on their spans."""
 

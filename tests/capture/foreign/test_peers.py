@@ -28,7 +28,6 @@ everywhere = pytest.mark.parametrize(
         pytest.param(peer, api, marks=pytest.mark.case(f"Beside other instrumentations: {name}, {called}"))
         for peer, name in PEERS.items()
         for api, called in APIS.items()
-        if (peer, api) != ("openllmetry", "responses")  # of which it makes its span after the call
     ],
 )
 
