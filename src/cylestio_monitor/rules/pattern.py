@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from cylestio_monitor.rules.groups import digit_groups
-from cylestio_monitor.rules.literals import EDGE, MARK, REPEATS, Clause, clauses, score, telling
+from cylestio_monitor.rules.literals import EDGE, MARK, REPEATS, Clause, clauses, flat, score, telling
 from cylestio_monitor.rules.lowering import UnsupportedError, narrowest, shared_form
 
 if sys.version_info >= (3, 11):
@@ -90,16 +90,28 @@ def shape(pattern: str, *, ignore_case: bool) -> Shape:
         found = [(score(clause), clause) for clause in dict.fromkeys(clauses(tree, shared_form))]
         found.sort(key=lambda pair: -pair[0])
         needed = _needed(tree, found)
-        return Shape(regex, flags, int(wide), needed, _held(found, needed[0]), digit_groups(tree))
+        return Shape(regex, flags, int(wide), needed, _held(tree, found, needed[0]), digit_groups(tree))
     except UnsupportedError as error:
         raise PatternError(str(error)) from error
 
 
-def _held(found: list[tuple[float, Clause]], lead: Clause) -> tuple[Clause, ...]:
+def _held(tree: Any, found: list[tuple[float, Clause]], lead: Clause) -> tuple[Clause, ...]:
     """What is asked of a window before the pattern is put to it: the rarest clauses but the first, a word of each."""
-    others = [clause for _, clause in found if clause != lead and not any(MARK in literal for literal in clause)]
-    held = [tuple(dict.fromkeys(map(_longest_word, clause))) for clause in others]
-    return tuple(words for words in held if all(words) and all(map(str.isascii, words)))[:_MOST_HELD]
+    others = [clause for _, clause in found if clause != lead]
+    items = [item for item in flat(tree) if item[0] is not _c.AT]
+    if len(items) == 1 and items[0][0] is _c.BRANCH:
+        branches = items[0][1][1]
+        others.append(_of_all([sorted(clauses(branch, shared_form), key=score, reverse=True) for branch in branches]))
+    plain = [clause for clause in others if not any(MARK in literal or not literal.isascii() for literal in clause)]
+    held = (tuple(dict.fromkeys(map(_longest_word, clause))) for clause in plain)
+    return tuple(words for words in held if words and all(words))[:_MOST_HELD]
+
+
+def _of_all(choices: list[list[Clause]]) -> Clause:
+    """A clause of a choice: the second rarest of each part, or the rarest where it has no other."""
+    if not all(choices):
+        return ()
+    return tuple(dict.fromkeys(literal for choice in choices for literal in choice[min(1, len(choice) - 1)]))
 
 
 def _longest_word(literal: str) -> str:

@@ -27,6 +27,8 @@ _AT_START = (START,)
 MAX_MATCHES = 100
 """Findings of one rule in one text: the hundred-and-first says nothing new."""
 
+_DENSE = 1000  # places that leave little of a text between them: then the windows are one
+
 MAX_TRIED = 1000
 """Matches of one rule in one text that are put to its validators."""
 
@@ -132,7 +134,7 @@ def together(signs: Sequence[int], least: int, look: Callable[[int], Iterator[Ma
 
 
 def _windows(places: Sequence[int], width: int, length: int) -> Iterator[tuple[int, int]]:
-    if places[0] == EVERYWHERE:
+    if places[0] == EVERYWHERE or (len(places) > _DENSE and len(places) * width > length):
         yield 0, length
         return
     low = high = -1

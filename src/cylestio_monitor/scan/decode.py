@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 MAX_PIECES = 40
 MAX_LENGTH = 40_000
 
-_BASE64 = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{12,40000}={0,2}")
-_HEX = re.compile(r"(?<![A-Za-z0-9])(?:0x)?(?:[0-9a-fA-F]{2}[ :,]?){8,20000}(?![A-Za-z0-9])")
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-](?<![A-Za-z0-9+/_-].)[A-Za-z0-9+/_-]{11,40000}={0,2}")
+# What comes first is what the search can skip to; what must not stand before it is asked afterwards.
+_HEX = re.compile(
+    r"[0-9a-fA-F](?<![A-Za-z0-9].)(?:x[0-9a-fA-F])?[0-9a-fA-F][ :,]?(?:[0-9a-fA-F]{2}[ :,]?){7,20000}(?![A-Za-z0-9])"
+)
 _ESCAPE = re.compile(r"\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|[0-7]{3})")
 _ROT13 = re.compile(
     r"\b(?:gur|naq|lbh|lbhe|ner|nyy|abg|jvgu|sebz|guvf|gung|jvyy|pna|jub|abj|cyrnfr|vtaber|cerivbhf|vafgehpgvbaf?|flfgrz"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from cylestio_monitor.rules.literals import EDGE, MARK
@@ -22,12 +23,14 @@ EVERYWHERE = -1
 """Stands alone for places: the whole text is to be looked at."""
 
 _MANY = 200  # of one literal: then one pass over the text is cheaper
+_MANY_TRIED = 5000  # of one literal with and without the borders it is to have
 _MANY_GROUPS = 4000  # sequences of runs of digits: the same
 _TOKEN = re.compile(rf"[A-Za-z0-9+/_-]{{{TOKEN_LENGTH},}}")
 _CODE = re.compile(r"\d\d(?<=[A-Za-z]{2}..)", re.ASCII)
 
 _OF_WORDS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
 _DIGITS = re.compile(r"\d+", re.ASCII)
+_DIGITS_ONLY = bytes(code if code in b"0123456789" else 32 for code in range(256))
 _DIGIT_RUN = re.compile(r"\d(?:[\s./()-]*\d){5,}", re.ASCII)
 
 
@@ -39,7 +42,7 @@ class Text:
         low: The text in lower case, of the same length.
     """
 
-    __slots__ = ("_digit_groups", "_digit_runs", "_digit_starts", "_grouped", "_places", "_words", "low", "text")
+    __slots__ = ("_digit_runs", "_digit_starts", "_grouped", "_lengths", "_places", "_words", "low", "text")
 
     def __init__(self, text: str) -> None:
         """Takes the text."""
@@ -48,7 +51,7 @@ class Text:
         self._places: dict[str, list[int]] = {}
         self._words: dict[str, bool] = {}
         self._grouped: dict[tuple[bytes, ...], Sequence[int]] = {}
-        self._digit_groups: bytes | None = None
+        self._lengths: bytes | None = None
         self._digit_starts: list[int] = []
         self._digit_runs: list[tuple[int, list[int]]] | None = None
 
@@ -81,19 +84,23 @@ class Text:
         return found
 
     def _with_lengths(self, sequences: tuple[bytes, ...]) -> Sequence[int]:
-        if self._digit_groups is None:
-            spans = [run.span() for run in _DIGITS.finditer(self.text)]
-            self._digit_groups = bytes([min(end - start, 255) for start, end in spans])
-            self._digit_starts = [start for start, _ in spans]
-        lengths, starts = self._digit_groups, self._digit_starts
+        if self._lengths is None:
+            runs = self.text.encode("utf-8", "surrogatepass").translate(_DIGITS_ONLY).split()
+            self._lengths = bytes([min(len(run), 255) for run in runs])
+        lengths = self._lengths
+        stand = [sequence for sequence in sequences if sequence in lengths]
+        if not stand:
+            return []
+        if sum(map(lengths.count, stand)) > _MANY_GROUPS:
+            return [EVERYWHERE]
+        if not self._digit_starts:
+            self._digit_starts = [run.start() for run in _DIGITS.finditer(self.text)]
         places: set[int] = set()
-        for sequence in sequences:
+        for sequence in stand:
             at = lengths.find(sequence)
             while at >= 0:
-                places.add(starts[at])
+                places.add(self._digit_starts[at])
                 at = lengths.find(sequence, at + 1)
-            if len(places) > _MANY_GROUPS:
-                return [EVERYWHERE]
         return sorted(places)
 
     def holds(self, word: str) -> bool:
@@ -122,11 +129,9 @@ class Text:
         return places
 
     def _digits(self) -> list[tuple[int, list[int]]]:
-        """The runs of digits: how many digits, and the places."""
+        """The runs of digits: how many digits at most, and the places."""
         if self._digit_runs is None:
-            self._digit_runs = [
-                (len("".join(_DIGITS.findall(run[0]))), _within(run)) for run in _DIGIT_RUN.finditer(self.text)
-            ]
+            self._digit_runs = [(run.end() - run.start(), _within(run)) for run in _DIGIT_RUN.finditer(self.text)]
         return self._digit_runs
 
     def _found(self, literal: str) -> list[int]:
@@ -145,7 +150,7 @@ class Text:
         if not body.isascii():
             return [EVERYWHERE]  # letter case beyond ASCII is not folded one to one
         if " " in body:
-            ends = [match.end() for match in _phrase(body).finditer(self.low)]
+            ends = [match.end() for match in islice(_phrase(body).finditer(self.low), _MANY + 1)]
             return ends if len(ends) <= _MANY else [EVERYWHERE]
         return _occurrences(self.low, body, lead=literal[0] == EDGE, tail=literal[-1] == EDGE)
 
@@ -165,12 +170,14 @@ def _occurrences(low: str, literal: str, *, lead: bool, tail: bool) -> list[int]
     places: list[int] = []
     length, last = len(literal), len(low)
     at = low.find(literal)
+    tried = 0
     while at >= 0:
         end = at + length
+        tried += 1
         if not (lead and at and low[at - 1] in _OF_WORDS) and not (tail and end < last and low[end] in _OF_WORDS):
             places.append(end)
-            if len(places) > _MANY:
-                return [EVERYWHERE]
+        if len(places) > _MANY or tried > _MANY_TRIED:
+            return [EVERYWHERE]
         at = low.find(literal, at + 1)
     return places
 

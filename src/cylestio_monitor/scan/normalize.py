@@ -171,7 +171,7 @@ def fold(text: str) -> Undone | None:
     return Undone(plain, runs, within) if plain else None
 
 
-_PIECE = 30
+_PIECE = 200
 """Code points behind a changed one that count as changed with it: fewer pieces than changed ones."""
 
 
@@ -225,13 +225,15 @@ SPACED = re.compile(
     r"(?<![^\W_])(?:[^\W_](?: |\.|-|_|\*|\||/)){4,400}[^\W_](?![^\W_])"
     r"|(?:[^\W_] ){3,200}(?: {1,4}(?:[^\W_] ){1,200}){1,60}[^\W_]?"
 )
+_SEPARATED = re.compile(r"[ .\-_*|/][^\W_][ .\-_*|/][^\W_][ .\-_*|/]")
 _ALONE = r"[^\W_](?![^\W_])"
 _GAP = re.compile(rf"(?<=(?<![^\W_])[^\W_])([ .\-_*|/])(?P<more>\1{{1,400}})?(?P<next>(?={_ALONE}))?(?!$)")
 
 
 def unspaced(text: str) -> Undone | None:
     """The text with single letters that stand apart pushed together; two or more blanks part words."""
-    if SPACED.search(text) is None:
+    separated = _SEPARATED.search(text)  # quicker than to look for the whole of it
+    if separated is None or SPACED.search(text, max(0, separated.start() - 1)) is None:
         return None
     # A letter follows that stands alone too: one separator joins, more of them part.
     return undo(text, _GAP, lambda gap: "" if gap["next"] is not None and gap["more"] is None else " ")
