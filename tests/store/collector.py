@@ -36,10 +36,12 @@ class Collector:
         names: The names of the spans, in the order they came.
         refused: Spans of partial successes.
         requests: How many requests came.
+        headers: Of every request, by their names in small letters.
     """
 
-    def __init__(self, port=0):
+    def __init__(self, port=0, tls=None):
         self.fault = None
+        self.headers = []
         self.spans = Counter()
         self.names = []
         self.logs = []
@@ -70,6 +72,8 @@ class Collector:
                 pass
 
         self.server = Server(("127.0.0.1", port), Handler)
+        if tls is not None:
+            self.server.socket = tls.wrap_socket(self.server.socket, server_side=True)
         self.port = self.server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
@@ -96,6 +100,7 @@ class Collector:
         response = response_type()
         with self._lock:
             self.requests += 1
+            self.headers.append({name.lower(): value for name, value in handler.headers.items()})
         fault = self.fault
         if fault == "hang":
             self.released.wait(30)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
@@ -13,11 +11,6 @@ from opentelemetry import metrics as api_metrics
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
-    TraceServiceServicer,
-    add_TraceServiceServicer_to_server,
-)
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.trace.export import SpanExporter
@@ -29,6 +22,7 @@ from cylestio_monitor.store.outbox import Outbox
 from store.collector import Collector
 from store.conftest import eventually, took_less_than
 from store.filling import Bench
+from store.grpc_collector import GrpcCollector
 
 NOW = time.time_ns()
 
@@ -282,40 +276,25 @@ def test_events_and_metrics_go_the_same_way(bench, collector):
     assert got["level"].gauge.data_points[0].as_int == 7
 
 
-class _GrpcCollector(TraceServiceServicer):
-    def __init__(self):
-        self.spans = Counter()
-        self.code = None
-
-    def Export(self, request, context):  # noqa: N802 -- the service's own name
-        spans = [s for g in request.resource_spans for sc in g.scope_spans for s in sc.spans]
-        poison = any("poison" in span.name for span in spans)
-        if self.code is not None and (poison or self.code is not grpc.StatusCode.INVALID_ARGUMENT):
-            context.abort(self.code, "no")
-        self.spans.update(span.span_id for span in spans)
-        return ExportTraceServiceResponse()
-
-
 @pytest.fixture
 def grpc_collector():
-    server = grpc.server(ThreadPoolExecutor(4))
-    servicer = _GrpcCollector()
-    add_TraceServiceServicer_to_server(servicer, server)
-    servicer.port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    yield servicer
-    server.stop(None).wait()
+    with GrpcCollector() as running:
+        yield running
+
+
+def through_grpc(bench, collector):
+    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
+
+    exporter = GrpcExporter(endpoint=f"http://127.0.0.1:{collector.port}", insecure=True, timeout=1)
+    return bench.send_to(None, traces=exporter)
 
 
 @pytest.mark.parametrize(
     "code", ["UNAVAILABLE", "RESOURCE_EXHAUSTED", "UNAUTHENTICATED", "INVALID_ARGUMENT", "INTERNAL"]
 )
 def test_grpc_loses_and_doubles_nothing_either(bench, grpc_collector, code):
-    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
-
     grpc_collector.code = getattr(grpc.StatusCode, code)
-    exporter = GrpcExporter(endpoint=f"http://127.0.0.1:{grpc_collector.port}", insecure=True, timeout=1)
-    outbox = bench.send_to(None, traces=exporter)
+    outbox = through_grpc(bench, grpc_collector)
     bench.fill(20)
     bench.span("poison")
     poison = code == "INVALID_ARGUMENT"
@@ -325,6 +304,27 @@ def test_grpc_loses_and_doubles_nothing_either(bench, grpc_collector, code):
     assert set(grpc_collector.spans.values()) == {1}
     assert len(grpc_collector.spans) + outbox.stats()["traces"]["quarantined"] == 21
     assert outbox.stats()["traces"]["quarantined"] == poison
+
+
+def test_grpc_says_how_long_it_wants_to_be_left_alone_and_what_it_refuses(bench, grpc_collector):
+    grpc_collector.code, grpc_collector.retry_s = grpc.StatusCode.RESOURCE_EXHAUSTED, 2
+    outbox = through_grpc(bench, grpc_collector)
+    bench.span()
+    eventually(lambda: grpc_collector.requests == 1)
+    assert not outbox.force_flush(0.8)
+    assert grpc_collector.requests == 1
+    grpc_collector.code, grpc_collector.partial = None, True
+    assert outbox.force_flush(5)
+    bench.span("poison")
+    bench.fill(5)
+    assert outbox.force_flush(5)
+    bench.span("poison again")
+    bench.span("last")
+    assert outbox.force_flush(5)
+    assert set(grpc_collector.spans.values()) == {1}
+    assert len(grpc_collector.spans) == 7
+    counters = {row["key"]: row["value"] for row in bench.rows("SELECT key, value FROM meta WHERE key GLOB 'count.*'")}
+    assert counters == {"count.sent.traces": 7, "count.quarantined.traces": 2}
 
 
 def test_trouble_is_one_log_line_without_address_or_credentials(bench, collector, caplog):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.trace import SpanProcessor
@@ -24,9 +25,18 @@ SHUTDOWN_S = 2.0
 class CylestioSpanProcessor(SpanProcessor):
     """Hands ended, sampled spans to the store. Costs the ending thread one call that never blocks."""
 
-    def __init__(self, store: Callable[[], Store | None]) -> None:
-        """Takes what gives the store, which is opened for the first span; it stays the set-up's to close."""
+    def __init__(
+        self, store: Callable[[], Store | None], flush_delivery: Callable[[float], bool] | None = None
+    ) -> None:
+        """Hands nothing over yet.
+
+        Args:
+            store: Gives the store, which is opened for the first span; it stays the set-up's to close.
+            flush_delivery: Waits at most so many seconds until all that is stored has been delivered as well, and says
+                whether it has been: the provider's users do not know that its exporter went over to the store.
+        """
         self._store = store
+        self._flush_delivery = flush_delivery
         self._taken = False
         self._off = False
 
@@ -44,12 +54,18 @@ class CylestioSpanProcessor(SpanProcessor):
         """Takes no more spans, and has those it took written; waits at most `SHUTDOWN_S`."""
         if not self._off:
             self._off = True
-            self.force_flush(int(SHUTDOWN_S * 1000))
+            self._on_disk(SHUTDOWN_S)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Whether every span taken so far is on disk, after waiting at most `timeout_millis`."""
+        """Whether every span taken so far is on disk, and at the collector where there is one, within that time."""
+        deadline = time.monotonic() + timeout_millis / 1000
+        if not self._on_disk(timeout_millis / 1000):
+            return False
+        return self._flush_delivery is None or self._flush_delivery(max(0.0, deadline - time.monotonic()))
+
+    def _on_disk(self, timeout_s: float) -> bool:
         store = self._store() if self._taken else None
-        return store is None or store.flush(timeout_millis / 1000)
+        return store is None or store.flush(timeout_s)
 
 
 class ForeignSpanProcessor(SpanProcessor):

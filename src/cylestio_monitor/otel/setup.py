@@ -120,6 +120,10 @@ class Running:
             meter_provider=None,
         )
 
+    def flush_delivery(self, timeout_s: float) -> bool:
+        """Waits until what is stored has been delivered, where anything is; whether it has been."""
+        return self.delivery is None or self.delivery.outbox.force_flush(timeout_s)
+
     def after_fork(self) -> None:
         """Lets go of locks that a thread of the parent may have held."""
         self.open_store.after_fork()
@@ -251,7 +255,7 @@ def _attach(made: Running) -> None:
     processors: list[SpanProcessor] = [ForeignSpanProcessor()]
     doubles: list[SpanProcessor] = []
     if made.loaded.settings.store.enabled:
-        processors.append(CylestioSpanProcessor(made.open_store))
+        processors.append(CylestioSpanProcessor(made.open_store, made.flush_delivery))
         doubles = [one for one in theirs if _writes_to(one, made.loaded.settings)]
     if not provider.remove(tracer_provider, doubles):
         doubles = []

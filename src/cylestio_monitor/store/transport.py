@@ -152,6 +152,8 @@ class Channel:
             if threading.get_ident() != self._thread:
                 return request(*args, **kwargs)  # of somebody who shares the exporter
             kwargs["allow_redirects"] = False
+            # Else a REQUESTS_CA_BUNDLE of the machine would go before the certificate that the exporter was given.
+            kwargs.setdefault("verify", session.verify)
             try:
                 response = request(*args, **kwargs)
             except Exception as error:  # noqa: BLE001 -- whatever it is, it came from the network
