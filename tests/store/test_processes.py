@@ -69,6 +69,14 @@ def test_every_way_to_end_keeps_everything(tmp_path, end):
 
 
 @slow
+def test_an_exception_that_nobody_catches_keeps_everything(tmp_path):
+    process = start(tmp_path, "bench.fill(300)\nbench.span(attributes=FLAGGED)\nraise SystemError('not caught')")
+    process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert len(names(tmp_path)) == 301
+
+
+@slow
 @pytest.mark.parametrize("how", ["SIGTERM", "SIGKILL", "SIGINT"])
 def test_a_signal_costs_no_more_than_the_last_50_ms_and_no_flagged_span(tmp_path, how):
     process = start(
@@ -173,9 +181,84 @@ def test_an_applications_own_handlers_stay_its_own(tmp_path):
         with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("fork")) as pool:
             list(pool.map(fill, [100, 100, 100], ["child", "third", "parent again"]))
         """,
+        """
+        bench.fill(100, "parent")
+        with multiprocessing.get_context("fork").Pool(2) as pool:
+            pool.starmap(fill, [(100, "child"), (100, "third"), (100, "parent again")])
+            pool.close()
+            pool.join()
+        """,
+        # forked from a thread, which is the child's only one
+        """
+        import threading
+        def branch():
+            if (pid := os.fork()) == 0:
+                bench.fill(100, "child")
+                bench.flush()
+                os._exit(0)
+            os.waitpid(pid, 0)
+        thread = threading.Thread(target=branch)
+        bench.fill(100, "parent")
+        thread.start()
+        bench.fill(100, "third")
+        thread.join()
+        bench.fill(100, "parent again")
+        """,
+        # a daemon: twice forked, its parent gone before it writes
+        """
+        read, write = os.pipe()
+        bench.fill(100, "parent")
+        if (pid := os.fork()) == 0:
+            os.setsid()
+            bench.fill(100, "third")
+            bench.flush()
+            if os.fork():
+                os._exit(0)
+            while os.getppid() == os.getpgrp():
+                time.sleep(0.01)
+            bench.fill(100, "child")
+            bench.flush()
+            os.write(write, b"x")
+            os._exit(0)
+        os.waitpid(pid, 0)
+        os.read(read, 1)
+        bench.fill(100, "parent again")
+        """,
+        # forked again and again while the writer commits one group after the other
+        """
+        import threading
+        def flood():
+            for number in range(100):
+                for name in ("parent", "third", "parent again"):
+                    bench.span(f"{name} {number}")
+                bench.flush()
+        thread = threading.Thread(target=flood)
+        thread.start()
+        for first in range(0, 100, 5):
+            if (pid := os.fork()) == 0:
+                for number in range(first, first + 5):
+                    bench.span(f"child {number}")
+                os._exit(0 if bench.store.flush(10) else 1)
+            assert os.waitpid(pid, 0)[1] == 0
+        thread.join()
+        """,
+        # processes that begin anew, with nothing inherited but the path
+        *(
+            f"""
+            if __name__ == "__main__":
+                context = multiprocessing.get_context({method!r})
+                bench.fill(100, "parent")
+                process = context.Process(target=fill, args=(100, "child"))
+                process.start()
+                process.join()
+                with ProcessPoolExecutor(2, mp_context=context) as pool:
+                    list(pool.map(fill, [100, 100], ["third", "parent again"]))
+            """
+            for method in ("spawn", "forkserver")
+        ),
     ],
 )
-def test_nothing_is_lost_or_doubled_across_forks(tmp_path, code):
+def test_nothing_is_lost_or_doubled_across_processes(tmp_path, code):
     run(tmp_path, code)
     expected = [f"{name} {number}" for name in ("parent", "child", "third", "parent again") for number in range(100)]
     assert sorted(names(tmp_path)) == sorted(expected)
