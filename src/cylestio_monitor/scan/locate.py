@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from itertools import islice
+from itertools import islice, repeat
 from typing import TYPE_CHECKING
 
 from cylestio_monitor.rules.literals import EDGE, MARK
@@ -42,7 +42,17 @@ class Text:
         low: The text in lower case, of the same length.
     """
 
-    __slots__ = ("_digit_runs", "_digit_starts", "_grouped", "_lengths", "_places", "_words", "low", "text")
+    __slots__ = (
+        "_different",
+        "_digit_runs",
+        "_digit_starts",
+        "_grouped",
+        "_lengths",
+        "_places",
+        "_words",
+        "low",
+        "text",
+    )
 
     def __init__(self, text: str) -> None:
         """Takes the text."""
@@ -52,6 +62,7 @@ class Text:
         self._words: dict[str, bool] = {}
         self._grouped: dict[tuple[bytes, ...], Sequence[int]] = {}
         self._lengths: bytes | None = None
+        self._different: frozenset[int] = frozenset()
         self._digit_starts: list[int] = []
         self._digit_runs: list[tuple[int, list[int]]] | None = None
 
@@ -86,9 +97,10 @@ class Text:
     def _with_lengths(self, sequences: tuple[bytes, ...]) -> Sequence[int]:
         if self._lengths is None:
             runs = self.text.encode("utf-8", "surrogatepass").translate(_DIGITS_ONLY).split()
-            self._lengths = bytes([min(len(run), 255) for run in runs])
-        lengths = self._lengths
-        stand = [sequence for sequence in sequences if sequence in lengths]
+            self._lengths = bytes(map(min, map(len, runs), repeat(255)))
+            self._different = frozenset(self._lengths)
+        lengths, different = self._lengths, self._different
+        stand = [sequence for sequence in sequences if different.issuperset(sequence) and sequence in lengths]
         if not stand:
             return []
         if sum(map(lengths.count, stand)) > _MANY_GROUPS:
