@@ -40,6 +40,8 @@ escaped, so that it cannot act on a terminal.
 | `cylestio doctor` | document | `sdks`, `checks` |
 | `cylestio events`, `cylestio tail` | lines | `id`, `agent_id`, `event_type`, `channel`, `level`, `timestamp`, `data` |
 | `cylestio findings` | lines | a row of the table `findings`: rule, category, severity, place, taxonomies, span |
+| `cylestio outbox` | document | `signal`, `reason`, `records`, `oldest` |
+| `cylestio outbox --refused` | document | `signal`, `reason`, `time`, `name`, `trace_id`, `span_id` |
 | `cylestio scan` | document | `file`, `characters`, `findings` |
 | `cylestio status` | document | `version`, `mode`, `settings_file`, `problems`, `sdks`, `store` |
 | `cylestio trace` | document | `traces`: `trace_id`, `spans`; a span has its `findings`, and stands after its parent |

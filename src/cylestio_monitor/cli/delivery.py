@@ -13,32 +13,58 @@ from cylestio_monitor.errors import StoreError
 from cylestio_monitor.store import maintenance, queries, schema
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
     from cylestio_monitor.cli.group import Context
 
 
 @click.command()
+@click.option("--refused", is_flag=True, help="List what was set aside, record by record.")
 @click.option("--retry", is_flag=True, help="Have what was set aside sent once more.")
-@click.option("--signal", type=click.Choice(schema.SIGNALS), help="With --retry: of this signal only.")
+@click.option("--in-doubt", is_flag=True, help="With --retry: also what a collector may have taken already.")
+@click.option("--drop", is_flag=True, help="Give up sending what was set aside; it stays in the store.")
+@click.option("--signal", type=click.Choice(schema.SIGNALS), help="With --retry or --drop: of this signal only.")
 @options.json_document
 @click.pass_obj
-def outbox(obj: Context, *, retry: bool, signal: str | None, as_json: bool) -> None:
+def outbox(
+    obj: Context, *, refused: bool, retry: bool, in_doubt: bool, drop: bool, signal: str | None, as_json: bool
+) -> None:
     """Show what waits to be sent or was refused.
 
-    What a collector refused is set aside with its reason, and sent once more with --retry.
+    What a collector refused is set aside with its reason until --retry or --drop. After a partial success the whole
+    request is in doubt: the collector took a part of it and did not say which.
     """
+    if retry and drop:
+        raise click.UsageError("--retry and --drop exclude each other")
+    if (in_doubt and not retry) or (signal is not None and not (retry or drop)):
+        raise click.UsageError("--in-doubt goes with --retry, --signal with --retry or --drop")
     if retry:
-        moved = maintenance.requeue(obj.database, obj.loaded.settings.store, signal)
+        moved = maintenance.requeue(obj.database, obj.loaded.settings.store, signal, in_doubt=in_doubt)
         output.hint(f"{moved} records wait to be sent once more")
+    elif drop:
+        gone = maintenance.give_up(obj.database, obj.loaded.settings.store, signal)
+        output.hint(f"{gone} records are not sent any more")
     with obj.store() as connection:
-        rows = queries.outbox(connection)
+        rows = queries.refused(connection) if refused else queries.outbox(connection)
     if as_json:
         output.as_json(rows)
         return
     if not rows:
-        output.hint("the outbox is empty")
+        output.hint("nothing was refused" if refused else "the outbox is empty")
         return
+    output.console().print(_records(rows) if refused else _groups(rows))
+
+
+def _groups(rows: Sequence[queries.Row]) -> Table:
     body = ((row["signal"], row["reason"] or "waits", str(row["records"]), (row["oldest"] or "")[:19]) for row in rows)
-    output.console().print(output.table(("signal", "state", "records#", "oldest (UTC)"), body))
+    return output.table(("signal", "state", "records#", "oldest (UTC)"), body)
+
+
+def _records(rows: Sequence[queries.Row]) -> Table:
+    body = ((row["signal"], row["reason"], (row["time"] or "")[:19], row["name"], row["trace_id"]) for row in rows)
+    return output.table(("signal", "reason", "time (UTC)", "name", "trace"), body)
 
 
 @click.command()

@@ -28,6 +28,9 @@ _BACKOFF_S: Final = (0.25, 5.0)
 _HOLD_S: Final = (0.5, 10.0)
 """The same for one that answers what no collector should."""
 
+IN_DOUBT: Final = "which does not say which"
+"""How the reason ends of records some of which the collector has taken."""
+
 _SUSPECTS: Final = 3
 """Refused records without an accepted one, after which others are tried to see whether any is accepted."""
 
@@ -182,7 +185,7 @@ class Delivery:
         if refused == len(entries):
             reason = "refused by the collector (partial success)"
         else:
-            reason = f"{refused} of {len(entries)} refused by the collector, which does not say which"
+            reason = f"{refused} of {len(entries)} refused by the collector, {IN_DOUBT}"
         self._table.set_aside(self._line.signal, entries, reason, sent=len(entries) - refused)
         self._line.part_refused()
         self._accepted = True

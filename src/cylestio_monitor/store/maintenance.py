@@ -1,14 +1,15 @@
-"""What a person starts by hand: remove old rows, tidy the file."""
+"""What a person starts by hand: remove old rows, tidy the file, decide about what a collector refused."""
 
 from __future__ import annotations
 
 import sqlite3
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cylestio_monitor.errors import StoreError
 from cylestio_monitor.store import database, forks, keys
 from cylestio_monitor.store.chain import Chain
+from cylestio_monitor.store.delivery import IN_DOUBT
 from cylestio_monitor.store.retention import Retention
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cylestio_monitor import config
+
+_SET_ASIDE: Final = "reason IS NOT NULL AND (? IS NULL OR signal = ?)"
 
 
 def remove_before(path: Path, settings: config.Store, time_ns: int) -> int:
@@ -55,8 +58,25 @@ def writable(path: Path, settings: config.Store) -> Iterator[sqlite3.Connection]
             raise StoreError(f"{path}: {error}") from error
 
 
-def requeue(path: Path, settings: config.Store, signal: str | None = None) -> int:
+def requeue(path: Path, settings: config.Store, signal: str | None = None, *, in_doubt: bool = False) -> int:
     """Has what was set aside sent once more; returns how many records.
+
+    Args:
+        path: The database.
+        settings: Its budget.
+        signal: Of this signal only.
+        in_doubt: Also of batches of which a collector took a part without saying which: it gets that part twice.
+
+    Raises:
+        StoreError: The store cannot be opened or written.
+    """
+    with writable(path, settings) as connection, database.transaction(connection):
+        query = f"UPDATE outbox SET reason = NULL WHERE {_SET_ASIDE} AND (? OR reason NOT LIKE ?)"  # noqa: S608 -- constant
+        return connection.execute(query, (signal, signal, in_doubt, f"%{IN_DOUBT}")).rowcount
+
+
+def give_up(path: Path, settings: config.Store, signal: str | None = None) -> int:
+    """Takes what was set aside out of the outbox; spans and events stay in the store. Returns how many records.
 
     Args:
         path: The database.
@@ -67,5 +87,6 @@ def requeue(path: Path, settings: config.Store, signal: str | None = None) -> in
         StoreError: The store cannot be opened or written.
     """
     with writable(path, settings) as connection, database.transaction(connection):
-        query = "UPDATE outbox SET reason = NULL WHERE reason IS NOT NULL AND (? IS NULL OR signal = ?)"
-        return connection.execute(query, (signal, signal)).rowcount
+        refs = f"SELECT ref FROM outbox WHERE signal = 'metrics' AND {_SET_ASIDE}"  # noqa: S608 -- constant
+        connection.execute(f"DELETE FROM metric WHERE id IN ({refs})", (signal, signal))  # noqa: S608 -- constant
+        return connection.execute(f"DELETE FROM outbox WHERE {_SET_ASIDE}", (signal, signal)).rowcount  # noqa: S608

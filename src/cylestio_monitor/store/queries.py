@@ -210,6 +210,24 @@ def outbox(connection: sqlite3.Connection) -> list[Row]:
     return rows
 
 
+def refused(connection: sqlite3.Connection) -> list[Row]:
+    """Each record that was set aside: signal, reason, time, name, trace_id, span_id; the last two may be `None`."""
+    query = """
+        SELECT outbox.signal, outbox.reason, coalesce(span.start_ns, event.time_ns, metric.time_ns) AS time,
+            coalesce(span.name, event.event_type, 'metrics') AS name,
+            coalesce(span.trace_id, event.trace_id) AS trace_id, coalesce(span.span_id, event.span_id) AS span_id
+        FROM outbox
+        LEFT JOIN span ON outbox.signal = 'traces' AND span.id = outbox.ref
+        LEFT JOIN event ON outbox.signal = 'logs' AND event.id = outbox.ref
+        LEFT JOIN metric ON outbox.signal = 'metrics' AND metric.id = outbox.ref
+        WHERE outbox.reason IS NOT NULL ORDER BY 3
+    """
+    rows = [dict(row) for row in connection.execute(query)]
+    for row in rows:
+        row["time"] = None if row["time"] is None else timestamp(row["time"])
+    return rows
+
+
 def delivery(connection: sqlite3.Connection) -> Row:
     """What waits and was set aside, by signal; and the counters that outlive processes (`sent.traces` and so on)."""
     waiting = {signal: {"queued": 0, "quarantined": 0} for signal in schema.SIGNALS}
