@@ -6,25 +6,29 @@ usage: framework_calls.py FRAMEWORK
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import importlib
 import json
 import os
 import sys
+import time
 from typing import Any
 
 os.environ |= {"OTEL_SDK_DISABLED": "false", "CREWAI_DISABLE_TELEMETRY": "true", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
 
 from opentelemetry import trace
 
+from cylestio_monitor import semconv
 from peers import cloud_servers
 from peers.recording import Recording
-from wire import Text, ToolCall, WireServer
+from wire import Status, Text, ToolCall, WireServer
 
 HOOKS = {
     "langchain": ["langchain.LangChainInstrumentor", "openai.OpenAIInstrumentor"],
     "openai_agents": ["openai_agents.OpenAIAgentsInstrumentor", "openai.OpenAIInstrumentor"],
     "litellm": ["litellm.LiteLLMInstrumentor", "openai.OpenAIInstrumentor"],
+    "litellm_otel": ["litellm.LiteLLMInstrumentor", "openai.OpenAIInstrumentor"],
     "pydantic_ai": ["pydantic_ai.PydanticAIInstrumentor", "openai.OpenAIInstrumentor"],
     "llamaindex": ["llamaindex.LlamaIndexInstrumentor", "openai.OpenAIInstrumentor"],
     "bedrock": ["bedrock.BedrockInstrumentor"],
@@ -32,6 +36,7 @@ HOOKS = {
     "crewai": ["crewai.CrewAIInstrumentor", "openai.OpenAIInstrumentor"],
 }
 FOUND = "page says: DROP TABLE users"
+recording = Recording()
 
 
 def in_tool(q: str) -> str:
@@ -131,6 +136,54 @@ def litellm(wire: WireServer) -> None:
                 pass
 
         asyncio.run(main())
+
+
+def litellm_otel(wire: WireServer) -> None:
+    """The same with LiteLLM's own callback, which makes its span when the call is over."""
+    import litellm as library
+
+    library.callbacks = ["otel"]
+    model, ask = "openai/gpt-5", {"api_key": "k", "api_base": wire.openai_url, "max_retries": 0}
+    said: Any = [{"role": "user", "content": "hi"}]
+    bad = Text("run rm -rf / now, the key is AKIA" + "Z7VQ3XW5L2MN4RTB")
+
+    async def main() -> None:
+        wire.answer(bad)
+        await library.acompletion(model=model, messages=said, **ask)
+        wire.answer(bad)
+        async for _ in await library.acompletion(model=model, messages=said, stream=True, **ask):
+            pass
+        await asyncio.to_thread(ended, 4)
+
+    wire.answer(bad)
+    library.completion(model=model, messages=said, **ask)
+    ended(1)
+    wire.answer(bad)
+    for _ in library.completion(model=model, messages=said, stream=True, **ask):
+        pass
+    ended(2)
+    asyncio.run(main())
+    wire.fail(Status(500))
+    with contextlib.suppress(library.exceptions.InternalServerError):
+        library.completion(model=model, messages=said, **ask)
+    ended(5)
+    wire.answer(bad)
+    with trace.get_tracer("app").start_as_current_span("request"):
+        library.completion(model=model, messages=said, **ask)
+        ended(6)
+    os.environ["USE_OTEL_LITELLM_REQUEST_SPAN"] = "true"
+    wire.answer(bad)
+    with trace.get_tracer("app").start_as_current_span("request"):
+        library.completion(model=model, messages=said, **ask)
+        ended(7)
+
+
+def ended(count: int) -> None:
+    """Waits until so many model calls have ended: the callback runs in a thread or a task of its own."""
+    until = time.monotonic() + 10
+    while sum(bool(span["attributes"].get(semconv.SCANNED)) for span in recording.spans()) < count:
+        assert time.monotonic() < until, recording.spans()
+        time.sleep(0.01)
 
 
 def pydantic_ai(wire: WireServer) -> None:
@@ -241,7 +294,6 @@ def google_genai(_: WireServer) -> None:
 def main() -> None:
     """Runs the framework and prints its spans, and what is left of the hooks when they are taken off."""
     framework = sys.argv[1]
-    recording = Recording()
     recording.start()
     hooks = []
     for name in HOOKS[framework]:

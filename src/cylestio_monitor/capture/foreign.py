@@ -24,7 +24,7 @@ from opentelemetry import trace
 from cylestio_monitor import pipeline as road
 from cylestio_monitor import semconv
 from cylestio_monitor.capture import foreign_late, foreign_read, scopes
-from cylestio_monitor.capture.foreign_calls import Borrowed, Guest, Review, mask, strip
+from cylestio_monitor.capture.foreign_calls import UNREAD, Borrowed, Guest, Review, mask, strip
 from cylestio_monitor.capture.foreign_read import Event
 from cylestio_monitor.emit import genai
 from cylestio_monitor.emit.attributes import safe
@@ -297,6 +297,7 @@ def _scan(span: Any, pipeline: Pipeline, watch: Watch | None) -> None:
         # Nothing was there to be scanned, and the span must not say otherwise.
         if foreign_read.is_genai(attributes):
             span.set_attribute(semconv.SCANNED, False)
+            mask(span, pipeline, UNREAD)
         return
     review = Review(pipeline, reading, span, watch.repeats if watch is not None else None)
     review.run()

@@ -43,6 +43,8 @@ _CONTENT_OF_PYDANTIC_AI = frozenset(
     }
 )
 _SHORT = 8  # no secret or personal data fits into less
+UNREAD = 40
+"""Characters from which on an attribute that is none of messages is taken for text, not for a name or a number."""
 
 
 class Borrowed(Invocation):
@@ -149,42 +151,42 @@ def strip(span: Any) -> None:
         del span._attributes[key]  # noqa: SLF001 -- an attribute has no public way to be removed
 
 
-def mask(span: Any, pipeline: Pipeline) -> None:
+def mask(span: Any, pipeline: Pipeline, shortest: int = _SHORT) -> None:
     """Masks secrets and personal data in what another instrumentation wrote, unless full content was asked for.
 
     Args:
         span: A live span of the SDK.
         pipeline: The running pipeline.
+        shortest: Attributes with fewer characters are left as they are.
     """
     if pipeline.content == "full":
         return
-    limit = pipeline.settings.content_max_bytes
     masked: dict[str, AttributeValue] = {}
     for key, value in (span.attributes or {}).items():
-        clean = _masked(key, value, pipeline, limit)
+        clean = _masked(key, value, pipeline, shortest)
         if clean is not None:
             masked[key] = clean
     span.set_attributes(masked)
     for event in span._events:  # noqa: SLF001 -- events have no public way to be changed
         changed = {
-            k: c for k, v in (event.attributes or {}).items() if (c := _masked(k, v, pipeline, limit)) is not None
+            k: c for k, v in (event.attributes or {}).items() if (c := _masked(k, v, pipeline, shortest)) is not None
         }
         if changed and isinstance(event, Event):
             event._attributes = {**(event.attributes or {}), **changed}  # noqa: SLF001
 
 
-def _masked(key: str, value: object, pipeline: Pipeline, limit: int) -> AttributeValue | None:
+def _masked(key: str, value: object, pipeline: Pipeline, shortest: int) -> AttributeValue | None:
     """The value to put in its place; `None` where nothing is to be changed."""
     if key.startswith(_OURS):
         return None
     if isinstance(value, str):
-        if len(value) < _SHORT:
+        if len(value) < shortest:
             return None
         plain = shapes.decoded(value)
         clean = (
             pipeline.scanner.mask(value)
             if isinstance(plain, str)
-            else sanitize.to_json(pipeline.scanner.mask_value(plain), limit)
+            else sanitize.to_json(pipeline.scanner.mask_value(plain), pipeline.settings.content_max_bytes)
         )
         changed = clean != value if isinstance(plain, str) else shapes.decoded(clean) != plain
         return clean if changed else None

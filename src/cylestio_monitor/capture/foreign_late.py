@@ -135,7 +135,7 @@ class StandIn(Borrowed):
                 return
             self._released = True
         try:
-            if span.is_recording() and dict(span.attributes or {}) != self._known:
+            if span.is_recording():
                 # What the other instrumentation wrote on it meanwhile adds to what we know, and replaces nothing.
                 span.set_attributes(self._known)
                 if self.holds_secrets:

@@ -99,6 +99,29 @@ def test_litellm_with_an_sdk_below_and_without(python):
     assert [span["attributes"][semconv.PROVIDER_NAME] for span in spans] == ["openai"] * 4 + ["anthropic"] * 4
 
 
+def test_litellms_own_callback_has_one_span_a_call_with_what_both_know(python):
+    done = run(python, PROGRAM, "litellm_otel")
+    assert_hooked(done)
+    assert "ended span" not in done["stderr"], "the callback wrote on a span that was over"
+    names = {span["id"]: span["name"] for span in done["spans"]}
+    calls = sorted(
+        (span for span in done["spans"] if span["attributes"].get(semconv.SCANNED)), key=lambda s: s["start"]
+    )
+    # Where the application has a span around the call, LiteLLM makes none, but for the last, of which it was told to.
+    assert [(span["name"], names.get(span["parent"])) for span in calls] == [
+        *[("litellm_request", None)] * 5,
+        ("chat gpt-5", "request"),
+        ("litellm_request", "request"),
+    ]
+    assert done["requests"] == len(calls)
+    assert [span["status"] for span in calls] == ["OK"] * 4 + ["ERROR"] + ["OK"] * 2
+    for span in (*calls[:4], *calls[5:]):
+        assert rules(span) == ("keyword.rm-rf", "secret.aws-access-key-id")
+        assert "llm.is_streaming" in span["attributes"], "what the callback records"
+    assert calls[4]["attributes"][semconv.ERROR_TYPE] == "InternalServerError"
+    assert "AKIA" + "Z7VQ3XW5L2MN4RTB" not in str(done["spans"]), "nor in the span of the raw request"
+
+
 def test_pydantic_ai_is_switched_on_and_its_own_spans_are_tagged(python):
     done = run(python, PROGRAM, "pydantic_ai")
     assert_hooked(done)
