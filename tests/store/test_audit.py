@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from cylestio_monitor import config, semconv
 from cylestio_monitor.store import Event, StoreError, audit, checkpoint, database, forks
 from cylestio_monitor.store.retention import Retention
+from store.conftest import eventually
 from store.filling import Bench
 
 FOREIGN = (
@@ -188,31 +189,34 @@ def test_an_honest_removal_is_no_tampering(tmp_path):
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    table=st.sampled_from(["span", "event", "audit"]),
+    table=st.sampled_from(["span", "findings", "event", "audit", "checkpoint"]),
     number=st.integers(0, 40),
     place=st.integers(0, 30),
     value=st.one_of(st.integers(-5, 5), st.text(max_size=5), st.binary(max_size=5), st.none()),
+    as_text=st.booleans(),
 )
-def test_any_change_of_any_covered_value_is_found(tmp_path_factory, pristine, table, number, place, value):
+def test_any_change_of_any_covered_value_is_found(tmp_path_factory, pristine, table, number, place, value, as_text):
     path = tmp_path_factory.mktemp("h") / "s.db"
     shutil.copy(pristine, path)
     shutil.copy(f"{pristine}.key", f"{path}.key")
     connection = sqlite3.connect(path)
-    columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+    connection.text_factory = bytes
+    columns = [row[1].decode() for row in connection.execute(f"PRAGMA table_info({table})")]
     column = columns[place % len(columns)]
+    new = "CAST(? AS TEXT)" if as_text and isinstance(value, bytes) else "?"  # text that is no UTF-8
     ids = [row[0] for row in connection.execute(f"SELECT rowid FROM {table}")]
     chosen = ids[number % len(ids)]
-    original = connection.execute(f"SELECT {column} FROM {table} ORDER BY rowid").fetchall()
+    original = connection.execute(f'SELECT "{column}", typeof("{column}") FROM {table} ORDER BY rowid').fetchall()
     try:
-        connection.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (value, chosen))
+        connection.execute(f'UPDATE {table} SET "{column}" = {new} WHERE rowid = ?', (value, chosen))
         connection.commit()
     except sqlite3.Error:
         return  # SQLite itself refuses such a value
     finally:
-        stored = connection.execute(f"SELECT {column} FROM {table} ORDER BY rowid").fetchall()
+        stored = connection.execute(f'SELECT "{column}", typeof("{column}") FROM {table} ORDER BY rowid').fetchall()
         connection.close()
-    uncovered = {"span": {"source", "common", "checksum"}, "event": {"source", "checksum"}, "audit": set()}[table]
-    if repr(stored) == repr(original) or column in uncovered:
+    # A checksum is against the disk; an event's resource stands beside what is sealed.
+    if repr(stored) == repr(original) or column == "checksum" or (table, column) == ("event", "source"):
         return
     assert not audit.verify(path).sound
 
@@ -222,7 +226,14 @@ def pristine(tmp_path_factory):
     path = tmp_path_factory.mktemp("pristine") / "s.db"
     bench = Bench(path)
     fill(bench, 6)
+    span = bench.tracer.start_span("found", attributes={"gen_ai.operation.name": "chat"})
+    span.add_event(semconv.EVENT_FINDING, {semconv.FINDING_RULE: "a.b", semconv.FINDING_SEVERITY: "high"})
+    span.end()
+    bench.flush()
+    audit.seal(path, SETTINGS)
+    fill(bench, 2)
     bench.close()
+    audit.seal(path, SETTINGS)
     return path
 
 
@@ -263,14 +274,37 @@ def test_evidence_under_another_key_is_forged(tmp_path, sealed):
         audit.verify_evidence(file, "00" * 32)
 
 
+@pytest.mark.parametrize(
+    ("statement", "problem"),
+    [
+        ("DELETE FROM checkpoint WHERE seq = (SELECT min(seq) FROM checkpoint)", "deleted"),
+        ("UPDATE checkpoint SET body = x'00' WHERE seq = (SELECT max(seq) FROM checkpoint)", "forged"),
+    ],
+)
+def test_a_spoilt_checkpoint_is_found_and_keeps_no_other_from_being_made(tmp_path, pristine, statement, problem):
+    path = tmp_path / "s.db"
+    shutil.copy(pristine, path)
+    shutil.copy(f"{pristine}.key", f"{path}.key")
+    change(path, statement)
+    ((what, seq),) = found(path)
+    assert what == problem
+    assert seq > 0
+    bench = Bench(path)
+    fill(bench, 3)
+    bench.store._next_seal = bench.store._next_maintenance = 0.0
+    bench.span("again", attributes={"gen_ai.operation.name": "chat"})
+    bench.flush()
+    eventually(lambda: bench.rows("SELECT 1 FROM event WHERE event_type = 'audit_checkpoint'"))
+    bench.close()
+    assert problem in {what for what, _ in found(path)}
+
+
 def test_a_running_store_seals_itself_and_says_so(bench, caplog):
     caplog.set_level("INFO", "cylestio_monitor.audit")
     fill(bench, 3)
     bench.store._next_seal = bench.store._next_maintenance = 0.0
     bench.span("again")
     bench.flush()
-    from store.conftest import eventually
-
     eventually(lambda: checkpoint.side_file(bench.path).exists())
     (event,) = bench.rows("SELECT data FROM event WHERE event_type = 'audit_checkpoint'")
     (one,) = checkpoint.read(checkpoint.side_file(bench.path).read_text().splitlines(), "file")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from cylestio_monitor.errors import StoreError
@@ -12,6 +13,7 @@ from cylestio_monitor.store import database, evidence, files, keys, maintenance,
 from cylestio_monitor.store import verify as verifier
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from cylestio_monitor import config
@@ -38,9 +40,7 @@ def verify(path: Path, kept: Path | None = None) -> Report:
                 raise StoreError(f"{file}: {error.strerror}") from error
     secret = keys.load(path)[0]
     try:
-        with queries.connect(path) as connection:
-            connection.row_factory = None
-            connection.isolation_level = None
+        with _reading(path) as connection:
             return verifier.verify(connection, secret, outside)
     except sqlite3.Error as error:
         raise StoreError(f"{path}: {error}") from error
@@ -70,9 +70,7 @@ def export(path: Path, settings: config.Store, target: Path) -> int:
     lines = 0
     try:
         target.unlink(missing_ok=True)
-        with queries.connect(path) as connection, os.fdopen(files.create(target), "wb") as file:
-            connection.row_factory = None
-            connection.isolation_level = None
+        with _reading(path) as connection, os.fdopen(files.create(target), "wb") as file:
             connection.execute("BEGIN")
             for line in evidence.export(connection):
                 file.write(line)
@@ -95,3 +93,13 @@ def verify_evidence(file: Path, public_key: str) -> Report:
             return evidence.verify(lines, public_key)
     except OSError as error:
         raise StoreError(f"{file}: {error.strerror}") from error
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that reads whatever was written into the file: text that is none was not written by us."""
+    with queries.connect(path) as connection:
+        connection.row_factory = None
+        connection.isolation_level = None
+        connection.text_factory = lambda text: text.decode("utf-8", "replace")
+        yield connection

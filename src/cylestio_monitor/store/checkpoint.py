@@ -20,7 +20,7 @@ from cylestio_monitor.store.chain import last, store_id
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 _logger = logging.getLogger("cylestio_monitor.audit")
@@ -130,9 +130,23 @@ def is_genuine(checkpoint: Checkpoint, public_key: str) -> bool:
 
 
 def newest(connection: sqlite3.Connection) -> Checkpoint | None:
-    """The last checkpoint that the store holds."""
-    row = connection.execute("SELECT body FROM checkpoint ORDER BY seq DESC LIMIT 1").fetchone()
-    return None if row is None else msgspec.json.decode(row[0], type=Checkpoint)
+    """The last checkpoint that the store holds; one that was made unreadable does not keep the next from being made."""
+    for (body,) in connection.execute("SELECT body FROM checkpoint ORDER BY seq DESC"):
+        try:
+            return msgspec.json.decode(body, type=Checkpoint)
+        except (msgspec.MsgspecError, TypeError, ValueError):
+            continue
+    return None
+
+
+def held(connection: sqlite3.Connection) -> Iterator[tuple[int, Checkpoint | None]]:
+    """The checkpoints of the store by their number; `None` for a row that is none, or one of another number."""
+    for seq, body in connection.execute("SELECT seq, body FROM checkpoint ORDER BY seq"):
+        try:
+            found = msgspec.json.decode(body, type=Checkpoint)
+        except (msgspec.MsgspecError, TypeError, ValueError):
+            found = None
+        yield seq, found if found is not None and found.seq == seq else None
 
 
 def unsealed(connection: sqlite3.Connection) -> int:

@@ -32,7 +32,7 @@ def export(connection: sqlite3.Connection) -> Iterator[bytes]:
     Args:
         connection: To the store, in a transaction of its own.
     """
-    held = checkpoints.read([row[0] for row in connection.execute("SELECT body FROM checkpoint ORDER BY seq")], "store")
+    held = [one for _, one in checkpoints.held(connection) if one is not None]
     key = held[-1].public_key if held else ""
     store = held[-1].store if held else ""
     yield _line({"format": FORMAT, "store": store, "public_key": key})
@@ -42,7 +42,12 @@ def export(connection: sqlite3.Connection) -> Iterator[bytes]:
         while following is not None and following.seq < seq:
             yield _line({"checkpoint": following})
             following = next(waiting, None)
-        entry: dict[str, Any] = {"seq": seq, "kind": kind, "ref": ref, "leaf": leaf.hex()}
+        entry: dict[str, Any] = {
+            "seq": seq,
+            "kind": kind,
+            "ref": ref,
+            "leaf": leaf.hex() if type(leaf) is bytes else "",
+        }
         if values is not None:
             entry["values"] = [_plain(value) for value in values]
         yield _line(entry)

@@ -333,10 +333,10 @@ class Store:
             with forks.guard:
                 removed = self._writer.maintain()
                 self._note_drops()
-        except (sqlite3.Error, StoreError, OSError) as error:
+            self._seal()
+        except Exception as error:  # noqa: BLE001 -- whatever a broken file makes of it: the writer must not end
             self._last_error = str(error)
             removed = 0
-        self._seal()
         self._next_maintenance = time.monotonic() + (0.0 if removed else _MAINTENANCE_S)
         if removed:
             self._queue.filled.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 from cylestio_monitor.store import checkpoint as checkpoints
@@ -103,8 +104,8 @@ def verify(connection: sqlite3.Connection, secret: bytes, outside: Iterable[Chec
         walk.run(chain.genesis(name))
         report.problems += _inserted(connection, walk.moved)
         report.problems += _head(connection, chain)
-        held = [row[0] for row in connection.execute("SELECT body FROM checkpoint ORDER BY seq")]
-        for one in {item.signature: item for item in (*checkpoints.read(held, "the store"), *outside)}.values():
+        held = _held(connection, report)
+        for one in {item.signature: item for item in (*held, *outside)}.values():
             _compare(connection, report, one, name)
     finally:
         connection.execute("ROLLBACK")
@@ -234,6 +235,20 @@ def _head(connection: sqlite3.Connection, chain: Chain) -> list[Problem]:
     return []
 
 
+def _held(connection: sqlite3.Connection, report: Report) -> list[Checkpoint]:
+    """The checkpoints that the store holds, each of which names the one before it."""
+    found: list[Checkpoint] = []
+    for seq, one in checkpoints.held(connection):
+        at = seq if type(seq) is int else 0
+        if one is None:
+            report.problems.append(Problem("forged", at, "what stands for a checkpoint in the store is none"))
+            continue
+        if one.previous != (sha256(found[-1].line()).hexdigest() if found else ""):
+            report.problems.append(Problem("deleted", at, "the checkpoint before this one is missing in the store"))
+        found.append(one)
+    return found
+
+
 def _compare(connection: sqlite3.Connection, report: Report, one: Checkpoint, store: str) -> None:
     if not checkpoints.is_genuine(one, report.public_key):
         report.problems.append(Problem("forged", one.seq, "a checkpoint was not signed with this deployment's key"))
@@ -245,7 +260,7 @@ def _compare(connection: sqlite3.Connection, report: Report, one: Checkpoint, st
         )
         return
     row = connection.execute("SELECT mac FROM audit WHERE seq = ?", (one.seq,)).fetchone()
-    if row is not None and row[0].hex() != one.mac:
+    if row is not None and (type(row[0]) is not bytes or row[0].hex() != one.mac):
         detail = f"the trail up to {one.seq} is not the one that was sealed at {one.time}"
         report.problems.append(Problem("replaced", one.seq, detail))
     elif row is None and one.seq > report.last_seq:
