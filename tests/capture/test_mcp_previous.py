@@ -76,6 +76,38 @@ def test_over_sse(case):
     assert spans.pairs() == EVERYTHING
 
 
+QUESTIONS = {
+    "elicitation/create": {"prompt_injection", "secret"},
+    "roots/list": {"prompt_injection"},
+    "sampling/createMessage": {"destructive_command"},
+}
+"""What a server may ask of its client, and what is found in it."""
+
+
+def assert_asked(spans, method, categories):
+    """The server's request has its two spans, within the call that it answers, and both sides are scanned."""
+    call = spans.one("tools/call interview", "SERVER")
+    asked, answered = (spans.one(method, kind) for kind in ("CLIENT", "SERVER"))
+    assert (asked["parent"], answered["parent"]) == (call["id"], asked["id"])
+    for span in (asked, answered):
+        assert {event["cylestio.security.finding.category"] for event in span["findings"]} == categories
+
+
+@pytest.mark.parametrize("played_as", ["asked", "asked_over_http"])
+@pytest.mark.parametrize(
+    ("method", "categories"),
+    [
+        pytest.param(*question, marks=pytest.mark.case(f"MCP, 1.x: {question[0]}, from the server to the client"))
+        for question in QUESTIONS.items()
+    ],
+)
+def test_each_request_of_the_server_has_its_two_spans_and_is_scanned(case, played_as, method, categories):
+    spans, answer = case(played_as)
+    assert answer == {"text": "20 1 16"}
+    assert spans.pairs()[:5] == ["initialize", "tools/call interview", *QUESTIONS]
+    assert_asked(spans, method, categories)
+
+
 @pytest.mark.case("MCP, 1.x: a refused call is not sent")
 def test_a_refused_call_is_not_sent(case):
     spans, answer = case("refused")
@@ -183,6 +215,15 @@ def test_fastmcp_and_its_mounted_servers(fast, transport):
     (delegated,) = [span for span in played[transport] if span["kind"] == "INTERNAL"]
     assert delegated["scope"] == "fastmcp"
     assert delegated["parent"] == spans.one("tools/call inner_echo", "SERVER")["id"]
+
+
+@pytest.mark.parametrize("method", QUESTIONS)
+def test_what_a_server_of_fastmcp_asks_its_client(fast, method):
+    played, _ = fast
+    spans = Spans()
+    spans.ended = played["asked"]
+    assert spans.pairs()[:5] == ["initialize", "tools/call interview", *QUESTIONS]
+    assert_asked(spans, method, QUESTIONS[method] if method != "roots/list" else set())
 
 
 def test_what_fastmcp_does_without_a_request_keeps_its_span(fast):

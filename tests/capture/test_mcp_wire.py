@@ -36,6 +36,7 @@ KEYS = [
     "role",
     "serverInfo",
     "protocolVersion",
+    "inputResponses",
 ]
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
 json_values = st.recursive(

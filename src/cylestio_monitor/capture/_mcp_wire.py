@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cylestio_monitor import semconv
 from cylestio_monitor.capture import shapes
-from cylestio_monitor.model import Call, Result
+from cylestio_monitor.model import Call, Message, Part, Result
 
 if TYPE_CHECKING:
     from cylestio_monitor.model import Kind
@@ -25,6 +25,7 @@ DISCOVER: Final = "server/discover"
 PROTOCOL_KEY: Final = "io.modelcontextprotocol/protocolVersion"
 
 _NO_ARGUMENTS = frozenset({INITIALIZE, DISCOVER, "ping", "logging/setLevel", SAMPLE})
+_NOT_SAID = frozenset({"_meta", "cursor", "inputResponses"})
 _BLOBS = {"image": "data", "audio": "data"}
 
 
@@ -57,7 +58,8 @@ def read_call(kind: Kind, method: str, params: Mapping[str, Any] | None, request
         call.system = shapes.parts(given.get("systemPrompt"), "systemPrompt")
         call.tools = shapes.tool_definitions(given.get("tools"), "tools")
     elif method not in _NO_ARGUMENTS:
-        call.arguments = {key: value for key, value in given.items() if key not in {"_meta", "cursor"}} or None
+        call.arguments = {key: value for key, value in given.items() if key not in _NOT_SAID} or None
+    call.messages += _input_responses(given.get("inputResponses"))
     if isinstance(uri := given.get("uri"), str):
         call.attributes[semconv.MCP_RESOURCE_URI] = uri
     if isinstance(version := meta_of(given).get(PROTOCOL_KEY), str):
@@ -111,12 +113,29 @@ def dumped(value: Any) -> Any:
     return dump(by_alias=True, mode="json", exclude_none=True) if dump is not None else value
 
 
+def _input_responses(given: Any) -> list[Message]:
+    """What a client adds when it asks again: its answers to what the server asked for in place of a result."""
+    if not isinstance(given, Mapping) or not given:
+        return []
+    answers = [
+        Part(
+            "tool_call_response",
+            _response(answer) if isinstance(answer, Mapping) else answer,
+            path=f"inputResponses.{key}",
+        )
+        for key, answer in given.items()
+    ]
+    return [Message("user", answers)]
+
+
 def _response(answer: Mapping[str, Any]) -> dict[str, Any] | None:
     """A result as it is scanned and recorded: once, and without base64."""
     response = {key: value for key, value in answer.items() if key not in {"_meta", "nextCursor"}}
     for key in ("content", "contents"):
         if isinstance(response.get(key), list):
             response[key] = [_without_blob(item) for item in response[key]]
+        elif isinstance(block := response.get(key), Mapping) and block.get("type") in _BLOBS:
+            response[key] = _without_blob(block)  # one, as a model's answer may have
     if isinstance(response.get("messages"), list):
         response["messages"] = [
             {**message, "content": _without_blob(message.get("content"))} if isinstance(message, Mapping) else message
