@@ -11,9 +11,11 @@ import textwrap
 import time
 
 import pytest
+from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
 from cylestio_monitor import config
-from cylestio_monitor.store import Store, StoreError, forks, maintenance, queries, schema
+from cylestio_monitor.store import Event, Store, StoreError, forks, maintenance, queries, schema
 from store.conftest import eventually
 from store.filling import Bench
 
@@ -48,7 +50,25 @@ def garbage(path, size):
     path.write_bytes(random.Random(2).randbytes(size))
 
 
-@pytest.mark.parametrize(("damage", "kept"), [(truncate, 1000), (overwrite, 1000), (garbage, 0)])
+def flip_high_bit(path, text):
+    """What a cosmic ray does: the text that holds the byte is no UTF-8 any more."""
+    data = bytearray(path.read_bytes())
+    assert text in data
+    place = 0
+    while (place := data.find(text, place)) >= 0:
+        data[place] ^= 0x80
+        place += len(text)
+    path.write_bytes(data)
+
+
+def truncate_flipped(path, size):
+    flip_high_bit(path, b"chat 7")
+    truncate(path, size)
+
+
+@pytest.mark.parametrize(
+    ("damage", "kept"), [(truncate, 1000), (truncate_flipped, 800), (overwrite, 1000), (garbage, 0)]
+)
 def test_a_damaged_file_is_set_aside_salvaged_and_begun_anew(tmp_path, damage, kept):
     path = tmp_path / "s.db"
     damage(path, filled(path))
@@ -62,6 +82,34 @@ def test_a_damaged_file_is_set_aside_salvaged_and_begun_anew(tmp_path, damage, k
     names = spans(path)
     assert {f"new {number}" for number in range(300)} <= names
     assert len([name for name in names if name.startswith("chat")]) >= kept
+    bench.close()
+
+
+@pytest.mark.parametrize("text", [b"chat 3", b"the model of number 3", b"tool number 3", b"user number 3"])
+def test_a_flipped_bit_costs_the_records_it_is_in_and_holds_up_no_other(tmp_path, collector, text):
+    bench = Bench(tmp_path / "s.db")
+    bench.store.forward(frozenset({"traces", "logs"}), None, lambda: None)
+    for number in range(6):
+        attributes = {"gen_ai.operation.name": "chat", "gen_ai.request.model": f"the model of number {number}"}
+        bench.span(f"chat {number}", attributes={**attributes, "note": f"tool number {number}"})
+        bench.store.add_event(Event(None, "login", "AUTH", "INFO", time.time_ns(), {"user": f"user number {number}"}))
+    bench.close()
+    flip_high_bit(tmp_path / "s.db", text)
+
+    bench = Bench(tmp_path / "s.db")
+    outbox = bench.send_to(
+        collector,
+        traces=OTLPSpanExporter(endpoint=f"{collector.url}/v1/traces"),
+        logs=OTLPLogExporter(endpoint=f"{collector.url}/v1/logs"),
+    )
+    bench.span("later")
+    assert outbox.force_flush(10)
+    damaged = bench.rows("SELECT signal, reason FROM outbox")
+    assert len(damaged) == 1
+    assert {f"chat {number}" for number in (0, 1, 2, 4, 5)} | {"later"} <= set(collector.names)
+    assert len(collector.names) + len(collector.logs) == 12
+    with queries.connect(bench.path) as connection:
+        assert len(queries.events(connection)) >= 11
     bench.close()
 
 

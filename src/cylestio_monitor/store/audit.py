@@ -97,9 +97,8 @@ def verify_evidence(file: Path, public_key: str) -> Report:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that reads whatever was written into the file: text that is none was not written by us."""
+    """A connection in autocommit mode whose rows are tuples."""
     with queries.connect(path) as connection:
         connection.row_factory = None
         connection.isolation_level = None
-        connection.text_factory = lambda text: text.decode("utf-8", "replace")
         yield connection

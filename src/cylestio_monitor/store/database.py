@@ -6,6 +6,7 @@ import functools
 import sqlite3
 from contextlib import contextmanager
 from itertools import chain
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any, Final
 
 from cylestio_monitor.errors import StoreError
@@ -21,6 +22,10 @@ PAGE_BYTES: Final = 8192
 BUSY_SECONDS: Final = 1.0
 """Longest wait for another process's write, after which the caller tries again later."""
 _MIB = 1 << 20
+
+as_text: Final = methodcaller("decode", "utf-8", "replace")
+"""Reads text that is no UTF-8 any more, as one flipped bit makes it: its row's checksum says the rest. SQLite's module
+would read none of the rows of such a query."""
 
 _ROWS: Final = (64, 16, 4, 1) if sqlite3.sqlite_version_info >= (3, 32) else (16, 4, 1)
 """Rows of one statement; before 3.32 SQLite took no more than 999 values at a time."""
@@ -38,6 +43,7 @@ def connect(path: Path, settings: config.Store) -> sqlite3.Connection:
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     except sqlite3.OperationalError as error:
         raise StoreError(f"{path}: {error}") from error
+    connection.text_factory = as_text
     try:
         connection.executescript(
             f"PRAGMA page_size = {PAGE_BYTES};"
@@ -78,6 +84,7 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
         raise StoreError(f"{path}: there is no store yet")
     try:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)
+        connection.text_factory = as_text
         connection.execute("PRAGMA query_only = ON")
         connection.execute("SELECT 1 FROM meta LIMIT 1")
     except sqlite3.Error as error:

@@ -228,4 +228,6 @@ class Outbox:
             return action()
         except (sqlite3.Error, StoreError, OSError) as error:
             _logger.debug("the outbox cannot be reached now: %s", error)
-            return default
+        except Exception:  # whatever it is: nothing more would be sent if the thread ended
+            _logger.debug("the outbox stumbled", exc_info=True)
+        return default

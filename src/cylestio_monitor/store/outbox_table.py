@@ -208,7 +208,7 @@ def _entry(encoder: otlp.Encoder, signal: str, row: Sequence[Any]) -> Entry:
         if signal == "traces":
             return Entry(ref, encoder.record(values))
         return Entry(ref, encoder.rebuilder.record(values) if signal == "logs" else metrics.unpack(values[0]))
-    except (StoreError, ValueError, TypeError, KeyError, IndexError) as error:
+    except Exception as error:  # noqa: BLE001 -- whatever a damaged row makes of it: the others shall be sent
         return Entry(ref, None, str(error) if isinstance(error, StoreError) else "the row is damaged")
 
 

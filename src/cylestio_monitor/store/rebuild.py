@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -19,7 +18,7 @@ from cylestio_monitor import semconv
 from cylestio_monitor.errors import StoreError
 from cylestio_monitor.sanitize import to_json
 from cylestio_monitor.store import content
-from cylestio_monitor.store.records import checksum, checksum_span
+from cylestio_monitor.store.records import checksum, checksum_span, digest
 
 if TYPE_CHECKING:
     import sqlite3
@@ -170,9 +169,8 @@ class Rebuilder:
         for number in numbers:
             if number not in self._bodies:
                 row = self._connection.execute("SELECT digest, body FROM shared WHERE id = ?", (number,)).fetchone()
-                if row is not None:
-                    with contextlib.suppress(msgspec.DecodeError):
-                        self._bodies[number] = (row[0], self.decode(row[1]))
+                if row is not None and type(row[1]) is str and digest(row[1].encode()) == row[0]:
+                    self._bodies[number] = (row[0], self.decode(row[1]))
 
     def record(self, row: Sequence[Any]) -> ReadableLogRecord:
         """One event as a log record.

@@ -98,6 +98,7 @@ class Salvage:
         self._connection: sqlite3.Connection | None = None
         with contextlib.suppress(sqlite3.Error):
             self._connection = sqlite3.connect(source, isolation_level=None, check_same_thread=False)
+            self._connection.text_factory = database.as_text
             self._connection.execute("PRAGMA query_only = ON")
             # Without this SQLite reads nothing at all of a file that is shorter than its header says.
             self._connection.execute("PRAGMA writable_schema = ON")
@@ -229,11 +230,12 @@ class Salvage:
             target.execute(INSERT_OUTBOX, (signal, new))
 
     def _waiting(self) -> set[tuple[str, int]]:
-        try:
-            assert self._connection is not None
-            return set(self._connection.execute("SELECT signal, ref FROM outbox WHERE reason IS NULL"))
-        except (sqlite3.Error, AssertionError):
-            return set()
+        found: set[tuple[str, int]] = set()
+        if self._connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                for row in self._connection.execute("SELECT signal, ref FROM outbox WHERE reason IS NULL"):
+                    found.add(row)
+        return found
 
     def _body(self, number: int) -> bytes:
         """An entry of `shared` of the old file."""
@@ -241,7 +243,7 @@ class Salvage:
         if known is None:
             assert self._connection is not None
             row = self._connection.execute("SELECT body FROM shared WHERE id = ?", (number,)).fetchone()
-            known = self._bodies[number] = row[0].encode() if row is not None else b""
+            known = self._bodies[number] = row[0].encode() if row is not None and type(row[0]) is str else b""
         return known
 
 

@@ -314,7 +314,7 @@ class Store:
             elif "locked" not in str(error):
                 with forks.guard:
                     self._writer.close()  # the file may be another one by now
-        except (sqlite3.Error, StoreError, OSError) as second:
+        except Exception as second:  # noqa: BLE001 -- as of maintenance
             error = second
         self._failures += 1
         if self._failures == len(_RETRY_S) and time.monotonic() >= self._next_complaint:
