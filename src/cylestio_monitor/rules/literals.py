@@ -229,7 +229,8 @@ def _weight(literal: str) -> float:
     weight = 0.5 * (len(words) - 1)
     for word in words:
         signs = sum(_SIGNS.get(sign, 0.1) for sign in word if not sign.isalnum())
-        letters = sum(map(str.isalnum, word))
+        # One letter again and again is met at each place of a run of it.
+        letters = sum(map(str.isalnum, word)) if len(set(word)) > 1 else 1
         # Two letters stand within many a word; four seldom do by chance.
         told = letters * letters / 5 if letters <= _SHORT else letters
         weight += min(letters / 5, 0.8) if word in _FREQUENT else min(told + signs, 8.0)

@@ -322,6 +322,10 @@ def _emit(item: Any) -> str:
     if op is _c.IN:
         return _class(value)
     if op is _c.BRANCH:
+        numbers = [_digits_of(flat(branch)) for branch in value[1]]
+        if all(most for _, most in numbers):
+            # Which number it is costs the engine states, and tells little.
+            return rf"\d{{{min(least for least, _ in numbers)},{max(most for _, most in numbers)}}}"
         return "(?:" + "|".join("".join(map(_emit, flat(branch))) for branch in value[1]) + ")"
     if op in REPEATS:
         least, most, body = value
@@ -329,6 +333,18 @@ def _emit(item: Any) -> str:
         bound = str(most) if most <= _MAX_BOUND else ""
         return f"(?:{inner}){{{least},{bound}}}" if inner and most else ""
     return r"\b" if op is _c.AT and value is _c.AT_BOUNDARY else ""
+
+
+def _digits_of(items: list[Any]) -> tuple[int, int]:
+    """How many digits the items are at least and at most; none where they are anything else."""
+    fewest = most = 0
+    for op, value in items:
+        least, greatest, body = value if op in REPEATS else (1, 1, [(op, value)])
+        characters = _characters(body[0]) if len(body) == 1 and body[0][0] in {_c.LITERAL, _c.IN} else None
+        if characters is None or not characters <= _DIGIT_CHARACTERS:
+            return 0, 0
+        fewest, most = fewest + int(least), most + int(greatest)
+    return fewest, most
 
 
 _CATEGORIES = {_c.CATEGORY_DIGIT: r"\d", _c.CATEGORY_NOT_SPACE: r"\S", _c.CATEGORY_WORD: r"\w"}
