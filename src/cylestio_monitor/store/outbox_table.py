@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -13,7 +14,6 @@ from cylestio_monitor.store.retention import count
 from cylestio_monitor.store.turns import turn
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Sequence
 
     from cylestio_monitor.store.store import Store
@@ -100,7 +100,7 @@ class OutboxTable:
             assert self._encoder is not None
             encoder = self._encoder
             query = {"traces": _SPAN_QUERY, "logs": _EVENT_QUERY, "metrics": _METRIC_QUERY}[signal]
-            rows = _that_fit(connection.execute(query, (0, 1 if signal == "metrics" else limit)).fetchall())
+            rows = _that_fit(_fetch(connection, query, (0, 1 if signal == "metrics" else limit)))
             if signal != "metrics":
                 shared = {number for row in rows for number in row[2 : 4 if signal == "traces" else 3]}
                 encoder.load(shared - {None})
@@ -188,6 +188,18 @@ class OutboxTable:
 
 def _refs(entries: Sequence[Entry]) -> str:
     return encode_json([entry.ref for entry in entries]).decode()
+
+
+def _fetch(connection: sqlite3.Connection, query: str, values: tuple[int, ...]) -> list[Sequence[Any]]:
+    """All rows; fast as long as no text among them is damaged."""
+    connection.text_factory = str
+    try:
+        return connection.execute(query, values).fetchall()
+    except sqlite3.OperationalError:
+        connection.text_factory = database.as_text
+        return connection.execute(query, values).fetchall()
+    finally:
+        connection.text_factory = database.as_text
 
 
 def _that_fit(rows: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
