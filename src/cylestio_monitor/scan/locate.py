@@ -97,7 +97,10 @@ class Text:
     def _with_lengths(self, sequences: tuple[bytes, ...]) -> Sequence[int]:
         if self._lengths is None:
             runs = self.text.encode("utf-8", "surrogatepass").translate(_DIGITS_ONLY).split()
-            self._lengths = bytes(map(min, map(len, runs), repeat(255)))
+            try:
+                self._lengths = bytes(map(len, runs))
+            except ValueError:  # a run longer than a byte can tell
+                self._lengths = bytes(map(min, map(len, runs), repeat(255)))
             self._different = frozenset(self._lengths)
         lengths, different = self._lengths, self._different
         stand = [sequence for sequence in sequences if different.issuperset(sequence) and sequence in lengths]
@@ -169,7 +172,8 @@ class Text:
 
 def _within(run: re.Match[str]) -> list[int]:
     """Places so near each other that the windows around them leave no gap."""
-    return [*range(run.start() + 1, run.end(), SLACK), run.end()]
+    start, end = run.span()
+    return [start + 1, end] if end - start <= SLACK else [*range(start + 1, end, SLACK), end]
 
 
 @lru_cache(maxsize=4096)
