@@ -92,6 +92,21 @@ def ways() -> list[Way]:
             answers=False,
         ),
     ]
+    found += [
+        Way(
+            "beta.messages.count_tokens",
+            lambda c: c.beta.messages.count_tokens(model="claude-wire", messages=REQUEST["messages"]),
+            operation="count_tokens",
+            answers=False,
+        ),
+        Way(
+            "beta.messages.batches.create",
+            lambda c: c.beta.messages.batches.create(requests=[{"custom_id": "a", "params": REQUEST}]),
+            operation="create_batch",
+            answers=False,
+        ),
+        Way("beta.messages.with_raw_response", lambda c: c.beta.messages.with_raw_response.create(**REQUEST).parse()),
+    ]
     if hasattr(client.messages, "parse"):
         found.append(Way("messages.parse", lambda c: c.messages.parse(**REQUEST)))
     if hasattr(beta, "stream"):
@@ -153,6 +168,18 @@ def async_ways() -> list[Way]:
     async def beta_create(client):
         await client.beta.messages.create(**REQUEST)
 
+    async def beta_create_stream(client):
+        await adrain(await client.beta.messages.create(**REQUEST, stream=True))
+
+    async def text_stream(client):
+        await awith(client.messages.stream(**REQUEST), lambda s: adrain(s.text_stream))
+
+    async def final_message(client):
+        await awith(client.messages.stream(**REQUEST), lambda s: s.get_final_message())
+
+    async def batch(client):
+        await client.messages.batches.create(requests=[{"custom_id": "a", "params": REQUEST}])
+
     found = [
         Way("messages.create", create),
         Way("messages.create(stream=True)", create_stream),
@@ -164,8 +191,30 @@ def async_ways() -> list[Way]:
         Way("messages.with_streaming_response", streaming),
         Way("messages.with_streaming_response(stream=True), parsed", streaming_stream),
         Way("messages.count_tokens", count_tokens, operation="count_tokens", answers=False),
+        Way("messages.stream, text_stream", text_stream),
+        Way("messages.stream, get_final_message()", final_message),
+        Way("messages.batches.create", batch, operation="create_batch", answers=False),
+        Way("beta.messages.create(stream=True)", beta_create_stream),
     ]
-    if hasattr(anthropic.AsyncAnthropic(api_key="k").beta.messages, "tool_runner"):
+    return found + _helpers()
+
+
+def _helpers() -> list[Way]:
+    """The asynchronous ones that not every version has."""
+    client, found = anthropic.AsyncAnthropic(api_key="k"), []
+    if hasattr(client.messages, "parse"):
+
+        async def parse(client):
+            await client.messages.parse(**REQUEST)
+
+        found.append(Way("messages.parse", parse))
+    if hasattr(client.beta.messages, "stream"):
+
+        async def beta_stream(client):
+            await awith(client.beta.messages.stream(**REQUEST), lambda s: s.until_done())
+
+        found.append(Way("beta.messages.stream", beta_stream))
+    if hasattr(client.beta.messages, "tool_runner"):
         tool = anthropic.beta_async_tool(get_weather_async, name="get_weather")
 
         async def tool_runner(client):

@@ -122,6 +122,13 @@ def _responses(client: Any) -> list[Way]:
             ),
         ),
     ]
+    if hasattr(client.beta, "responses"):
+        found += [
+            Way("beta.responses.create", lambda c: c.beta.responses.create(**RESPONSE)),
+            Way(
+                "beta.responses.create(stream=True)", lambda c: drain(c.beta.responses.create(**RESPONSE, stream=True))
+            ),
+        ]
     if hasattr(client.responses, "parse"):
         found.append(
             Way("responses.parse", lambda c: c.responses.parse(**RESPONSE, text_format=Weather), text='{"sky": "blue"}')
@@ -162,14 +169,41 @@ def async_ways() -> list[Way]:
     async def embeddings(client):
         await client.embeddings.create(model="gpt-wire", input="What is in the file?")
 
+    async def streaming(client):
+        await awith(client.chat.completions.with_streaming_response.create(**CHAT), lambda r: r.json())
+
+    async def legacy(client):
+        await client.completions.create(model="gpt-wire", prompt="What is in the file?")
+
+    async def batch(client):
+        given = {"input_file_id": "file-1", "endpoint": "/v1/chat/completions", "completion_window": "24h"}
+        await client.batches.create(**given)
+
+    def of(client):
+        return client.chat.completions if hasattr(client.chat.completions, "stream") else client.beta.chat.completions
+
+    async def helper_of_chat(client):
+        usage = {"stream_options": {"include_usage": True}}
+        await awith(of(client).stream(**CHAT, **usage), lambda s: s.get_final_completion())
+
+    async def parse(client):
+        await of(client).parse(**CHAT, response_format=Weather)
+
+    made = openai.AsyncOpenAI(api_key="k")
+    path = "chat.completions" if of(made) is made.chat.completions else "beta.chat.completions"
     found = [
+        Way("chat.completions.with_streaming_response", streaming),
+        Way("completions.create", legacy, operation="text_completion"),
+        Way("batches.create", batch, operation="create_batch", answers=False, prompt=False),
+        Way(f"{path}.stream, get_final_completion()", helper_of_chat),
+        Way(f"{path}.parse", parse, text='{"sky": "blue"}'),
         Way("chat.completions.create", create),
         Way("chat.completions.create(stream=True)", create_stream),
         Way("chat.completions.with_raw_response", raw),
         Way("chat.completions.with_streaming_response(stream=True), parsed", streaming_stream),
         Way("embeddings.create", embeddings, operation="embeddings", answers=False),
     ]
-    if hasattr(openai.AsyncOpenAI(api_key="k"), "responses"):
+    if hasattr(made, "responses"):
 
         async def responses(client):
             await client.responses.create(**RESPONSE)
@@ -180,9 +214,20 @@ def async_ways() -> list[Way]:
         async def helper(client):
             await awith(client.responses.stream(**RESPONSE), lambda s: s.get_final_response())
 
+        async def raw_response(client):
+            response = await client.responses.with_raw_response.create(**RESPONSE)
+            parsed = response.parse()
+            await parsed if inspect.isawaitable(parsed) else parsed
+
+        async def parsed_response(client):
+            await client.responses.parse(**RESPONSE, text_format=Weather)
+
         found += [
+            Way("responses.with_raw_response", raw_response),
             Way("responses.create", responses),
             Way("responses.create(stream=True)", responses_stream),
             Way("responses.stream, get_final_response()", helper),
         ]
+        if hasattr(made.responses, "parse"):
+            found.append(Way("responses.parse", parsed_response, text='{"sky": "blue"}'))
     return found

@@ -60,6 +60,7 @@ def test_every_async_way_makes_one_span_a_call(hooked, wire, way):
     check(model_spans(hooked, way.spans), way)
 
 
+@pytest.mark.case("Facts: Anthropic, conversation")
 def test_calls_of_one_thread_have_one_conversation(hooked, client):
     for thread in ({"type": "create"}, {"type": "continue", "previous_message_id": "msg_wire_1"}):
         client.messages.create(**REQUEST, extra_body={"thread": thread})
@@ -81,6 +82,7 @@ def client(wire):
         yield made
 
 
+@pytest.mark.case("Facts: Anthropic, every fact of a call")
 def test_a_whole_span(hooked, wire, client):
     hooked.configure(content="full")
     wire.answer(
@@ -196,6 +198,7 @@ def has_thinking_count() -> bool:
     )  # unknown fields are kept as they are
 
 
+@pytest.mark.case("Facts: Anthropic, a stream says what a whole answer says")
 def test_a_streamed_answer_reads_as_a_whole_one(hooked, wire, client):
     blocks = (Thinking("Let me see."), "I will look.", ToolCall("read_file", {"path": "notes.txt"}))
     spans = []
@@ -231,6 +234,7 @@ def test_findings_name_the_place_in_the_request(hooked, client):
     assert key not in span.to_json()
 
 
+@pytest.mark.case("Facts: Anthropic, a secret across chunks")
 def test_a_streamed_secret_is_found_across_chunks(hooked, wire, client):
     key = "AKIA" + "Z7VQ3XW5L2MN4RTB"
     wire.answer(Text(f"the key is {key}, keep it", piece=3))
@@ -241,6 +245,7 @@ def test_a_streamed_secret_is_found_across_chunks(hooked, wire, client):
     assert key not in span.to_json()
 
 
+@pytest.mark.case("Refusals: Anthropic, a prompt")
 def test_a_blocked_prompt_never_leaves_the_process(hooked, wire, client):
     hooked.configure(mode="block")
     with pytest.raises(BlockedError) as caught:
@@ -252,6 +257,7 @@ def test_a_blocked_prompt_never_leaves_the_process(hooked, wire, client):
     assert hooked.span().attributes[semconv.ACTION] == "block"
 
 
+@pytest.mark.case("Refusals: Anthropic, a tool call that the model asks for")
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_tool_call_that_is_refused_never_reaches_the_caller(hooked, wire, client, stream):
     hooked.configure(mode="block")
@@ -276,6 +282,7 @@ def test_a_client_made_before_is_covered(monitor, wire, client):
     assert len(monitor.spans()) == before
 
 
+@pytest.mark.case("Facts: Anthropic, retries")
 def test_retries_are_counted_on_the_one_span(hooked, wire, client):
     wire.fail(Status(429))
     wire.fail(Status(500))

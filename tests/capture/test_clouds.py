@@ -10,7 +10,7 @@ import openai
 import pytest
 
 from capture.anthropic_calls import REQUEST
-from capture.openai_calls import CHAT
+from capture.openai_calls import CHAT, RESPONSE
 from cylestio_monitor import semconv
 from cylestio_monitor.capture._providers import provider_of
 from peers import cloud_servers
@@ -36,7 +36,66 @@ def azure(wire):
     )
 
 
+def openai_on_bedrock(wire):
+    return openai.BedrockOpenAI(base_url=wire.openai_url, api_key="k", aws_region="eu-north-1", max_retries=0)
+
+
+def mantle(wire):
+    return anthropic.AnthropicBedrockMantle(
+        base_url=wire.url, aws_access_key="none", aws_secret_key="none", aws_region="eu-north-1", max_retries=0
+    )
+
+
+def foundry(wire):
+    return anthropic.AnthropicFoundry(base_url=wire.url, api_key="k", max_retries=0)
+
+
+def aws(wire):
+    return anthropic.AnthropicAWS(
+        base_url=wire.url, api_key="k", workspace_id="w", aws_region="eu-north-1", max_retries=0
+    )
+
+
+def google_cloud(wire):
+    return anthropic.AnthropicGoogleCloud(
+        base_url=wire.url, skip_auth=True, project="p", location="l", workspace_id="w", max_retries=0
+    )
+
+
+def client_of(sdk, name, make, provider, calls):
+    """Test parameters of a client, where the installed version has it."""
+    return [
+        pytest.param(make, call, provider, path, marks=pytest.mark.case(f"{name}: {title}"), id=f"{name}-{title}")
+        for title, call, path in calls
+        if hasattr(sdk, name)
+    ]
+
+
+MESSAGES = [
+    ("messages.create", lambda c: c.messages.create(**REQUEST), "/v1/messages"),
+    ("messages.create(stream=True)", lambda c: list(c.messages.create(**REQUEST, stream=True)), "/v1/messages"),
+]
 CLOUDS = [
+    *client_of(
+        openai,
+        "BedrockOpenAI",
+        openai_on_bedrock,
+        "aws.bedrock",
+        [
+            ("chat.completions.create", lambda c: c.chat.completions.create(**CHAT), "/v1/chat/completions"),
+            (
+                "chat.completions.create(stream=True)",
+                lambda c: list(c.chat.completions.create(**CHAT, stream=True)),
+                "/v1/chat/completions",
+            ),
+            ("responses.create", lambda c: c.responses.create(**RESPONSE), "/v1/responses"),
+        ],
+    ),
+    *client_of(anthropic, "AnthropicBedrockMantle", mantle, "aws.bedrock", MESSAGES),
+    # Anthropic's own service, which Azure, AWS and Google Cloud only lead to: its SDK calls the provider so.
+    *client_of(anthropic, "AnthropicFoundry", foundry, "anthropic", MESSAGES),
+    *client_of(anthropic, "AnthropicAWS", aws, "anthropic", MESSAGES),
+    *client_of(anthropic, "AnthropicGoogleCloud", google_cloud, "anthropic", MESSAGES),
     pytest.param(
         bedrock,
         lambda c: c.messages.create(**REQUEST),

@@ -69,6 +69,7 @@ def facts(attributes):
     return {name: value for name, value in attributes.items() if not name.startswith("cylestio.security.")}
 
 
+@pytest.mark.case("Facts: OpenAI, every fact of a call")
 def test_a_whole_chat_span(hooked, wire, client):
     hooked.configure(content="full")
     wire.answer("I will look.", ToolCall("read_file", {"path": "a"}, id="call_2"), usage=Usage(10, 30, 5, 0, 12))
@@ -172,6 +173,7 @@ def test_a_whole_chat_span(hooked, wire, client):
     }
 
 
+@pytest.mark.case("Facts: OpenAI, a stream says what a whole answer says")
 @pytest.mark.parametrize("api", ["chat", "responses"])
 def test_a_streamed_answer_reads_as_a_whole_one(hooked, wire, client, api):
     create = client.chat.completions.create if api == "chat" else client.responses.create
@@ -197,6 +199,7 @@ def test_several_choices_are_several_messages(hooked, client):
     assert len(json.loads(attributes[semconv.OUTPUT_MESSAGES])) == 2
 
 
+@pytest.mark.case("Facts: OpenAI, tools of responses")
 def test_items_of_a_response_are_messages(hooked, wire, client):
     client.responses.create(
         model="gpt-wire",
@@ -224,6 +227,7 @@ def test_items_of_a_response_are_messages(hooked, wire, client):
     assert attributes[semconv.TOOLS_ANSWERED] == ("read_file",)
 
 
+@pytest.mark.case("Facts: OpenAI, conversation")
 def test_a_conversation_has_one_id(hooked, wire, client):
     client.responses.create(**RESPONSE, conversation="conv_1")
     assert hooked.span().attributes[semconv.CONVERSATION_ID] == "conv_1"
@@ -252,6 +256,7 @@ def test_findings_name_the_place_in_the_request(hooked, client):
     assert key not in span.to_json()
 
 
+@pytest.mark.case("Facts: OpenAI, a secret across chunks")
 @pytest.mark.parametrize("api", ["chat", "responses"])
 def test_a_streamed_secret_is_found_across_chunks(hooked, wire, client, api):
     key = "AKIA" + "Z7VQ3XW5L2MN4RTB"
@@ -266,6 +271,7 @@ def test_a_streamed_secret_is_found_across_chunks(hooked, wire, client, api):
     assert key not in span.to_json()
 
 
+@pytest.mark.case("Refusals: OpenAI, a prompt")
 def test_a_blocked_prompt_never_leaves_the_process(hooked, wire, client):
     hooked.configure(mode="block")
     with pytest.raises(BlockedError) as caught:
@@ -275,6 +281,7 @@ def test_a_blocked_prompt_never_leaves_the_process(hooked, wire, client):
     assert hooked.span().attributes[semconv.ACTION] == "block"
 
 
+@pytest.mark.case("Facts: OpenAI, retries")
 def test_retries_are_counted_on_the_one_span(hooked, wire, client):
     wire.fail(Status(429))
     wire.fail(Status(500))

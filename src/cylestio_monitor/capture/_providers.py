@@ -10,6 +10,10 @@ _BY_CLASS = {
     "Bedrock": "aws.bedrock",
     "Vertex": "gcp.vertex_ai",
     "Azure": "azure.ai.openai",
+    # Anthropic's own service, reached through a cloud; its SDK says so from version 1 on.
+    "AnthropicFoundry": "anthropic",
+    "AnthropicAWS": "anthropic",
+    "AnthropicGoogleCloud": "anthropic",
 }
 # Names from the GenAI conventions where they have one; else the provider's own, in the same form.
 _BY_HOST = {
@@ -92,7 +96,7 @@ def server(client: Any, default: str) -> Server:
             _known.clear()
         _known[id(url), default] = known
     cloud = _cloud(client.__class__)
-    if cloud is None and getattr(client, "_otel_platform", None):  # Anthropic's own service on a cloud says so itself
+    if cloud is None and getattr(client, "_otel_platform", None):  # of a cloud that is not known here
         cloud = client._gen_ai_provider_name  # noqa: SLF001 -- the SDK has no public word for it
     return known[1] if cloud is None else known[1]._replace(provider=cloud)
 

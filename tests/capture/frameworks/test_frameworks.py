@@ -53,6 +53,7 @@ def assert_found_where_it_was_said(spans):
     assert found == [("execute_tool", ("keyword.drop",)), ("chat", ("keyword.drop",))]
 
 
+@pytest.mark.case("Frameworks: LangChain and LangGraph, agent, chain, tool, retriever, streams")
 def test_langchain_and_langgraph(python):
     done = run(python, PROGRAM, "langchain")
     assert_hooked(done)
@@ -72,6 +73,7 @@ def test_langchain_and_langgraph(python):
     assert done["requests"] == sum(span["name"] == "chat gpt-5" for span in spans)
 
 
+@pytest.mark.case("Frameworks: OpenAI Agents SDK, agents, tools, handoff, streams")
 def test_openai_agents_with_its_own_tracing_off(python):
     done = run(python, PROGRAM, "openai_agents")
     assert_hooked(done)
@@ -88,6 +90,7 @@ def test_openai_agents_with_its_own_tracing_off(python):
     assert_found_where_it_was_said(done["spans"][:4])
 
 
+@pytest.mark.case("Frameworks: LiteLLM, over an SDK and without one")
 def test_litellm_with_an_sdk_below_and_without(python):
     done = run(python, PROGRAM, "litellm")
     assert_hooked(done)
@@ -99,6 +102,7 @@ def test_litellm_with_an_sdk_below_and_without(python):
     assert [span["attributes"][semconv.PROVIDER_NAME] for span in spans] == ["openai"] * 4 + ["anthropic"] * 4
 
 
+@pytest.mark.case("Frameworks: LiteLLM, with its own callback `otel`")
 def test_litellms_own_callback_has_one_span_a_call_with_what_both_know(python):
     done = run(python, PROGRAM, "litellm_otel")
     assert_hooked(done)
@@ -122,6 +126,7 @@ def test_litellms_own_callback_has_one_span_a_call_with_what_both_know(python):
     assert "AKIA" + "Z7VQ3XW5L2MN4RTB" not in str(done["spans"]), "nor in the span of the raw request"
 
 
+@pytest.mark.case("Frameworks: Pydantic AI, its own spans")
 def test_pydantic_ai_is_switched_on_and_its_own_spans_are_tagged(python):
     done = run(python, PROGRAM, "pydantic_ai")
     assert_hooked(done)
@@ -132,6 +137,7 @@ def test_pydantic_ai_is_switched_on_and_its_own_spans_are_tagged(python):
     assert "page says" not in str(spans), "content was not asked for"
 
 
+@pytest.mark.case("Frameworks: LlamaIndex, agent, tool, retriever")
 def test_llamaindex(python):
     done = run(python, PROGRAM, "llamaindex")
     assert_hooked(done)
@@ -141,6 +147,7 @@ def test_llamaindex(python):
     assert rules(spans[5]) == ("keyword.drop",)
 
 
+@pytest.mark.case("Frameworks: CrewAI, crew, agent, tool")
 def test_crewai(python):
     done = run(python, PROGRAM, "crewai")
     assert_hooked(done)
@@ -149,6 +156,7 @@ def test_crewai(python):
     assert_found_where_it_was_said(spans)
 
 
+@pytest.mark.case("Frameworks: Bedrock with boto3, converse and invoke, streamed, closed, dropped")
 def test_bedrock_whole_streamed_closed_and_dropped(python):
     done = run(python, PROGRAM, "bedrock")
     assert_hooked(done)
@@ -164,6 +172,7 @@ def test_bedrock_whole_streamed_closed_and_dropped(python):
     assert all(span["status"] == "UNSET" for span in spans), "leaving a stream early is no error"
 
 
+@pytest.mark.case("Frameworks: Google GenAI, function calling, streamed, async")
 def test_google_genai_with_automatic_function_calling(python):
     done = run(python, PROGRAM, "google_genai")
     assert_hooked(done)
