@@ -14,7 +14,10 @@ from cylestio_monitor.rules.examples import expand
 from cylestio_monitor.scan import Scanner
 from cylestio_monitor.scan.confirm import confirm
 from cylestio_monitor.scan.engine import searchable, single_blanks
+from cylestio_monitor.scan.evasion import SIGNS, readings
 from cylestio_monitor.scan.locate import EVERYWHERE, Text
+from cylestio_monitor.scan.normalize import Undone, fold
+from cylestio_monitor.scan.search import confirmed
 
 SEEDS = [
     expand(example, f"{rule.id}{number}")
@@ -102,6 +105,10 @@ HOSTILE = {
     "look-alikes": "\u0430\u200b" * 500_000,
     "many findings": "rm -rf / ; " * 90_000,
     "surrogates": "\ud800" * 200_000,
+    "single digits": "1 " * 500_000,
+    "requests": "curl -d $x " * 90_000,
+    "addresses": "http://a.b/c?d=1 " * 58_000,
+    "accents": "caf\u00e9 " * 200_000,
 }
 
 
@@ -110,7 +117,45 @@ HOSTILE = {
 def test_no_text_of_a_million_characters_takes_long(compiled, name):
     began = time.thread_time()
     compiled.text(HOSTILE[name], target="input", subtype="llm")
-    assert time.thread_time() - began < 10
+    assert time.thread_time() - began < 5
+
+
+def test_where_a_disguise_is_taken_off_nothing_is_missed(compiled):
+    catalog, choice = compiled._catalog, random.Random(11)
+    index, plans = catalog.texts.index, catalog.plans
+    wanted = [not plan.least for plan in plans]
+    marks = [("\u00ad", ""), ("e", "\u0435"), ("o", "%6F"), (" ", "&#32;"), ("e", "3")]
+    seen = 0
+    for _ in range(40):
+        middle = choice.choice(SEEDS)
+        for sign, mark in marks:
+            middle = middle[:6] + sign + middle[6:] if not mark else middle.replace(sign, mark, 2)
+        text = f"{'so it is. ' * choice.randint(0, 90)}{middle}{' and so on' * choice.randint(0, 90)}"
+        base = fold(text) or Undone(text)
+        for undone in [base, *(reading.undone for reading in readings(base, SIGNS.keys()))]:
+            present = catalog.texts.engine.present(single_blanks(searchable(undone.text)))
+            candidates, read = index.candidates(present, wanted), Text(undone.text)
+            areas = undone.areas()
+            near = set(confirmed(plans, candidates, read, index, present, areas))
+            for match in confirmed(plans, candidates, read, index, present):
+                if areas is None or any(match.start < end and start < match.end for start, end in areas):
+                    seen += 1
+                    assert match in near, (match.plan.rule_id, undone.text)
+    assert seen
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.text(alphabet="ab \u00e9\u0435\u200b\ufb01\u5feb\U000e0041", min_size=1, max_size=500))
+def test_every_place_of_a_folded_text_is_one_of_the_original(text):
+    undone = fold(text)
+    if undone is None:
+        return
+    last = (0, 0)
+    for place, letter in enumerate(undone.text):
+        start, end = undone.span(place, place + 1)
+        assert last <= (start, end)
+        assert (fold(text[start:end]) or Undone(text[start:end])).text.find(letter) >= 0
+        last = (start, end)
 
 
 def test_threads_scan_at_once(compiled):

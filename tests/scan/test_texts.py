@@ -59,6 +59,18 @@ def test_places_point_into_the_original(plain):
     assert text[finding.start : finding.end].replace("\u200b", "") == "DROP TABLE users"
 
 
+@pytest.mark.parametrize(
+    "hidden", ["DROP%20TABLE users", "DROP&#32;TABLE users", "DROP\\x20TABLE users", "DR\u00d3P TABLE users"]
+)
+def test_a_decoded_piece_is_found_where_it_stands(plain, hidden):
+    text = f"Dear all.\n{'We meet at ten. ' * 60}{hidden}; and so on"
+    found = {finding.rule_id: finding for finding in plain.text(text, target="input", subtype="llm")}
+    place = found["keyword.drop"]
+    assert text[place.start : place.end] == hidden
+    (evasion,) = [finding for rule, finding in found.items() if rule.startswith("evasion.")]
+    assert (evasion.start, evasion.end) == (place.start, place.end)
+
+
 def test_masks_are_typed_stable_and_say_nothing(plain):
     secret = "AKIA" + "QW2ERTY7UIOP3ASD"
     masked = plain.mask(f"key {secret}, card 4111 1111 1111 1111, mail ann@example.org")

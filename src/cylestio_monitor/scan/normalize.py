@@ -65,7 +65,7 @@ class Undone:
             text: The text.
             runs: Gives the pieces that differ from the original, ascending; what stands between them is the same.
                 ``None`` where any may differ and the places are the same.
-            within: Gives the place in the original of a place within a piece that is of another length.
+            within: Gives the place in the original of a place within a piece, where the two are not letter for letter.
         """
         self.text = text
         self._make = runs
@@ -107,10 +107,12 @@ class Undone:
         if at >= run.end:
             at += run.last - run.end
             return at, at + 1
+        if self._within is not None:
+            return self._within(run, at)
         if run.end - run.start == run.last - run.first:
             at += run.first - run.start
             return at, at + 1
-        return self._within(run, at) if self._within is not None else (run.first, run.last)
+        return run.first, run.last
 
 
 _NEAR = 200
@@ -167,7 +169,7 @@ def fold(text: str) -> Undone | None:
         return run.first, run.last
 
     other = {character: folded for character, folded in changed.items() if len(folded) != 1}
-    return Undone(plain, runs, within) if plain else None
+    return Undone(plain, runs, within if other else None) if plain else None
 
 
 _PIECE = 200
