@@ -1,4 +1,4 @@
-"""Of our threads one computes at a time, and it lets others have the interpreter every millisecond.
+"""Of our threads one computes at a time, and now and then it lets others have the interpreter.
 
 The interpreter goes to whoever waits for it when its holder lets go, and after 5 ms at the latest. Were the writer and
 the sender to compute side by side, an event loop that wants to turn would wait for one, and then for the other. With
@@ -12,14 +12,12 @@ import threading
 import time
 from typing import Final
 
-_SLICE_S: Final = 0.001
+_SLICE_S: Final = 0.002
 """How long one of our threads computes before others are let in."""
 
-_GREEDY_S: Final = 0.003
-"""Whoever keeps the interpreter for longer computes, and would leave us a sixth of it if we went on offering."""
-
-_REFUSED_S: Final = 0.01
-"""How long nothing is offered to such a one: the interpreter itself takes it from us then, every 5 ms."""
+_SHARE: Final = 4
+"""The same, in times of what the last offer cost: no more than a fifth goes to a thread that computes, and keeps the
+interpreter for 5 ms whenever it gets it. Beyond that the interpreter itself sees to it that both get on."""
 
 _HANDOVER_S: Final = 0.0002
 
@@ -48,7 +46,7 @@ class Turn:
         self._lock.release()
 
     def offer(self) -> None:
-        """To be called often: after a millisecond it lets others have the interpreter, and another thread the turn."""
+        """To be called often: after a slice it lets others have the interpreter, and another thread the turn."""
         now = time.perf_counter()
         if now < self._next_offer:
             return
@@ -59,7 +57,7 @@ class Turn:
             self.__enter__()
             return
         after = time.perf_counter()
-        self._next_offer = after + (_SLICE_S if after - now < _GREEDY_S else _REFUSED_S)
+        self._next_offer = after + max(_SLICE_S, _SHARE * (after - now))
 
 
 turn: Final = Turn()
