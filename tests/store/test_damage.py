@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import pytest
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
@@ -16,7 +17,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 
 from cylestio_monitor import config
 from cylestio_monitor.store import Event, Store, StoreError, forks, maintenance, queries, schema
-from store.conftest import eventually
+from store.conftest import eventually, took_less_than
 from store.filling import Bench
 
 BIG = {"gen_ai.operation.name": "chat", "noise": ""}
@@ -232,6 +233,37 @@ def test_links_and_open_folders_are_refused(tmp_path):
     shared.chmod(0o777)
     with pytest.raises(StoreError, match="everybody"):
         Store.open(shared / "s.db", config.Store())
+
+
+def test_a_file_of_another_user_is_refused(tmp_path):
+    path = tmp_path / "s.db"
+    if os.geteuid() == 0:
+        path.write_bytes(b"")
+        os.chown(path, 65534, -1)
+    else:
+        path = Path("/etc/passwd")  # where we are not root, root is somebody else
+    with pytest.raises(StoreError, match="belongs to another user"):
+        Store.open(path, config.Store())
+
+
+def test_nobody_waits_for_a_disk_that_does_not_answer(tmp_path):
+    bench = Bench(tmp_path / "s.db")
+    bench.flush()
+    blocker = sqlite3.connect(bench.path, isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    try:
+        spent = time.thread_time()
+        with took_less_than(2):
+            bench.fill(1000)
+        assert time.thread_time() - spent < 0.5
+        assert not bench.span("flagged", attributes={"cylestio.security.severity_number": 4}).wait(0.1)
+    finally:
+        blocker.rollback()
+        blocker.close()
+    bench.flush()
+    assert len(spans(bench.path)) == 1001
+    assert bench.store.stats()["late"] == 1
+    bench.close()
 
 
 def test_a_database_of_something_else_is_left_alone(tmp_path):

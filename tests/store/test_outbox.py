@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 
 import grpc
 import pytest
+import requests
+from opentelemetry import context
 from opentelemetry import metrics as api_metrics
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -344,6 +347,27 @@ def test_trouble_is_one_log_line_without_address_or_credentials(bench, collector
     bench.store.close()
     held = b"".join(file.read_bytes() for file in bench.path.parent.iterdir())
     assert b"s3cret" not in held
+
+
+def test_sending_makes_no_telemetry_of_its_own(bench, collector):
+    seen = []
+
+    def answered(
+        *_, **__
+    ):  # where an instrumentation of the HTTP library would make a span, of the sender's own thread
+        if context.get_value(context._SUPPRESS_INSTRUMENTATION_KEY) is None:
+            bench.span("POST")
+        seen.append(threading.current_thread().name)
+
+    session = requests.Session()
+    session.hooks["response"].append(answered)
+    exporter = OTLPSpanExporter(endpoint=f"{collector.url}/v1/traces", timeout=1, session=session)
+    outbox = bench.send_to(collector, traces=exporter)
+    for _ in range(3):
+        bench.span()
+        assert outbox.force_flush(10)
+    assert set(seen) == {"cylestio-outbox"}
+    assert collector.names == ["chat"] * 3
 
 
 def test_a_row_that_the_disk_changed_is_set_aside_and_not_sent(bench, collector):
