@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 LATER_S = 2.0
 """How long work that is to wait does so, in seconds."""
 
+_DRAIN_S = 1.0
+"""How long a drain waits for what the thread has begun, in seconds."""
+
 
 class Reaper:
     """A queue of work and the daemon thread that does it."""
@@ -31,6 +34,7 @@ class Reaper:
         self._queue: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._later: deque[tuple[float, Callable[[], None]]] = deque()
         self._pid = 0
+        self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
     def ensure(self) -> None:
@@ -43,7 +47,8 @@ class Reaper:
                 # A queue that another thread waited on at the fork is not to be trusted; its work is the parent's.
                 self._queue, self._later = SimpleQueue(), deque()
                 self._pid = pid
-                threading.Thread(target=self._run, args=(pid,), name="cylestio-reaper", daemon=True).start()
+                self._thread = threading.Thread(target=self._run, args=(pid,), name="cylestio-reaper", daemon=True)
+                self._thread.start()
 
     def put(self, work: Callable[[], None]) -> None:
         """Hands work over; safe in a finaliser."""
@@ -65,6 +70,11 @@ class Reaper:
                 break
             self._do(work)
         self._do_later(float("inf"))
+        thread = self._thread
+        if thread is not None and thread.is_alive() and thread is not threading.current_thread():
+            begun = threading.Event()
+            self._queue.put(begun.set)
+            begun.wait(_DRAIN_S)
 
     def _run(self, pid: int) -> None:
         while self._pid == pid:

@@ -58,6 +58,15 @@ def test_work_that_waits_is_done_later_in_order_and_at_once_where_all_is_drained
     assert times[2] == 0
 
 
+def test_drain_waits_for_what_the_thread_has_begun():
+    reaper, begun, done = Reaper(), threading.Event(), []
+    reaper.ensure()
+    reaper.put(lambda: (begun.set(), time.sleep(0.1), done.append(1)))
+    assert begun.wait(5)
+    reaper.drain()
+    assert done == [1]
+
+
 def test_what_waits_in_the_parent_is_not_done_in_a_forked_child():
     reaper, done = Reaper(), []
     reaper.ensure()

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
     from cylestio_monitor.capture._hooks import Patches
 
-_OTHERS = ("openinference.instrumentation.crewai", "opentelemetry.instrumentation.crewai")
+_OTHERS = (
+    "openinference.instrumentation.crewai",
+    "opentelemetry.instrumentation.crewai",
+    "openlit.instrumentation.crewai",
+)
 
 
 def patch(module: ModuleType, patches: Patches) -> None:
@@ -30,14 +34,14 @@ def patch(module: ModuleType, patches: Patches) -> None:
 
 
 def _crew(crew: Any, _: tuple[Any, ...], __: dict[str, Any]) -> Call | None:
-    if _frames.is_loaded(_OTHERS):
+    if _frames.is_traced(_OTHERS):
         return None
     name = str(getattr(crew, "name", None) or "crew")
     return Call("invoke_workflow", f"invoke_workflow {name}", kind="internal")
 
 
 def _agent(agent: Any, _: tuple[Any, ...], __: dict[str, Any]) -> Call | None:
-    if _frames.is_loaded(_OTHERS):
+    if _frames.is_traced(_OTHERS):
         return None
     role = str(agent.role).strip()
     attributes: dict[str, Any] = {semconv.AGENT_NAME: role, semconv.AGENT_ID: str(agent.id)}
@@ -45,7 +49,7 @@ def _agent(agent: Any, _: tuple[Any, ...], __: dict[str, Any]) -> Call | None:
 
 
 def _tool(tool: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
-    if _frames.is_loaded(_OTHERS):
+    if _frames.is_traced(_OTHERS):
         return None
     name = str(tool.name)
     call = Call("execute_tool", f"execute_tool {name}", kind="internal", tool_name=name)

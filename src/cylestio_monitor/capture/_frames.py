@@ -16,6 +16,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from opentelemetry import trace
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
 
 from cylestio_monitor import semconv
 from cylestio_monitor.capture import foreign
@@ -25,7 +26,7 @@ from cylestio_monitor.pipeline import Invocation, current
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
-    from types import TracebackType
+    from types import ModuleType, TracebackType
 
     from opentelemetry.context import Context
 
@@ -298,9 +299,23 @@ def around_steps_async(make: MakeOf, reader: Read | None = None) -> Wrap:
     return wrap
 
 
-def is_loaded(others: tuple[str, ...]) -> bool:
-    """Whether one of these instrumentations of the same framework is there, whose spans need no second ones."""
-    return any(name in sys.modules for name in others)
+def is_traced(others: tuple[str, ...]) -> bool:
+    """Whether one of these instrumentations of the same framework is switched on: its spans need no second ones.
+
+    Args:
+        others: The modules that hold them. OpenLIT imports all of its own, also those that it leaves off.
+    """
+    return any(_is_on(sys.modules[name]) for name in others if name in sys.modules)
+
+
+def _is_on(module: ModuleType) -> bool:
+    for kind in vars(module).values():
+        if isinstance(kind, type) and issubclass(kind, BaseInstrumentor):
+            # Every instrumentor is the one instance of its class; to make it anew would set its options back.
+            made = vars(kind).get("_instance")
+            if made is not None and made.is_instrumented_by_opentelemetry:
+                return True
+    return False
 
 
 class Inside:

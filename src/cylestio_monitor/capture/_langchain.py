@@ -19,6 +19,7 @@ _OTHERS = (
     "openinference.instrumentation.langchain",
     "opentelemetry.instrumentation.langchain",
     "opentelemetry.instrumentation.genai.langchain",
+    "openlit.instrumentation.langchain",
 )
 _PROVIDERS = {"anthropic-chat": "anthropic", "openai-chat": "openai", "azure-openai-chat": "azure.ai.openai"}
 # Integrations whose SDK has a hook of ours: there the one inference span is the SDK's.
@@ -56,7 +57,7 @@ def patch(module: ModuleType, patches: Patches) -> None:
 
 def _is_traced_by_others() -> bool:
     """Whether another instrumentation makes these spans: it adds its handler to every callback manager."""
-    if not _frames.is_loaded(_OTHERS):
+    if not _frames.is_traced(_OTHERS):
         return False
     manager = sys.modules["langchain_core.callbacks.base"].BaseCallbackManager
     return hasattr(vars(manager).get("__init__"), "__wrapped__")

@@ -21,6 +21,7 @@ _OTHERS = (
     "openinference.instrumentation.llama_index",
     "opentelemetry.instrumentation.llamaindex",
     "opentelemetry.instrumentation.genai.llama_index",
+    "openlit.instrumentation.llamaindex",
 )
 
 
@@ -73,20 +74,20 @@ def _done(invocation: Invocation, task: Any) -> None:
 
 
 def _agent(agent: Any) -> Call | None:
-    if _frames.is_loaded(_OTHERS):
+    if _frames.is_traced(_OTHERS):
         return None
     name = str(getattr(agent, "name", None) or type(agent).__name__)
     return Call("invoke_agent", f"invoke_agent {name}", kind="internal", attributes={semconv.AGENT_NAME: name})
 
 
 def _query(engine: Any, _: tuple[Any, ...], __: dict[str, Any]) -> Call | None:
-    if _frames.is_loaded(_OTHERS):
+    if _frames.is_traced(_OTHERS):
         return None
     return Call("invoke_workflow", f"invoke_workflow {type(engine).__name__}", kind="internal")
 
 
 def _tool(tool: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
-    if _frames.is_loaded(_OTHERS):
+    if _frames.is_traced(_OTHERS):
         return None
     name = str(tool.metadata.get_name())
     call = Call("execute_tool", f"execute_tool {name}", kind="internal", tool_name=name)
@@ -104,7 +105,7 @@ def _tool_result(answer: Any) -> Result:
 
 
 def _retrieval(retriever: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
-    if _frames.is_loaded(_OTHERS):
+    if _frames.is_traced(_OTHERS):
         return None
     query = args[0] if args else kwargs.get("str_or_query_bundle")
     text = getattr(query, "query_str", query)

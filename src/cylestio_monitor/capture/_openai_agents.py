@@ -20,6 +20,7 @@ _OTHERS = (
     "openinference.instrumentation.openai_agents",
     "opentelemetry.instrumentation.openai_agents",
     "opentelemetry.instrumentation.genai.openai_agents",
+    "openlit.instrumentation.openai_agents",
 )
 _TOOL = "on_invoke_tool"
 
@@ -60,7 +61,7 @@ class _ToolFunction:
 
 
 def _tool_call(tool: Any, context: Any, arguments: Any) -> Call | None:
-    if _frames.is_loaded(_OTHERS):
+    if _frames.is_traced(_OTHERS):
         return None
     call = Call("execute_tool", f"execute_tool {tool.name}", kind="internal", tool_name=tool.name)
     call.arguments = shapes.decoded(arguments)
@@ -85,7 +86,7 @@ def _start(original: Callable[..., Any]) -> Callable[..., Any]:
     def start(self: Any, mark_as_current: bool = False) -> Any:
         answer = original(self, mark_as_current)
         data = self.span_data
-        if data.type == "agent" and id(self) not in _open and not _frames.is_loaded(_OTHERS):
+        if data.type == "agent" and id(self) not in _open and not _frames.is_traced(_OTHERS):
             invocation = _frames.begin(lambda: _turn(data))
             if invocation is not None:
                 inside = _frames.Inside(invocation) if mark_as_current else None
@@ -112,7 +113,7 @@ def _finish(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _workflow(_: Any, __: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
     """A run: the span around the turns of the agents that hand over to each other."""
-    if _frames.is_loaded(_OTHERS):
+    if _frames.is_traced(_OTHERS):
         return None
     name = str(getattr(kwargs.get("run_config"), "workflow_name", None) or "Agent workflow")
     conversation = kwargs.get("conversation_id")
