@@ -99,7 +99,7 @@ def load(folder: Path, name: str) -> Cached | None:
             raw = file.read()
     except OSError:
         return None
-    body = raw[len(_MAGIC) + 4 :]
+    body = memoryview(raw)[len(_MAGIC) + 4 :]
     if raw[: len(_MAGIC)] != _MAGIC or zlib.crc32(body) != int.from_bytes(raw[len(_MAGIC) : len(_MAGIC) + 4], "big"):
         _log.info("%s is damaged and is built anew", path)
         return None

@@ -91,8 +91,8 @@ class Catalog:
         self.foreign = self._group(kept, 2, version, lambda plan: plan.of_texts and plan.beyond_ascii)
         # Names are short and few rules look at them: no database is worth it.
         self.names = self._group(kept, 3, None, lambda plan: plan.of_names)
-        numbers = {literal: number for number, literal in enumerate(self.texts.index.literals)}
-        self._signs = {name: frozenset(numbers[sign] for sign in signs) for name, signs in SIGNS.items()}
+        number = self.texts.index.literals.index  # the signs are the first of them
+        self._signs = {name: frozenset(map(number, signs)) for name, signs in SIGNS.items()}
         self.gates = frozenset(chain(*self._signs.values()))
         if cache_dir is not None and kept != cached.groups:
             cache.save(cache_dir, name, self._made, self.problems, kept)
