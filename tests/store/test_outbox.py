@@ -214,6 +214,21 @@ def test_a_flush_returns_in_time_and_tells_the_truth_while_the_collector_hangs(b
     assert bench.rows("SELECT count(*) AS n FROM outbox WHERE reason IS NULL") == [{"n": 5}]
 
 
+def test_a_flush_of_one_signal_does_not_wait_for_another(bench, collector):
+    with Collector() as gone:
+        pass
+    outbox = bench.send_to(
+        collector,
+        traces=OTLPSpanExporter(endpoint=f"{collector.url}/v1/traces", timeout=1),
+        logs=OTLPLogExporter(endpoint=f"{gone.url}/v1/logs", timeout=1),
+    )
+    bench.store.add_event(Event("me", "login", "AUTH", "INFO", NOW, {}))
+    bench.span()
+    assert outbox.force_flush(10, ("traces",))
+    assert_each_once(collector, 1)
+    assert not outbox.force_flush(0.3)
+
+
 def test_what_is_left_is_sent_by_the_next_store_on_the_file(tmp_path, collector):
     first = Bench(tmp_path / "s.db")
     collector.fault = 503

@@ -32,8 +32,8 @@ class CylestioSpanProcessor(SpanProcessor):
 
         Args:
             store: Gives the store, which is opened for the first span; it stays the set-up's to close.
-            flush_delivery: Waits at most so many seconds until all that is stored has been delivered as well, and says
-                whether it has been: the provider's users do not know that its exporter went over to the store.
+            flush_delivery: Waits at most so many seconds until the stored spans have been delivered as well, and says
+                whether they have: the provider's users do not know that its exporter went over to the store.
         """
         self._store = store
         self._flush_delivery = flush_delivery

@@ -121,8 +121,8 @@ class Running:
         )
 
     def flush_delivery(self, timeout_s: float) -> bool:
-        """Waits until what is stored has been delivered, where anything is; whether it has been."""
-        return self.delivery is None or self.delivery.outbox.force_flush(timeout_s)
+        """Waits until the spans that are stored have been delivered, where any are; whether they have been."""
+        return self.delivery is None or self.delivery.outbox.force_flush(timeout_s, ("traces",))
 
     def after_fork(self) -> None:
         """Lets go of locks that a thread of the parent may have held."""

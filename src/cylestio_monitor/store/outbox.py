@@ -15,12 +15,12 @@ import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cylestio_monitor.errors import StoreError
-from cylestio_monitor.store import forks, queries, transport
+from cylestio_monitor.store import forks, queries, schema, transport
 from cylestio_monitor.store.delivery import Delivery, Line
 from cylestio_monitor.store.outbox_table import Entry, OutboxTable, counts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from opentelemetry.sdk.resources import Resource
 
@@ -106,14 +106,20 @@ class Outbox:
             self._table.close()
         return empty
 
-    def force_flush(self, timeout_s: float) -> bool:
-        """Waits until everything handed to the store so far is delivered or set aside; whether it is."""
+    def force_flush(self, timeout_s: float, signals: Collection[str] = schema.SIGNALS) -> bool:
+        """Waits until everything handed to the store so far is delivered or set aside; whether it is.
+
+        Args:
+            timeout_s: Longest time it takes, in seconds.
+            signals: What is asked about; the others are sent as well, and not waited for.
+        """
         deadline = time.monotonic() + timeout_s
         if not self._store.flush(timeout_s):
             return False
         marks = self._attempt(self._table.newest, default=None)
         if marks is None:
             return False
+        marks = {signal: ref for signal, ref in marks.items() if signal in signals}
         for line in self._lines.values():
             if not line.asked:
                 line.not_before = 0.0
