@@ -15,7 +15,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from cylestio_monitor.errors import ConfigError
-from cylestio_monitor.scan import checksums, shell, sql
+from cylestio_monitor.scan import checksums, outbound, shell, sql
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,7 +139,7 @@ def national(text: str, start: int, end: int, argument: str) -> bool:
 
 _PLACEHOLDER = re.compile(
     r"x{4,}|\*{3,}|\.{3,}|<[^>]*>|\$\{|\{\{|%\(|0{6,}|1{6,}|a{6,}|(?:12345|abcdef|qwerty)[a-z0-9]{0,3}(?:12345|abcdef)"
-    r"|12345678(?:90|9)|(?:1234-){2}|abc123|123xyz|ghijklmnop|GHIJKLMNOP|deadbeefdeadbeef"
+    r"|12345678(?:90|9)|(?:1234-){2}|abc123|a1b2c3|1a2b3c|123xyz|ghijklmnop|GHIJKLMNOP|deadbeefdeadbeef"
     r"|example|placeholder|your[_-]?|changeme|change_me|redacted|dummy|sample|insert|replace|todo|fake|mock|secret_here",
     re.IGNORECASE,
 )
@@ -204,13 +204,16 @@ _STAND_INS = re.compile(
 
 
 def not_a_word(text: str, start: int, end: int, _argument: str = "") -> bool:
-    """The match, or what stands behind its colon, is no stand-in such as ``password`` or ``user1``."""
+    """The match, or what stands behind its colon, is no stand-in such as ``password`` or the user's name again."""
     value = text[start:end].rpartition(":")[2].strip("\"'{}[]<>()")
-    return bool(value) and _STAND_INS.fullmatch(value) is None and not value.startswith(("$", "%", "<", "{"))
+    if not value or text.endswith(f"/{value}:", 0, start):
+        return False
+    return _STAND_INS.fullmatch(value) is None and not value.startswith(("$", "%", "<", "{"))
 
 
 _CODE = re.compile(
-    r"\(|\)|\{|^\$|^%|->|::|^\.{0,2}/|^[a-z_]+(?:\.[a-z_]+){1,6}\d?$|\.(?:py|js|ts|json|ya?ml|txt|md|pem|cer|html?|css)$",
+    r"\(|\)|\{|^\$|^%|->|::|^\.{0,2}/|^[a-z_]+(?:\.[a-z_]+){1,6}\d?$|\.(?:py|js|ts|json|ya?ml|txt|md|pem|cer|html?|css)$"
+    r"|^\w+\.\w*(?:Key|Token|Secret)$",
     re.IGNORECASE,
 )
 
@@ -247,7 +250,7 @@ def random_looking(text: str, start: int, end: int, _argument: str = "") -> bool
 
 _HARMLESS_NAME = re.compile(
     r"public|csrf|xsrf|check_?sum|digest|commit|integrity|sha\d|md5|hash|\buuid|guid|kms_key|key_?name|nonce|etag|version"
-    r"|revision|build"
+    r"|revision|build|\.svg\?"
 )
 _VOWELS = frozenset("aeiouy")
 
@@ -368,6 +371,9 @@ VALIDATORS: dict[str, Validator] = {
     "sql-open-quote": sql_open_quote,
     "sql-slipped-in": sql_slipped_in,
     "probe": probe,
+    "leaves": outbound.leaves,
+    "carries-data": outbound.carries_data,
+    "key-material": outbound.key_material,
 }
 
 
