@@ -213,12 +213,7 @@ class Invocation:
             self._first_chunk = time.perf_counter() - self._started
 
     def streamed(self, path: str, subtype: Subtype = "llm") -> StreamedText:
-        """Takes what arrives of one text of a streamed answer; it is scanned across the borders of its pieces.
-
-        Args:
-            path: The part of the answer it belongs to, as `Part.path` will name it, such as ``content[0]``.
-            subtype: The surface.
-        """
+        """Takes what arrives of a text of the answer, named as `Part.path` will name it; scans across its pieces."""
         return self._inspection.streamed(path, subtype, self._judge_new)
 
     def end(self, result: Result | None = None, error: BaseException | None = None, *, enforce: bool = False) -> None:

@@ -17,6 +17,12 @@ CHAT: dict[str, Any] = {
 STREAM: dict[str, Any] = {**CHAT, "stream": True, "stream_options": {"include_usage": True}}
 RESPONSE: dict[str, Any] = {"model": "gpt-wire", "input": "What is in the file?"}
 
+DECISION: dict[str, Any] = {
+    "model": "gpt-wire",
+    "input": "What is in the file?",
+    "questions": [{"type": "predicate", "name": "asks", "instructions": "The text is a question."}],
+}
+
 
 class Weather(BaseModel):
     """A structured answer."""
@@ -79,6 +85,10 @@ def ways() -> list[Way]:
             prompt=False,
         ),
     ]
+    if hasattr(client, "decisions"):
+        chat.append(
+            Way("decisions.create", lambda c: c.decisions.create(**DECISION), operation="decide", answers=False)
+        )
     completions = (
         client.chat.completions if hasattr(client.chat.completions, "stream") else client.beta.chat.completions
     )
@@ -169,6 +179,9 @@ def async_ways() -> list[Way]:
     async def embeddings(client):
         await client.embeddings.create(model="gpt-wire", input="What is in the file?")
 
+    async def decisions(client):
+        await client.decisions.create(**DECISION)
+
     async def streaming(client):
         await awith(client.chat.completions.with_streaming_response.create(**CHAT), lambda r: r.json())
 
@@ -203,31 +216,38 @@ def async_ways() -> list[Way]:
         Way("chat.completions.with_streaming_response(stream=True), parsed", streaming_stream),
         Way("embeddings.create", embeddings, operation="embeddings", answers=False),
     ]
-    if hasattr(made, "responses"):
+    if hasattr(made, "decisions"):
+        found.append(Way("decisions.create", decisions, operation="decide", answers=False))
+    return found + _async_responses(made)
 
-        async def responses(client):
-            await client.responses.create(**RESPONSE)
 
-        async def responses_stream(client):
-            await adrain(await client.responses.create(**RESPONSE, stream=True))
+def _async_responses(client: Any) -> list[Way]:
+    if not hasattr(client, "responses"):
+        return []
 
-        async def helper(client):
-            await awith(client.responses.stream(**RESPONSE), lambda s: s.get_final_response())
+    async def responses(client):
+        await client.responses.create(**RESPONSE)
 
-        async def raw_response(client):
-            response = await client.responses.with_raw_response.create(**RESPONSE)
-            parsed = response.parse()
-            await parsed if inspect.isawaitable(parsed) else parsed
+    async def responses_stream(client):
+        await adrain(await client.responses.create(**RESPONSE, stream=True))
 
-        async def parsed_response(client):
-            await client.responses.parse(**RESPONSE, text_format=Weather)
+    async def helper(client):
+        await awith(client.responses.stream(**RESPONSE), lambda s: s.get_final_response())
 
-        found += [
-            Way("responses.with_raw_response", raw_response),
-            Way("responses.create", responses),
-            Way("responses.create(stream=True)", responses_stream),
-            Way("responses.stream, get_final_response()", helper),
-        ]
-        if hasattr(made.responses, "parse"):
-            found.append(Way("responses.parse", parsed_response, text='{"sky": "blue"}'))
+    async def raw_response(client):
+        response = await client.responses.with_raw_response.create(**RESPONSE)
+        parsed = response.parse()
+        await parsed if inspect.isawaitable(parsed) else parsed
+
+    async def parsed_response(client):
+        await client.responses.parse(**RESPONSE, text_format=Weather)
+
+    found = [
+        Way("responses.with_raw_response", raw_response),
+        Way("responses.create", responses),
+        Way("responses.create(stream=True)", responses_stream),
+        Way("responses.stream, get_final_response()", helper),
+    ]
+    if hasattr(client.responses, "parse"):
+        found.append(Way("responses.parse", parsed_response, text='{"sky": "blue"}'))
     return found

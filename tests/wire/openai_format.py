@@ -126,6 +126,14 @@ def embeddings(answer: Answer, request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def decision(answer: Answer, request: dict[str, Any]) -> dict[str, Any]:
+    """A probability of a half for every question."""
+    answers = [
+        {"type": "predicate", "name": question.get("name"), "probability": 0.5} for question in request["questions"]
+    ]
+    return {"model": request.get("model"), "answers": answers, "usage": response(answer, request)["usage"]}
+
+
 def output(answer: Answer) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = []
     for number, block in enumerate(answer.blocks):

@@ -237,6 +237,7 @@ def _body(path: str, body: dict[str, Any], answer: Answer, *, anthropic: bool) -
         "completions": openai_format.chat if "/chat/" in path else openai_format.completion,
         "responses": openai_format.response,
         "embeddings": openai_format.embeddings,
+        "decisions": openai_format.decision,
     }
     return makers[last](answer, body) if last in makers else {"id": "obj_wire_1", "object": last}
 

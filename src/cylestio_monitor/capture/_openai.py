@@ -10,9 +10,9 @@ from cylestio_monitor.capture import _openai_chat as chat
 from cylestio_monitor.capture import _openai_responses as responses
 from cylestio_monitor.capture import _stainless
 from cylestio_monitor.capture._providers import server
-from cylestio_monitor.capture._read import text_or_none
+from cylestio_monitor.capture._read import as_dict, as_list, text_or_none
 from cylestio_monitor.capture._stainless import Endpoint
-from cylestio_monitor.model import Call, Result
+from cylestio_monitor.model import Call, Message, Part, Result
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -90,6 +90,25 @@ def _embeddings(client: Any, body: Any, _: bool) -> Call:
     return call
 
 
+def _decision(client: Any, body: Any, _: bool) -> Call:
+    """Questions about an input, answered by probabilities."""
+    call = _call(client, body, "decide")
+    asked = enumerate(as_list(body.get("questions")))
+    questions = [Part("question", as_dict(item), path=f"questions[{place}]") for place, item in asked]
+    call.messages = [*responses.messages(body), *([Message("user", questions)] if questions else [])]
+    return call
+
+
+def _decided(answer: Any, _: Call) -> Result:
+    given = enumerate(as_list(getattr(answer, "answers", None)))
+    parts = [Part("answer", as_dict(item), path=f"answers[{place}]") for place, item in given]
+    return Result(
+        messages=[Message("assistant", parts)] if parts else [],
+        model=text_or_none(getattr(answer, "model", None)),
+        usage=responses.usage(getattr(answer, "usage", None)),
+    )
+
+
 def _batch(client: Any, _: Any, __: bool) -> Call:
     """A batch: what is asked stands in a file that was sent before."""
     return _call(client, {}, "create_batch")
@@ -109,6 +128,7 @@ _ENDPOINTS = {
         functools.partial(_responses, operation="count_tokens"), _identified, responses.EventFold
     ),
     "/completions": Endpoint(_completions, chat.answer, chat.ChunkFold),
+    "/decisions": Endpoint(_decision, _decided, responses.EventFold),
     "/embeddings": Endpoint(_embeddings, chat.embedded, chat.ChunkFold),
     "/batches": Endpoint(_batch, _identified, chat.ChunkFold),
 }
