@@ -206,7 +206,7 @@ _STAND_INS = re.compile(
 def not_a_word(text: str, start: int, end: int, _argument: str = "") -> bool:
     """The match, or what stands behind its colon, is no stand-in such as ``password`` or the user's name again."""
     value = text[start:end].rpartition(":")[2].strip("\"'{}[]<>()")
-    if not value or text.endswith(f"/{value}:", 0, start):
+    if not value or text.endswith((f"/{value}:", "/user:", "/username:"), 0, start):
         return False
     return _STAND_INS.fullmatch(value) is None and not value.startswith(("$", "%", "<", "{"))
 
