@@ -2,9 +2,9 @@
 
 `make bench` prints the table; with `--write` this program also writes `docs/explanation/overhead.md`, and
 `--memory FILE` adds what `bench_memory.py --json` printed into that file. Times depend on the machine and on what else
-runs there: read the ratios. Monitored and plain rounds alternate, so both meet the same noise; times of calls and
-starts are those of the fastest round, as what else runs on the machine only ever adds. Where one thread does the work
-its CPU time is taken, which a busy machine stretches less than the clock.
+runs there: read the ratios. Monitored and plain processes take turns, so both meet the same noise, and the fastest of
+each counts, as what else runs on the machine only ever adds. Where one thread does the work its CPU time is taken,
+which a busy machine stretches less than the clock.
 """
 
 from __future__ import annotations
@@ -23,14 +23,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 sys.path.insert(0, str(Path(__file__).parent))
-import bench_peers
+import call_costs
+from call_costs import CHUNKS, text
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "explanation" / "overhead.md"
-WORDS = "The quarterly report compares delivery times of the northern and southern warehouses with last year. "
-CHUNKS = 400
 
 
 class Figure(NamedTuple):
@@ -58,21 +57,13 @@ class Figure(NamedTuple):
         return f"{self.monitored / self.plain:.2f}" if self.plain else ""
 
 
-def text(size: int) -> str:
-    """Prose of `size` characters in which nothing is found."""
-    return (WORDS * (size // len(WORDS) + 1))[:size]
-
-
 def main() -> int:
     """Measures, prints, and with `--write` writes the page."""
     logging.disable(logging.CRITICAL)
-    # The SDK's own tracing would be part of the plain call as soon as a tracer provider is there.
-    os.environ["ANTHROPIC_OPEN_TELEMETRY"] = "false"
     with tempfile.TemporaryDirectory() as folder:
         os.environ["CYLESTIO_DB_PATH"] = str(Path(folder) / "cylestio.db")
-        os.environ["CYLESTIO_CONTENT"] = "masked"
         os.environ["CYLESTIO_SCAN_ENGINE"] = "hyperscan"  # `auto` would begin with the other engine where no cache is
-        figures = [*start_up(folder), *calls(), *scans(), *spans(), *memory()]
+        figures = [*start_up(folder), *calls(folder), *scans(), *spans(), *memory()]
     print(table(figures))
     if "--write" in sys.argv[1:]:
         PAGE.write_text(page(figures), "utf-8")
@@ -117,78 +108,24 @@ def start_up(folder: str) -> Iterator[Figure]:
         yield Figure(what, plain, monitored, "ms", f"{monitored - plain:.1f} ms")
 
 
-def calls() -> Iterator[Figure]:
-    """Calls of the real SDKs over a transport that answers at once."""
-    from cylestio_monitor import start_monitoring, stop_monitoring
+def calls(folder: str) -> Iterator[Figure]:
+    """Calls of the real SDKs over a transport that answers at once: plain, monitored, and traced by the SDK itself."""
+    program = Path(call_costs.__file__)
 
-    start_monitoring("bench")
-    try:
-        for name, make in (("Anthropic", anthropic_calls), ("OpenAI", openai_calls)):
-            for size, count in ((1_000, 30), (100_000, 6)):
-                yield figure(f"{name} `create`, {size // 1000} KB", *alternating(*make(text(size)), count))
-            one, many = (alternating(*make("Hello", chunks), 4) for chunks in (1, CHUNKS))
-            pairs = zip(one, many, strict=True)
-            times = [None if last is None else (last - first) / (CHUNKS - 1) for first, last in pairs]
-            yield figure(f"{name}: a chunk of a streamed answer", *times)
-    finally:
-        stop_monitoring()
+    def costs(name: str) -> dict[str, float]:
+        environment = {**os.environ, **call_costs.CONTENT, "PYTHONPYCACHEPREFIX": folder}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        done = subprocess.run(
+            [sys.executable, str(program), name], env=environment, capture_output=True, text=True, check=True
+        )
+        found: dict[str, float] = json.loads(done.stdout)
+        return found
 
-
-def figure(what: str, plain: float, monitored: float, own: float | None) -> Figure:
-    """Times in seconds as a row in microseconds."""
-    shown = "" if own is None else f"{(own - plain) * 1e6:.1f} us"
-    return Figure(what, plain * 1e6, monitored * 1e6, "us", f"{(monitored - plain) * 1e6:.1f} us", shown)
-
-
-def alternating(
-    call: Callable[[], None], own: Callable[[], None] | None, count: int, rounds: int = 15
-) -> tuple[float, float, float | None]:
-    """Seconds of a call in the fastest of the rounds of `count` that alternate.
-
-    Args:
-        call: The call.
-        own: The same with the SDK's own tracing on, where it has one.
-        count: How often it is made in a round.
-        rounds: How many rounds there are of each.
-
-    Returns:
-        Plain, monitored, and with the SDK's own tracing.
-    """
-    from cylestio_monitor.otel import instrumentors, setup
-
-    times: dict[str, list[float]] = {"plain": [], "monitored": [], "own": []}
-    for number in range(rounds + 1):
-        for kind, found in times.items():
-            made = own if kind == "own" else call
-            if made is None:
-                continue
-            (instrumentors.instrument if kind == "monitored" else instrumentors.uninstrument)()
-            made()
-            begun = time.thread_time()
-            for _ in range(count):
-                made()
-            if number:  # the first round warms up
-                found.append((time.thread_time() - begun) / count)
-            running = setup.running()
-            if running is not None and running.store is not None:
-                running.store.flush(10)
-    plain, monitored, traced = (min(all_) if all_ else None for all_ in times.values())
-    assert plain is not None
-    assert monitored is not None
-    return plain, monitored, traced
-
-
-def anthropic_calls(content: str, chunks: int = 0) -> tuple[Callable[[], None], Callable[[], None]]:
-    """A call of the Anthropic SDK, and the same with the SDK's own tracing."""
-    call, client = bench_peers.anthropic_client(chunks)
-    own = client.with_options(open_telemetry=bench_peers.own_tracing(bench_peers.provider()))
-    return lambda: call(client, content), lambda: call(own, content)
-
-
-def openai_calls(content: str, chunks: int = 0) -> tuple[Callable[[], None], None]:
-    """A call of the OpenAI SDK, which has no tracing of its own."""
-    call, client = bench_peers.openai_client(chunks)
-    return lambda: call(client, content), None
+    found = call_costs.in_turns(costs, (call_costs.NONE, call_costs.STORED, call_costs.OWN))
+    plain, monitored, own = found.values()
+    for row, micros in monitored.items():
+        shown = f"{own[row] - plain[row]:.1f} us" if row in own else ""
+        yield Figure(row, plain[row], micros, "us", f"{micros - plain[row]:.1f} us", shown)
 
 
 def scans() -> Iterator[Figure]:
@@ -280,11 +217,10 @@ def page(figures: list[Figure]) -> str:
 
 <!-- Written by tests/benchmarks/bench.py --write: measure again, do not edit. -->
 
-From one run ({machine}). Plain and monitored rounds alternate, so the ratios
-hold where the times do not; times of calls and starts are those of the fastest rounds, the others are medians. Calls
-are made with the real SDKs over a transport that answers from memory; scan, store and masked content are on.
-Times of calls and scans are CPU time of the thread that makes them, the start is CPU time of the process, and spans a
-second go by the clock.
+From one run ({machine}). Plain and monitored processes take turns, so the ratios
+hold where the times do not. Calls are made with the real SDKs over a transport that answers from memory; scan, store
+and masked content are on. A call's time is CPU time of the thread that makes it, the median call of the fastest of five
+processes; the start is CPU time of the process; spans a second go by the clock.
 
 {table(figures)}
 
