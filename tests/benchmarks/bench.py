@@ -219,7 +219,7 @@ def page(figures: list[Figure]) -> str:
 
 From one run ({machine}). Plain and monitored processes take turns, so the ratios
 hold where the times do not. Calls are made with the real SDKs over a transport that answers from memory; scan, store
-and masked content are on. A call's time is CPU time of the thread that makes it, the median call of the fastest of five
+and masked content are on. A call's time is CPU time of the thread that makes it, the median call of the fastest of nine
 processes; the start is CPU time of the process; spans a second go by the clock.
 
 {table(figures)}

@@ -51,7 +51,7 @@ CHUNKS = 400
 WORDS = "The quarterly report compares delivery times of the northern and southern warehouses with last year. "
 
 
-def in_turns(run: Callable[[str], dict[str, float]], names: Iterable[str], rounds: int = 5) -> dict[str, Any]:
+def in_turns(run: Callable[[str], dict[str, float]], names: Iterable[str], rounds: int = 9) -> dict[str, Any]:
     """The rows of each name, every one from the process in which it was fastest.
 
     Args:
@@ -81,7 +81,7 @@ def measure(name: str) -> dict[str, float]:
             continue  # it has no tracing of its own
         for size, count in ((1_000, 200), (100_000, 60)):
             figures[f"{sdk} create, {size // 1000} KB"] = median(call_of(name, make(0)), text(size), count, rest)
-        one, many = (median(call_of(name, make(chunks)), "Hello", 25, rest) for chunks in (1, CHUNKS))
+        one, many = (median(call_of(name, make(chunks)), "Hello", 10, rest) for chunks in (1, CHUNKS))
         figures[f"{sdk} streamed chunk"] = (many - one) / (CHUNKS - 1)
     return figures
 
@@ -104,7 +104,7 @@ def begin(name: str) -> Callable[[], None]:
 
 def median(call: Callable[[str], None], given: str, count: int, rest: Callable[[], None]) -> float:
     """Microseconds of the median call."""
-    for _ in range(max(10, count // 4)):  # what was set up prepares itself, and the interpreter adapts
+    for _ in range(max(5, count // 4)):  # what was set up prepares itself, and the interpreter adapts
         call(given)
     rest()
     times = []
