@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import warm
-from cylestio_monitor import config, pipeline, switch
+from cylestio_monitor import config, pipeline, runtime
 from wire import WireServer
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Monitor:
         self.pipeline = pipeline.Pipeline(
             settings=settings, scanner=self._scanners(settings), tracer_provider=self.provider
         )
-        switch.install(self.pipeline)
+        runtime.install(self.pipeline)
 
     def spans(self, count: int = 0, timeout_s: float = 5.0) -> list[Any]:
         """The finished spans; waits until there are `count`, as those of dropped streams come from another thread."""
@@ -96,7 +96,7 @@ def monitor(monkeypatch: pytest.MonkeyPatch, scanners: Callable[[config.Settings
     made = Monitor(scanners)
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", made.provider)
     yield made
-    switch.turn_off()
+    runtime.turn_off()
     made.provider.shutdown()
 
 

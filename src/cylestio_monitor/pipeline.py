@@ -20,16 +20,16 @@ from opentelemetry import metrics as otel_metrics
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
-from cylestio_monitor import config, identity, sanitize, semconv, switch
+from cylestio_monitor import config, identity, runtime, sanitize, semconv
+from cylestio_monitor.background import BackgroundWorker
 from cylestio_monitor.emit import content, genai, security
 from cylestio_monitor.emit.attach import Attached
 from cylestio_monitor.emit.attributes import safe
 from cylestio_monitor.emit.metrics import Metrics
 from cylestio_monitor.errors import BlockedError
+from cylestio_monitor.inspection import Inspection, Reported, Seen, StreamedText
 from cylestio_monitor.model import SEVERITY_NUMBER, Call, Finding, Result, Subtype, Verdict
 from cylestio_monitor.policy import ALLOW, decide
-from cylestio_monitor.reaper import Reaper
-from cylestio_monitor.surfaces import Inspection, Reported, Seen, StreamedText
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from cylestio_monitor.detect import Detectors
     from cylestio_monitor.model import AttributeValue
     from cylestio_monitor.scan import Scanner
-    from cylestio_monitor.store import Store, Ticket
+    from cylestio_monitor.store import PendingWrite, Store
 
     Adopt: TypeAlias = Callable[["Pipeline", Call, Context | None], "Invocation | None"]
 
@@ -79,7 +79,7 @@ class Pipeline:
         self.service_name = resource.attributes.get("service.name") if resource is not None else None
         self.seen = Seen()
         self.reported = Reported()
-        self.reaper = Reaper()
+        self.reaper = BackgroundWorker()
         self.adopt: Adopt | None = None  # finds the span that another instrumentation has started for the same call
         self.detectors = _detectors(settings)
         self.is_hosted: Callable[[], bool] | None = None  # whether there is such a span here
@@ -166,7 +166,7 @@ class Invocation:
         )
         self._judged = 0
         self._once = threading.Lock()
-        self._pending: Ticket | None = None
+        self._pending: PendingWrite | None = None
         self._verdict = ALLOW
 
     def inspect_input(self) -> None:
@@ -379,7 +379,7 @@ def _runs_on_trio() -> bool:
 
 def installed() -> Pipeline | None:
     """The running pipeline, also where monitoring is suppressed; `None` while it is off."""
-    return switch.pipeline or switch.demand()
+    return runtime.pipeline or runtime.demand()
 
 
 def current() -> Pipeline | None:
@@ -388,7 +388,7 @@ def current() -> Pipeline | None:
     An instrumentation that has started the span of a call suppresses others below it. Ours makes no second span there,
     but scans the call on that one.
     """
-    running = switch.pipeline or switch.demand()
+    running = runtime.pipeline or runtime.demand()
     if running is not None and otel_context.get_current().get("suppress_instrumentation"):
         return running if running.is_hosted is not None and running.is_hosted() else None
     return running

@@ -83,7 +83,7 @@ def start_up(folder: str) -> Iterator[Figure]:
         "launcher.pre_instrument(); instrumentors.instrument()"
     )
     sdk = "import anthropic"
-    ready = f"{ours}; {sdk}; from cylestio_monitor import switch; switch.wait(60)"
+    ready = f"{ours}; {sdk}; from cylestio_monitor import runtime; runtime.wait(60)"
     environment = {
         **os.environ,
         "CYLESTIO_DB_PATH": str(Path(folder) / "start.db"),

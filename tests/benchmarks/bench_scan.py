@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 from cylestio_monitor import config
 from cylestio_monitor.scan import Scanner
-from cylestio_monitor.scan.engine import searchable
+from cylestio_monitor.scan.matching.engine import searchable
 
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "detection-quality.md"
 INTRODUCTION = """\

@@ -6,8 +6,8 @@ import gc
 
 import pytest
 
-from cylestio_monitor.capture.anthropic import AnthropicInstrumentor
-from cylestio_monitor.capture.openai import OpenAIInstrumentor
+from cylestio_monitor.capture.sdks.anthropic import AnthropicInstrumentor
+from cylestio_monitor.capture.sdks.openai import OpenAIInstrumentor
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from capture.anthropic_calls import REQUEST
 from capture.openai_calls import CHAT, RESPONSE
 from cylestio_monitor import semconv
-from cylestio_monitor.capture._providers import provider_of
+from cylestio_monitor.capture.http_client.provider_names import provider_of
 from peers import cloud_servers
 from wire import anthropic_format
 from wire.blocks import Answer, Text, Usage

@@ -17,9 +17,9 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from capture.anthropic_calls import REQUEST
-from cylestio_monitor import pipeline, semconv, switch
-from cylestio_monitor.capture.anthropic import AnthropicInstrumentor
-from cylestio_monitor.capture.openai import OpenAIInstrumentor
+from cylestio_monitor import pipeline, runtime, semconv
+from cylestio_monitor.capture.sdks.anthropic import AnthropicInstrumentor
+from cylestio_monitor.capture.sdks.openai import OpenAIInstrumentor
 from wire import Status
 
 INSTRUMENTORS = [(AnthropicInstrumentor, anthropic_base), (OpenAIInstrumentor, openai_base)]
@@ -109,7 +109,7 @@ def test_exceptions_are_what_they_were(monitor, wire):
 
 
 def test_with_monitoring_off_the_sdk_works_alone(hooked, wire):
-    switch.turn_off()
+    runtime.turn_off()
     with openai.OpenAI(base_url=wire.openai_url, api_key="k", max_retries=0) as client:
         assert client.chat.completions.create(model="m", messages=[{"role": "user", "content": "x"}]).id
         wire.fail(Status(500))
@@ -157,8 +157,8 @@ def test_another_librarys_wrapper_on_top_is_left_in_place(monitor, wire):
 
 SCRIPT = """
 import sys
-from cylestio_monitor.capture.anthropic import AnthropicInstrumentor
-from cylestio_monitor.capture.openai import OpenAIInstrumentor
+from cylestio_monitor.capture.sdks.anthropic import AnthropicInstrumentor
+from cylestio_monitor.capture.sdks.openai import OpenAIInstrumentor
 instrumentors = AnthropicInstrumentor(), OpenAIInstrumentor()
 for instrumentor in instrumentors:
     instrumentor.instrument(skip_dep_check=True)
@@ -178,7 +178,7 @@ import sys
 from pathlib import Path
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter
-from cylestio_monitor.capture.anthropic import AnthropicInstrumentor
+from cylestio_monitor.capture.sdks.anthropic import AnthropicInstrumentor
 provider = TracerProvider()
 provider.add_span_processor(BatchSpanProcessor(ConsoleSpanExporter(formatter=lambda span: span.name + chr(10))))
 AnthropicInstrumentor().instrument(tracer_provider=provider)

@@ -18,7 +18,7 @@ from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
 from mcp_types import CallToolResult, CreateMessageResult, ListToolsResult, TextContent, Tool
 from opentelemetry import trace
 
-from cylestio_monitor import switch
+from cylestio_monitor import runtime
 from mcp_peers import HERE, watching
 from mcp_peers.loopback import serving
 from mcp_peers.server import build
@@ -310,7 +310,7 @@ def test_the_original_objects_come_back():
 
 
 def test_without_monitoring_the_sdk_traces_itself_as_before(spans, monkeypatch):
-    switch.turn_off()
+    runtime.turn_off()
 
     async def main():
         async with Client(build(), mode="legacy") as client:

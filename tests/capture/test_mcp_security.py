@@ -14,7 +14,7 @@ from mcp.server.mcpserver import MCPServer
 from mcp.shared.exceptions import MCPError
 
 from cylestio_monitor import config
-from cylestio_monitor.capture._mcp_exchange import BLOCKED
+from cylestio_monitor.capture.mcp.exchange import BLOCKED
 from cylestio_monitor.errors import BlockedError
 from cylestio_monitor.store import Store
 from mcp_peers import HERE, watching

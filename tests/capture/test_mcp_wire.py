@@ -4,10 +4,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cylestio_monitor.capture import _mcp_wire as wire
-from cylestio_monitor.capture._mcp_peers import MAX_TOOLS, Definitions, Peer, Peers
-from cylestio_monitor.capture._mcp_targets import TARGETS
 from cylestio_monitor.capture.mcp import MCPInstrumentor
+from cylestio_monitor.capture.mcp import messages as wire
+from cylestio_monitor.capture.mcp.sessions import MAX_TOOLS, Definitions, Peer, Peers
+from cylestio_monitor.capture.mcp.targets import TARGETS
 from cylestio_monitor.model import Call
 
 METHODS = [

@@ -10,7 +10,7 @@ from pathlib import Path
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
 import warm
-from cylestio_monitor import pipeline, switch
+from cylestio_monitor import pipeline, runtime
 from cylestio_monitor.capture.mcp import MCPInstrumentor
 from cylestio_monitor.config import Settings
 
@@ -82,8 +82,8 @@ def watching(path=None, **settings):
     provider.add_span_processor(spans)
     spans.provider = provider
     spans.pipeline = pipeline.Pipeline(settings=Settings(**settings), scanner=scanner(), tracer_provider=provider)
-    before = switch.pipeline
-    switch.install(spans.pipeline)
+    before = runtime.pipeline
+    runtime.install(spans.pipeline)
     instrumentor = MCPInstrumentor()
     instrumentor.instrument(skip_dep_check=True)
     spans.instrumentor = instrumentor
@@ -92,7 +92,7 @@ def watching(path=None, **settings):
     finally:
         instrumentor.uninstrument()
         if before is None:
-            switch.turn_off()
+            runtime.turn_off()
         else:
-            switch.install(before)
+            runtime.install(before)
         provider.shutdown()

@@ -272,5 +272,5 @@ def test_a_program_that_imports_no_sdk_pays_for_none(machine):
     done = machine.launch("bare", "python", "-c", program)
     assert done.code == 0, done.err
     assert done.err == ""
-    assert done.out.strip() == "['cylestio_monitor.semconv', 'cylestio_monitor.switch']"
+    assert done.out.strip() == "['cylestio_monitor.semconv', 'cylestio_monitor.runtime']"
     assert not machine.database.exists()

@@ -27,7 +27,7 @@ from cylestio_monitor.otel.exporter import SQLiteSpanExporter
 from cylestio_monitor.otel.jsonlog import JsonLog
 from cylestio_monitor.otel.processor import CylestioSpanProcessor
 from cylestio_monitor.store import Event, Store
-from cylestio_monitor.store.database import connect_read_only
+from cylestio_monitor.store.sqlite.database import connect_read_only
 
 
 def names(path):

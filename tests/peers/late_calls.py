@@ -17,7 +17,7 @@ import openai
 from opentelemetry import trace
 from opentelemetry.instrumentation.openai import OpenAIInstrumentor as OpenLLMetry
 
-from cylestio_monitor.capture.openai import OpenAIInstrumentor
+from cylestio_monitor.capture.sdks.openai import OpenAIInstrumentor
 from peers.recording import Recording
 from wire import Broken, Status, Text, WireServer
 

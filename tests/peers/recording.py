@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import warm
-from cylestio_monitor import pipeline, semconv, switch
+from cylestio_monitor import pipeline, runtime, semconv
 from cylestio_monitor.config import Settings
 from cylestio_monitor.otel.processor import CylestioSpanProcessor, ForeignSpanProcessor
 from cylestio_monitor.store import Store
@@ -51,7 +51,7 @@ class Recording:
         self.pipeline = pipeline.Pipeline(
             settings=self.settings, scanner=self.scanner, store=self.store, tracer_provider=provider
         )
-        switch.install(self.pipeline)
+        runtime.install(self.pipeline)
         return provider
 
     def spans(self) -> list[dict[str, Any]]:

@@ -12,12 +12,12 @@ from cylestio_monitor import config
 from cylestio_monitor.rules import load_packs, shipped_files
 from cylestio_monitor.rules.examples import expand
 from cylestio_monitor.scan import Scanner
-from cylestio_monitor.scan.confirm import confirm
-from cylestio_monitor.scan.engine import searchable, single_blanks
-from cylestio_monitor.scan.evasion import SIGNS, readings
-from cylestio_monitor.scan.locate import EVERYWHERE, Text
-from cylestio_monitor.scan.normalize import Undone, fold
-from cylestio_monitor.scan.search import confirmed
+from cylestio_monitor.scan.matching.confirm import confirm
+from cylestio_monitor.scan.matching.engine import searchable, single_blanks
+from cylestio_monitor.scan.matching.locate import EVERYWHERE, Text
+from cylestio_monitor.scan.matching.search import confirmed
+from cylestio_monitor.scan.normalisation.characters import Undone, fold
+from cylestio_monitor.scan.normalisation.disguises import SIGNS, readings
 
 SEEDS = [
     expand(example, f"{rule.id}{number}")

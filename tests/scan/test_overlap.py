@@ -5,9 +5,9 @@ import time
 import pytest
 
 from cylestio_monitor import config
+from cylestio_monitor.inspection import Inspection, Seen
 from cylestio_monitor.model import Call, Message, Part, Result
 from cylestio_monitor.scan import Scanner
-from cylestio_monitor.surfaces import Inspection, Seen
 
 PROMPT = (
     "You are Ada, who answers for Acme. Never speak about prices of other shops, and never name the people "

@@ -6,9 +6,10 @@ import time
 import pytest
 
 from cylestio_monitor import config
-from cylestio_monitor.scan import Scanner, parsers
-from cylestio_monitor.scan.shell import rm_reach
-from cylestio_monitor.scan.sql import without_condition
+from cylestio_monitor.scan import Scanner
+from cylestio_monitor.scan.readers import full_parsers
+from cylestio_monitor.scan.readers.shell import rm_reach
+from cylestio_monitor.scan.readers.sql import without_condition
 
 PLAIN_SHELL = {
     "rm -rf /": "root",
@@ -50,9 +51,9 @@ HARD_SQL = {
 
 @pytest.fixture
 def loaded():
-    assert parsers.load() == []
+    assert full_parsers.load() == []
     yield
-    parsers.unload()
+    full_parsers.unload()
 
 
 def _reach(text):
@@ -94,14 +95,14 @@ def test_the_setting_takes_them_into_use():
         found = scanner.text("D=/; rm -rf $D", target="output", subtype="tool_call")
         assert {finding.rule_id for finding in found} == {"keyword.rm-rf"}
     finally:
-        parsers.unload()
+        full_parsers.unload()
 
 
 def test_a_parser_that_is_not_installed_is_named_with_what_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "tree_sitter_bash", None)
     try:
-        (problem,) = parsers.load()
+        (problem,) = full_parsers.load()
         assert "pip install 'cylestio-monitor[parsers]'" in problem.reason
         assert _reach("rm -rf /") == "root"
     finally:
-        parsers.unload()
+        full_parsers.unload()

@@ -8,11 +8,11 @@ from cylestio_monitor import config
 from cylestio_monitor.rules import json_schema, load_pack, load_packs, shipped_files
 from cylestio_monitor.rules.examples import expand
 from cylestio_monitor.rules.literals import EDGE, MARK
-from cylestio_monitor.rules.lowering import CODE, START, TOKEN, digits
 from cylestio_monitor.rules.pattern import PatternError, bounded, shape
+from cylestio_monitor.rules.prefilter import CODE, START, TOKEN, digits
 from cylestio_monitor.scan import Scanner
 from cylestio_monitor.scan.check import check
-from cylestio_monitor.scan.validators import VALIDATORS
+from cylestio_monitor.scan.validators.checks import VALIDATORS
 
 RULES, PROBLEMS = load_packs(shipped_files(), known=tuple(VALIDATORS))
 

@@ -6,7 +6,8 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
 from cylestio_monitor import config
-from cylestio_monitor.store import Store, queries
+from cylestio_monitor.store import Store
+from cylestio_monitor.store.read import queries
 
 
 class ToStore(SpanProcessor):
@@ -51,7 +52,7 @@ class Bench:
     def send_to(self, collector, timeout=1.0, **exporters):
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
-        from cylestio_monitor.store.outbox import Outbox
+        from cylestio_monitor.store.delivery.sender import Outbox
 
         exporters = exporters or {"traces": OTLPSpanExporter(endpoint=f"{collector.url}/v1/traces", timeout=timeout)}
         self.outbox = Outbox(self.store, exporters)

@@ -12,8 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cylestio_monitor import config, semconv
-from cylestio_monitor.store import Event, StoreError, audit, checkpoint, database, forks
-from cylestio_monitor.store.retention import Retention
+from cylestio_monitor.store import Event, StoreError
+from cylestio_monitor.store.audit import checkpoint, trail
+from cylestio_monitor.store.sqlite import database, fork_guard
+from cylestio_monitor.store.upkeep.retention import Retention
 from store.conftest import eventually
 from store.filling import Bench
 
@@ -41,7 +43,7 @@ def sealed(tmp_path):
     bench = Bench(tmp_path / "s.db")
     fill(bench)
     bench.close()
-    assert audit.seal(tmp_path / "s.db", SETTINGS).seq == 11
+    assert trail.seal(tmp_path / "s.db", SETTINGS).seq == 11
     return tmp_path / "s.db"
 
 
@@ -53,11 +55,11 @@ def change(path, *statements):
 
 
 def found(path, *args):
-    return [(problem.what, problem.seq) for problem in audit.verify(path, *args).problems]
+    return [(problem.what, problem.seq) for problem in trail.verify(path, *args).problems]
 
 
 def test_a_sound_trail_is_sound(sealed):
-    report = audit.verify(sealed)
+    report = trail.verify(sealed)
     assert report.sound
     assert (report.entries, report.last_seq, report.sealed_seq, report.unsealed) == (11, 11, 11, 0)
 
@@ -129,7 +131,7 @@ def test_a_file_replaced_by_an_older_copy_of_itself_is_found_by_the_checkpoints_
     bench = Bench(path)
     fill(bench, name="more")
     bench.close()
-    audit.seal(path, SETTINGS)
+    trail.seal(path, SETTINGS)
     kept = tmp_path / "anchor"
     shutil.copy(checkpoint.side_file(path), kept)
     shutil.copy(tmp_path / "older.db", path)
@@ -151,7 +153,7 @@ def test_a_file_replaced_by_another_one_is_found(tmp_path, sealed):
 def test_a_rewritten_history_with_a_stolen_head_is_found_by_a_checkpoint_kept_elsewhere(tmp_path, sealed):
     kept = tmp_path / "log"
     kept.write_text(f"2026-01-01 INFO audit checkpoint {checkpoint.side_file(sealed).read_text()}")
-    assert audit.verify(sealed, kept).sound
+    assert trail.verify(sealed, kept).sound
     line = json.loads(checkpoint.side_file(sealed).read_text())
     kept.write_text(json.dumps({**line, "mac": "00" * 32}))
     assert ("forged", 11) in found(sealed, kept)
@@ -161,7 +163,7 @@ def test_the_unsealed_tail_is_named(tmp_path, sealed):
     bench = Bench(sealed)
     fill(bench, 4, "later")
     bench.close()
-    report = audit.verify(sealed)
+    report = trail.verify(sealed)
     assert report.sound
     assert (report.last_seq, report.sealed_seq, report.unsealed) == (16, 11, 5)
 
@@ -176,11 +178,11 @@ def test_an_honest_removal_is_no_tampering(tmp_path):
     writer = bench.store._writer
     connection = writer.connection()
     for value in (10, 25, 26, 55):
-        with forks.guard, database.transaction(connection):
+        with fork_guard.guard, database.transaction(connection):
             Retention(connection, writer.chain)._spans("severity_number = 0 AND id < ?", value, -1)
     fill(bench, 5)
     bench.close()
-    report = audit.verify(path)
+    report = trail.verify(path)
     assert report.problems == []
     assert report.removed == len([n for n in range(1, 55) if (n - 1) % 7])
     gaps = bench.rows("SELECT ref, seq FROM audit WHERE kind = 'gap'")
@@ -218,7 +220,7 @@ def test_any_change_of_any_covered_value_is_found(tmp_path_factory, pristine, ta
     # A checksum is against the disk; an event's resource stands beside what is sealed.
     if repr(stored) == repr(original) or column == "checksum" or (table, column) == ("event", "source"):
         return
-    assert not audit.verify(path).sound
+    assert not trail.verify(path).sound
 
 
 @pytest.fixture(scope="module")
@@ -230,20 +232,20 @@ def pristine(tmp_path_factory):
     span.add_event(semconv.EVENT_FINDING, {semconv.FINDING_RULE: "a.b", semconv.FINDING_SEVERITY: "high"})
     span.end()
     bench.flush()
-    audit.seal(path, SETTINGS)
+    trail.seal(path, SETTINGS)
     fill(bench, 2)
     bench.close()
-    audit.seal(path, SETTINGS)
+    trail.seal(path, SETTINGS)
     return path
 
 
 def test_evidence_is_verified_with_the_public_key_alone(tmp_path, sealed):
     file = tmp_path / "evidence.jsonl"
-    assert audit.export(sealed, SETTINGS, file) == 13
-    key = audit.verify(sealed).public_key
+    assert trail.export(sealed, SETTINGS, file) == 13
+    key = trail.verify(sealed).public_key
     sealed.with_name("s.db.key").unlink()
     sealed.unlink()
-    report = audit.verify_evidence(file, key)
+    report = trail.verify_evidence(file, key)
     assert report.sound
     assert (report.entries, report.sealed_seq) == (11, 11)
     assert file.stat().st_mode & 0o777 == 0o600
@@ -259,19 +261,19 @@ def test_evidence_is_verified_with_the_public_key_alone(tmp_path, sealed):
 )
 def test_changed_evidence_is_found(tmp_path, sealed, old, new, what):
     file = tmp_path / "evidence.jsonl"
-    audit.export(sealed, SETTINGS, file)
-    key = audit.verify(sealed).public_key
+    trail.export(sealed, SETTINGS, file)
+    key = trail.verify(sealed).public_key
     file.write_bytes(file.read_bytes().replace(old, new, 1))
-    assert what in {problem.what for problem in audit.verify_evidence(file, key).problems}
+    assert what in {problem.what for problem in trail.verify_evidence(file, key).problems}
 
 
 def test_evidence_under_another_key_is_forged(tmp_path, sealed):
     file = tmp_path / "evidence.jsonl"
-    audit.export(sealed, SETTINGS, file)
-    assert [p.what for p in audit.verify_evidence(file, "00" * 32).problems] == ["forged"]
+    trail.export(sealed, SETTINGS, file)
+    assert [p.what for p in trail.verify_evidence(file, "00" * 32).problems] == ["forged"]
     file.write_text("{}")
     with pytest.raises(StoreError, match="no evidence"):
-        audit.verify_evidence(file, "00" * 32)
+        trail.verify_evidence(file, "00" * 32)
 
 
 @pytest.mark.parametrize(
@@ -310,4 +312,4 @@ def test_a_running_store_seals_itself_and_says_so(bench, caplog):
     (one,) = checkpoint.read(checkpoint.side_file(bench.path).read_text().splitlines(), "file")
     assert json.loads(event["data"])["seq"] == one.seq == 4
     eventually(lambda: one.signature in caplog.text)
-    assert audit.verify(bench.path).unsealed == 1
+    assert trail.verify(bench.path).unsealed == 1

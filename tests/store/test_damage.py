@@ -16,7 +16,9 @@ from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
 from cylestio_monitor import config
-from cylestio_monitor.store import Event, Store, StoreError, forks, maintenance, queries, schema
+from cylestio_monitor.store import Event, Store, StoreError, admin
+from cylestio_monitor.store.read import queries
+from cylestio_monitor.store.sqlite import fork_guard, schema
 from store.conftest import eventually, took_less_than
 from store.filling import Bench
 
@@ -292,7 +294,7 @@ def test_a_file_of_a_newer_version_is_refused_politely(tmp_path):
 def test_a_queue_that_is_full_drops_counts_and_still_takes_what_is_flagged(bench):
 
     bench.store._queue._max_items = 10
-    with forks.guard:  # the writer waits, as it would for a slow disk
+    with fork_guard.guard:  # the writer waits, as it would for a slow disk
         bench.fill(400)
         flagged = bench.span("flagged", attributes={"cylestio.security.severity_number": 4})
     assert flagged.wait(5)
@@ -318,8 +320,8 @@ def test_what_no_span_shares_any_more_is_swept_and_writers_notice(tmp_path):
     for bench in (first, second):
         bench.flush()
     connection = first.store._writer.connection()
-    maintenance.remove_before(path, config.Store(), old + 2)
-    with forks.guard:
+    admin.remove_before(path, config.Store(), old + 2)
+    with fork_guard.guard:
         first.store._writer._sweep._swept = 0  # it has looked before, when all of them were in use
         assert first.store._writer._sweep.step(connection) >= 1490
     for bench in (first, second):

@@ -15,7 +15,9 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 
 from cylestio_monitor import semconv
 from cylestio_monitor.sanitize import clean_text, clean_value, to_json
-from cylestio_monitor.store import Event, keys, queries, traces
+from cylestio_monitor.store import Event
+from cylestio_monitor.store.read import queries, traces
+from cylestio_monitor.store.sqlite import keys
 from store.filling import Bench
 
 NOW = time.time_ns()

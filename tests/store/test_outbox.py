@@ -20,8 +20,8 @@ from opentelemetry.sdk.trace.export import SpanExporter
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from cylestio_monitor.store import Event
-from cylestio_monitor.store.metrics import StoreMetricExporter
-from cylestio_monitor.store.outbox import Outbox
+from cylestio_monitor.store.delivery.metric_queue import StoreMetricExporter
+from cylestio_monitor.store.delivery.sender import Outbox
 from store.collector import Collector
 from store.conftest import eventually, took_less_than
 from store.filling import Bench

@@ -17,8 +17,10 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from cylestio_monitor import config, semconv
-from cylestio_monitor.store import Event, Store, StoreError, forks, queries, schema, traces
-from cylestio_monitor.store.observe import observe
+from cylestio_monitor.store import Event, Store, StoreError
+from cylestio_monitor.store.delivery.self_metrics import observe
+from cylestio_monitor.store.read import queries, traces
+from cylestio_monitor.store.sqlite import fork_guard, schema
 from store.conftest import eventually
 from store.filling import Bench
 
@@ -37,7 +39,7 @@ def test_a_ticket_tells_when_its_span_is_on_disk(bench):
 
 
 def test_a_wait_that_comes_to_nothing_ends_in_time_and_is_counted(bench):
-    with forks.guard:  # the disk is slow
+    with fork_guard.guard:  # the disk is slow
         ticket = bench.span("flagged", attributes=FLAGGED)
         started = time.monotonic()
         assert not ticket.wait(0.05)
@@ -231,7 +233,7 @@ def test_a_process_of_this_version_stands_back_once_a_newer_one_has_migrated_the
     newer = """
     import sys
     from pathlib import Path
-    from cylestio_monitor.store import schema
+    from cylestio_monitor.store.sqlite import schema
     schema.MIGRATIONS = (*schema.MIGRATIONS, "ALTER TABLE span ADD COLUMN next_thing TEXT NOT NULL DEFAULT 'none'")
     schema.VERSION += 1
     from store.filling import Bench

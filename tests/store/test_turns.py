@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from cylestio_monitor.store.turns import Turn, turn
+from cylestio_monitor.store.gil_yield import Turn, turn
 from store.conftest import took_less_than
 
 

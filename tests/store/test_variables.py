@@ -15,8 +15,9 @@ import trustme
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
-from cylestio_monitor.store import Event, exporters
-from cylestio_monitor.store.metrics import StoreMetricExporter
+from cylestio_monitor.store import Event
+from cylestio_monitor.store.delivery import exporters
+from cylestio_monitor.store.delivery.metric_queue import StoreMetricExporter
 from store.collector import Collector
 from store.conftest import eventually
 from store.grpc_collector import GrpcCollector

@@ -12,7 +12,8 @@ from cylestio_monitor.config import Keywords, Scan
 from cylestio_monitor.errors import BlockedError
 from cylestio_monitor.identity import identify
 from cylestio_monitor.model import Call, Message, Part, Result, ToolDefinition, Usage
-from cylestio_monitor.store import Store, queries
+from cylestio_monitor.store import Store
+from cylestio_monitor.store.read import queries
 from road import AWS, answer, chat
 
 

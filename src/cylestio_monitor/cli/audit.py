@@ -10,11 +10,11 @@ import msgspec
 
 from cylestio_monitor.cli import options, output
 from cylestio_monitor.cli.group import NEGATIVE
-from cylestio_monitor.store import audit as trail
+from cylestio_monitor.store.audit import trail
 
 if TYPE_CHECKING:
     from cylestio_monitor.cli.group import Context
-    from cylestio_monitor.store.verify import Report
+    from cylestio_monitor.store.audit.verify import Report
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 

@@ -10,7 +10,9 @@ import click
 from cylestio_monitor.cli import options, output
 from cylestio_monitor.cli.group import NEGATIVE
 from cylestio_monitor.errors import StoreError
-from cylestio_monitor.store import maintenance, queries, schema
+from cylestio_monitor.store import admin
+from cylestio_monitor.store.read import queries
+from cylestio_monitor.store.sqlite import schema
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,10 +43,10 @@ def outbox(
     if (in_doubt and not retry) or (signal is not None and not (retry or drop)):
         raise click.UsageError("--in-doubt goes with --retry, --signal with --retry or --drop")
     if retry:
-        moved = maintenance.requeue(obj.database, obj.loaded.settings.store, signal, in_doubt=in_doubt)
+        moved = admin.requeue(obj.database, obj.loaded.settings.store, signal, in_doubt=in_doubt)
         output.hint(f"{moved} records wait to be sent once more")
     elif drop:
-        gone = maintenance.give_up(obj.database, obj.loaded.settings.store, signal)
+        gone = admin.give_up(obj.database, obj.loaded.settings.store, signal)
         output.hint(f"{gone} records are not sent any more")
     with obj.store() as connection:
         rows = queries.refused(connection) if refused else queries.outbox(connection)
@@ -76,8 +78,9 @@ def flush(context: click.Context, *, timeout: float, as_json: bool) -> None:
 
     It is the one that the OTEL_EXPORTER_OTLP_* variables name. Exit code 1 if something could not be sent.
     """
-    from cylestio_monitor.store import Store, exporters  # noqa: PLC0415 -- the exporters cost a second
-    from cylestio_monitor.store.outbox import Outbox  # noqa: PLC0415
+    from cylestio_monitor.store import Store  # noqa: PLC0415 -- the exporters cost a second
+    from cylestio_monitor.store.delivery import exporters  # noqa: PLC0415 -- the exporters cost a second
+    from cylestio_monitor.store.delivery.sender import Outbox  # noqa: PLC0415
 
     obj: Context = context.obj
     names = {signal: name for signal in schema.SIGNALS if (name := _exporter(signal))}

@@ -9,7 +9,7 @@ import click
 
 from cylestio_monitor.cli import options, output
 from cylestio_monitor.errors import StoreError
-from cylestio_monitor.store import queries
+from cylestio_monitor.store.read import queries
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

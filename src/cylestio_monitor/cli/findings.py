@@ -8,7 +8,7 @@ import click
 
 from cylestio_monitor.cli import options, output
 from cylestio_monitor.model import SEVERITIES
-from cylestio_monitor.store import queries
+from cylestio_monitor.store.read import queries
 
 if TYPE_CHECKING:
     from datetime import datetime

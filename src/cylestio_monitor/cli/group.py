@@ -80,7 +80,7 @@ class Context:
         """The store, to be read."""
         import sqlite3  # noqa: PLC0415
 
-        from cylestio_monitor.store import queries  # noqa: PLC0415
+        from cylestio_monitor.store.read import queries  # noqa: PLC0415
 
         try:
             with queries.connect(self.database) as connection:

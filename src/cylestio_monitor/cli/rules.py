@@ -104,7 +104,7 @@ def lint(file: Path, *, as_json: bool) -> int:
     """Check a rule file: that each rule can be used and holds by its examples. Exit code 1 if not."""
     from cylestio_monitor.rules import load_pack  # noqa: PLC0415
     from cylestio_monitor.scan.check import check  # noqa: PLC0415
-    from cylestio_monitor.scan.validators import VALIDATORS  # noqa: PLC0415
+    from cylestio_monitor.scan.validators.checks import VALIDATORS  # noqa: PLC0415
 
     if not file.is_file():
         output.hint(f"{file}: no such file")

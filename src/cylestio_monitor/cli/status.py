@@ -11,7 +11,7 @@ from cylestio_monitor import __version__
 from cylestio_monitor.cli import options, output
 from cylestio_monitor.cli.doctor import sdk_table
 from cylestio_monitor.otel import diagnosis
-from cylestio_monitor.store import queries
+from cylestio_monitor.store.read import queries
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,7 +9,7 @@ import click
 from cylestio_monitor import semconv
 from cylestio_monitor.cli import options, output
 from cylestio_monitor.cli.group import NEGATIVE, Context
-from cylestio_monitor.store import traces
+from cylestio_monitor.store.read import traces
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

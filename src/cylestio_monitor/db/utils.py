@@ -10,7 +10,8 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from cylestio_monitor import config
-from cylestio_monitor.store import Event, Store, maintenance, queries
+from cylestio_monitor.store import Event, Store, admin
+from cylestio_monitor.store.read import queries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -191,7 +192,7 @@ def cleanup_old_events(days: int = 30) -> int:
     Raises:
         StoreError: The store cannot be opened.
     """
-    return maintenance.remove_before(_path(), config.load().settings.store, queries.to_ns(_ago(days=days)))
+    return admin.remove_before(_path(), config.load().settings.store, queries.to_ns(_ago(days=days)))
 
 
 def optimize_database() -> None:
@@ -200,7 +201,7 @@ def optimize_database() -> None:
     Raises:
         StoreError: The store cannot be opened.
     """
-    maintenance.optimize(_path(), config.load().settings.store)
+    admin.optimize(_path(), config.load().settings.store)
 
 
 def _path() -> Path:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor
 
     from cylestio_monitor.store import Store
-    from cylestio_monitor.store.outbox import Outbox
+    from cylestio_monitor.store.delivery.sender import Outbox
 
 
 class Delivery:
@@ -41,8 +41,8 @@ class Delivery:
             tracer_provider: Its first OTLP processor is taken over; a second one goes to somebody else's collector.
             meter_provider: The same of its readers.
         """
-        from cylestio_monitor.store.observe import observe  # noqa: PLC0415 -- only where something is to be sent
-        from cylestio_monitor.store.outbox import Outbox  # noqa: PLC0415
+        from cylestio_monitor.store.delivery.self_metrics import observe  # noqa: PLC0415 -- only where something is to be sent
+        from cylestio_monitor.store.delivery.sender import Outbox  # noqa: PLC0415
 
         exporters: dict[str, Any] = {}
         self._provider = tracer_provider
@@ -54,7 +54,7 @@ class Delivery:
         self._reader = _reader(meter_provider)
         self._metric_exporter: Any = None
         if self._reader is not None:
-            from cylestio_monitor.store.metrics import StoreMetricExporter  # noqa: PLC0415 -- as above
+            from cylestio_monitor.store.delivery.metric_queue import StoreMetricExporter  # noqa: PLC0415 -- as above
 
             self._metric_exporter = exporters["metrics"] = self._reader._exporter  # noqa: SLF001 -- the reader only takes it
             self._reader._exporter = StoreMetricExporter(store, self._metric_exporter)  # noqa: SLF001

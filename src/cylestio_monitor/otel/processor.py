@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.trace import SpanProcessor
 
-from cylestio_monitor.capture import scopes
+from cylestio_monitor.capture.external_spans import scopes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,9 +79,9 @@ class ForeignSpanProcessor(SpanProcessor):
         if kind is None:
             kind = scopes.classify(name)
         if kind != scopes.IGNORED:
-            from cylestio_monitor.capture import foreign  # noqa: PLC0415 -- when there is a span to be looked at
+            from cylestio_monitor.capture.external_spans import span_tracker  # noqa: PLC0415 -- when there is a span to be looked at
 
-            foreign.on_start(span, name, is_genai=kind == scopes.GENAI)
+            span_tracker.on_start(span, name, is_genai=kind == scopes.GENAI)
 
 
 class ForeignLogProcessor:
@@ -92,9 +92,9 @@ class ForeignLogProcessor:
 
     def on_emit(self, log_record: Any) -> None:
         """Takes notice of a record; what wraps it differs between versions of the SDK."""
-        foreign = sys.modules.get("cylestio_monitor.capture.foreign")
-        if foreign is not None:  # else there is no span that a record could belong to
-            foreign.on_log(log_record.log_record)
+        span_tracker = sys.modules.get("cylestio_monitor.capture.external_spans.span_tracker")
+        if span_tracker is not None:  # else there is no span that a record could belong to
+            span_tracker.on_log(log_record.log_record)
 
     def shutdown(self) -> None:
         """Holds nothing."""

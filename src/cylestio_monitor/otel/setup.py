@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry import metrics
 
-from cylestio_monitor import config, switch
+from cylestio_monitor import config, runtime
 from cylestio_monitor.errors import CylestioError
 from cylestio_monitor.otel import exits, instrumentors, provider
 from cylestio_monitor.otel.once import Once
@@ -104,7 +104,7 @@ class Running:
     @property
     def pipeline(self) -> Pipeline:
         """The road of every call."""
-        made = switch.demand()
+        made = runtime.demand()
         assert made is not None
         return made
 
@@ -214,7 +214,7 @@ def _merge(tree: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
 def _put_together(loaded: config.Loaded, overrides: dict[str, Any], path: str | Path | None) -> Running:
     made = Running(loaded, overrides, path, provider.ensure(_follow))
     _attach(made)
-    switch.turn_on(made.make_pipeline)
+    runtime.turn_on(made.make_pipeline)
     atexit.register(_at_exit)
     return made
 
@@ -298,13 +298,13 @@ def _follow(tracer_provider: TracerProvider) -> None:
         _running.provider = tracer_provider
         _attach(_running)
         # What it is made of stays; only a call makes it anew.
-        switch.turn_on(_running.make_pipeline)
+        runtime.turn_on(_running.make_pipeline)
 
 
 def _take_apart(made: Running) -> None:
     atexit.unregister(_at_exit)
-    road = switch.pipeline
-    switch.turn_off()
+    road = runtime.pipeline
+    runtime.turn_off()
     if road is not None:
         road.flush()
     if made.delivery is not None:
@@ -328,9 +328,9 @@ def _at_exit() -> None:
     if made is None:
         return
     deadline = time.monotonic() + EXIT_S
-    switch.wait(EXIT_S)
-    if switch.pipeline is not None:
-        switch.pipeline.flush()
+    runtime.wait(EXIT_S)
+    if runtime.pipeline is not None:
+        runtime.pipeline.flush()
     exits.shut_down_metrics(deadline)
     if made.delivery is not None:
         made.delivery.outbox.stop(deadline - time.monotonic())

@@ -16,7 +16,7 @@ from typing import Any
 
 from cylestio_monitor.rules.groups import digit_groups
 from cylestio_monitor.rules.literals import EDGE, MARK, REPEATS, Clause, clauses, flat, score, telling
-from cylestio_monitor.rules.lowering import UnsupportedError, narrowest, shared_form
+from cylestio_monitor.rules.prefilter import UnsupportedError, narrowest, shared_form
 
 if sys.version_info >= (3, 11):
     from re import _constants as _c  # type: ignore[attr-defined]  # the parser has no public name

@@ -6,14 +6,14 @@ import uuid
 from typing import TYPE_CHECKING, NamedTuple
 
 from cylestio_monitor.rules.examples import expand
-from cylestio_monitor.scan.catalog import read_rules, rule_files
-from cylestio_monitor.scan.engine import Index, PythonEngine, searchable, single_blanks
-from cylestio_monitor.scan.evasion import SIGNS, readings
-from cylestio_monitor.scan.locate import Text
-from cylestio_monitor.scan.normalize import Undone, fold
-from cylestio_monitor.scan.overlap import Prompt
-from cylestio_monitor.scan.plan import plans_of
-from cylestio_monitor.scan.search import confirmed
+from cylestio_monitor.scan.matching.catalog import read_rules, rule_files
+from cylestio_monitor.scan.matching.compiled_rule import plans_of
+from cylestio_monitor.scan.matching.engine import Index, PythonEngine, searchable, single_blanks
+from cylestio_monitor.scan.matching.locate import Text
+from cylestio_monitor.scan.matching.search import confirmed
+from cylestio_monitor.scan.normalisation.characters import Undone, fold
+from cylestio_monitor.scan.normalisation.disguises import SIGNS, readings
+from cylestio_monitor.scan.prompt_leak import Prompt
 
 if TYPE_CHECKING:
     from pathlib import Path

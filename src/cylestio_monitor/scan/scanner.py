@@ -8,11 +8,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cylestio_monitor.model import Finding
-from cylestio_monitor.scan import fields, overlap, parsers, redact
-from cylestio_monitor.scan.catalog import Catalog
-from cylestio_monitor.scan.confirm import Match
-from cylestio_monitor.scan.search import Search, without_doubles
-from cylestio_monitor.scan.silence import Silences
+from cylestio_monitor.scan import prompt_leak
+from cylestio_monitor.scan.matching import named_fields
+from cylestio_monitor.scan.matching.catalog import Catalog
+from cylestio_monitor.scan.matching.confirm import Match
+from cylestio_monitor.scan.matching.search import Search, without_doubles
+from cylestio_monitor.scan.readers import full_parsers
+from cylestio_monitor.scan.results import redaction
+from cylestio_monitor.scan.results.silences import Silences
 from cylestio_monitor.scan.stream import TextStream
 from cylestio_monitor.scan.walk import Leaf, leaves
 
@@ -51,10 +54,10 @@ class Scanner:
         self.problems: list[ConfigError] = self._catalog.problems
         self._silences = Silences(settings.rules.silence, self.problems)
         if settings.scan.parsers == "installed":
-            self.problems += parsers.load()
+            self.problems += full_parsers.load()
         self._search = Search(self._catalog, max_length=settings.scan.max_bytes)
-        self._prompts = overlap.Prompts()
-        self._overlap = next((one for one in self._catalog.plans if one.rule_id == overlap.RULE), None)
+        self._prompts = prompt_leak.Prompts()
+        self._overlap = next((one for one in self._catalog.plans if one.rule_id == prompt_leak.RULE), None)
         self._key = key[:64]
         self._enabled = settings.scan.enabled
 
@@ -112,7 +115,7 @@ class Scanner:
                 quiet = len(some) > 1 and self._search.quiet([leaf.text for leaf in some], target, subtype)
                 for leaf in some:
                     matches = self._search.matches(leaf.text, target, subtype, quiet=quiet)
-                    matches += fields.matches(self._catalog, leaf, target, subtype)
+                    matches += named_fields.matches(self._catalog, leaf, target, subtype)
                     if matches:
                         found += self._findings(without_doubles(matches), leaf.text, target, subtype, leaf.path)
         except Exception:  # noqa: BLE001 -- no fault of the scanner reaches the application
@@ -134,18 +137,18 @@ class Scanner:
             self._search, self._findings, target=target, subtype=subtype, path=path, enabled=self._enabled
         )
 
-    def watch(self, prompts: tuple[str, ...]) -> overlap.Watch | None:
+    def watch(self, prompts: tuple[str, ...]) -> prompt_leak.PromptLeakDetector | None:
         """What looks for these texts, the system prompt of a call, in its answers; ``None`` where there is no need."""
         plan = self._overlap
         if plan is None or not prompts or not self._enabled:
             return None
         prompt = self._prompts.of(prompts)
 
-        def make(text: str, place: overlap.Span, path: str) -> Finding | None:
+        def make(text: str, place: prompt_leak.Span, path: str) -> Finding | None:
             found = self._findings([Match(plan, place.start, place.end)], text, "output", "llm", path)
             return found[0] if found else None
 
-        return overlap.Watch(prompt, make) if prompt else None
+        return prompt_leak.PromptLeakDetector(prompt, make) if prompt else None
 
     def settle(self, finding: Finding, text: str) -> Finding | None:
         """A finding that another part made of the text, with the hash of its match; ``None`` where it is silenced."""
@@ -156,11 +159,11 @@ class Scanner:
 
     def mask(self, text: str) -> str:
         """The text with secrets and personal data replaced by tokens such as ``[secret:aws-access-key-id:3f9a2c]``."""
-        return redact.mask(self._search, self._hash, text)
+        return redaction.mask(self._search, self._hash, text)
 
     def mask_value(self, value: object) -> object:
         """The value with every text in it masked: plain JSON types, keys kept."""
-        return redact.mask_value(self._catalog, self._search, self._hash, value)
+        return redaction.mask_value(self._catalog, self._search, self._hash, value)
 
     def _findings(
         self, matches: Iterable[Match], text: str, target: Target, subtype: Subtype, path: str

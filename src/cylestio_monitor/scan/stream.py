@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cylestio_monitor.model import Finding, Subtype, Target
-    from cylestio_monitor.scan.confirm import Match
-    from cylestio_monitor.scan.search import Search
+    from cylestio_monitor.scan.matching.confirm import Match
+    from cylestio_monitor.scan.matching.search import Search
 
 _log = logging.getLogger(__name__)
 OVERLAP = 1024

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from cylestio_monitor.errors import StoreError
-from cylestio_monitor.store.queue import Ticket
-from cylestio_monitor.store.records import Event
+from cylestio_monitor.store.ingest.queue import PendingWrite
+from cylestio_monitor.store.sqlite.rows import Event
 from cylestio_monitor.store.store import Store
 
-__all__ = ["Event", "Store", "StoreError", "Ticket"]
+__all__ = ["Event", "PendingWrite", "Store", "StoreError"]

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 from cylestio_monitor import semconv
 from cylestio_monitor.errors import StoreError
 from cylestio_monitor.model import SEVERITY_NUMBER
-from cylestio_monitor.store import checkpoint, database, files, forks, keys, workers
-from cylestio_monitor.store.encode import attributes_of
-from cylestio_monitor.store.queue import Kind, Queue, Ticket
-from cylestio_monitor.store.records import Event, Labels
-from cylestio_monitor.store.writer import Writer
+from cylestio_monitor.store.audit import checkpoint
+from cylestio_monitor.store.ingest import worker_exit
+from cylestio_monitor.store.ingest.queue import Kind, PendingWrite, Queue
+from cylestio_monitor.store.ingest.span_encoder import attributes_of
+from cylestio_monitor.store.ingest.writer import Writer
+from cylestio_monitor.store.sqlite import database, files, fork_guard, keys
+from cylestio_monitor.store.sqlite.rows import Event, Labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -80,7 +82,7 @@ class Store:
         self._last_error = ""
         self._committed: list[Callable[[], None]] = []
         _open[path.absolute()] = self
-        forks.register(self)
+        fork_guard.register(self)
         atexit.register(self.close)
 
     @classmethod
@@ -96,7 +98,7 @@ class Store:
         """
         files.prepare(path)
         try:
-            with forks.guard:
+            with fork_guard.guard:
                 return cls(path, settings)
         except sqlite3.Error as error:
             raise StoreError(f"{path}: {error}") from error
@@ -117,7 +119,7 @@ class Store:
         """Whether `close` was called."""
         return self._closing
 
-    def add_span(self, span: ReadableSpan) -> Ticket:
+    def add_span(self, span: ReadableSpan) -> PendingWrite:
         """Hands over an ended span. Never blocks, never raises.
 
         Returns:
@@ -145,7 +147,7 @@ class Store:
         operation: str | None = None,
         model: str | None = None,
         tool: str | None = None,
-    ) -> Ticket:
+    ) -> PendingWrite:
         """Hands over findings of a span that has not ended yet; the span does not double them later.
 
         Args:
@@ -164,11 +166,11 @@ class Store:
         urgent = any(SEVERITY_NUMBER.get(finding.severity, 0) >= _URGENT for finding in findings)
         return self._add("findings", (trace_id, span_id, tuple(findings), labels, time.time_ns()), 0, urgent)
 
-    def add_event(self, event: Event) -> Ticket:
+    def add_event(self, event: Event) -> PendingWrite:
         """Hands over an entry for the public events table. Never blocks, never raises."""
         return self._add("event", event, 256)
 
-    def add_metrics(self, batch: bytes) -> Ticket:
+    def add_metrics(self, batch: bytes) -> PendingWrite:
         """Hands over a collected batch of metrics, as `metrics.pack` makes it, for the outbox."""
         return self._add("metric", batch, len(batch))
 
@@ -193,7 +195,7 @@ class Store:
         for ticket in self._queue.take(len(self._queue)):
             self._drop(ticket, "closed")
         if thread is None or not thread.is_alive():
-            with forks.guard:
+            with fork_guard.guard:
                 try:
                     self._note_drops()
                 except (sqlite3.Error, StoreError, OSError) as error:
@@ -226,8 +228,8 @@ class Store:
             "error": self._last_error,
         }
 
-    def _add(self, kind: Kind, payload: Any, size: int, urgent: bool = False) -> Ticket:
-        ticket = Ticket(self._queue, kind, payload, size, urgent)
+    def _add(self, kind: Kind, payload: Any, size: int, urgent: bool = False) -> PendingWrite:
+        ticket = PendingWrite(self._queue, kind, payload, size, urgent)
         if self._closing:
             self._drop(ticket, "closed")
         elif not self._queue.put(ticket, GROUP):
@@ -236,7 +238,7 @@ class Store:
             self._start()
         return ticket
 
-    def _drop(self, ticket: Ticket, reason: str) -> None:
+    def _drop(self, ticket: PendingWrite, reason: str) -> None:
         if ticket.kind != "barrier":
             with self._start_lock:
                 self._dropped[reason] = self._dropped.get(reason, 0) + 1
@@ -250,7 +252,7 @@ class Store:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="cylestio-store", daemon=True)
                 self._thread.start()
-                workers.before_exit(self.close)
+                worker_exit.before_exit(self.close)
 
     def _run(self) -> None:
         queue = self._queue
@@ -267,14 +269,14 @@ class Store:
             elif not len(queue) or time.monotonic() > self._deadline:
                 return
 
-    def _write(self, group: list[Ticket]) -> bool:
+    def _write(self, group: list[PendingWrite]) -> bool:
         """Writes the group; makes room where the budget is used up, and finds out which item cannot be stored.
 
         Returns:
             Whether the next group may follow; `False` where the file cannot be written now, and the group waits on.
         """
         try:
-            with forks.guard:
+            with fork_guard.guard:
                 self._writer.write(group)
         except (sqlite3.DatabaseError, StoreError, OSError) as error:
             if not isinstance(error, (sqlite3.OperationalError, StoreError, OSError)) and not database.is_damage(error):
@@ -290,7 +292,7 @@ class Store:
             callback()
         return True
 
-    def _write_one_by_one(self, group: list[Ticket], error: Exception) -> bool:
+    def _write_one_by_one(self, group: list[PendingWrite], error: Exception) -> bool:
         _logger.debug("a group could not be stored as a whole: %s", type(error).__name__)
         if len(group) == 1:
             self._drop(group[0], "not storable")
@@ -298,21 +300,21 @@ class Store:
         written = [self._write([ticket]) for ticket in group]
         return all(written)
 
-    def _recover(self, group: list[Ticket], error: Exception) -> bool:
+    def _recover(self, group: list[PendingWrite], error: Exception) -> bool:
         """What can be done about a file that does not take a group; the group goes back to the front of the queue."""
         self._queue.put_back(group)
         try:
             if isinstance(error, sqlite3.Error) and database.is_full(error):
-                with forks.guard:
+                with fork_guard.guard:
                     if self._writer.maintain(at_cap=True):
                         return True
             elif isinstance(error, sqlite3.Error) and database.is_damage(error):
-                with forks.guard:
+                with fork_guard.guard:
                     self._writer.replace_damaged()
                 self._next_maintenance = 0.0
                 return True
             elif "locked" not in str(error):
-                with forks.guard:
+                with fork_guard.guard:
                     self._writer.close()  # the file may be another one by now
         except Exception as second:  # noqa: BLE001 -- as of maintenance
             error = second
@@ -330,7 +332,7 @@ class Store:
         if time.monotonic() < self._next_maintenance:
             return
         try:
-            with forks.guard:
+            with fork_guard.guard:
                 removed = self._writer.maintain()
                 self._note_drops()
             self._seal()
@@ -354,7 +356,7 @@ class Store:
             return
         self._next_seal = time.monotonic() + _SEAL_S
         try:
-            with forks.guard:
+            with fork_guard.guard:
                 made = self._writer.seal()
             if made is not None:
                 checkpoint.publish(self.path, made)

@@ -4,7 +4,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import warm
-from cylestio_monitor import pipeline, switch
+from cylestio_monitor import pipeline, runtime
 from cylestio_monitor.config import Settings
 from cylestio_monitor.otel.processor import ForeignSpanProcessor
 
@@ -18,7 +18,7 @@ class World:
         self.provider.add_span_processor(SimpleSpanProcessor(self.exporter))
         self.provider.add_span_processor(ForeignSpanProcessor())
         self.pipeline = pipeline.Pipeline(settings=Settings(**settings), scanner=scanner, tracer_provider=self.provider)
-        switch.install(self.pipeline)
+        runtime.install(self.pipeline)
 
     def tracer(self, scope):
         return self.provider.get_tracer(scope)
@@ -45,6 +45,6 @@ def world(scanner):
         return made[-1]
 
     yield make
-    switch.turn_off()
+    runtime.turn_off()
     for one in made:
         one.provider.shutdown()

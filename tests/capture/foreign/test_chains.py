@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cylestio_monitor import semconv
-from cylestio_monitor.capture import foreign_read
+from cylestio_monitor.capture.external_spans import reader
 from peers import environment, run
 
 PROGRAM = Path(__file__).parents[2] / "peers" / "chain_calls.py"
@@ -24,11 +24,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("peers")]
 def test_no_span_of_the_agent_its_tool_or_its_model_is_added(peer):
     done = run(environment("peers-openlit" if peer == "openlit" else "peers"), PROGRAM, peer)
     assert semconv.SCOPE not in {span["scope"] for span in done["spans"]}
-    operations = [foreign_read.operation(span["attributes"]) for span in done["spans"]]
+    operations = [reader.operation(span["attributes"]) for span in done["spans"]]
     assert operations.count("chat") == done["requests"] == 2
     assert operations.count("execute_tool") == 1
     found = [
-        (foreign_read.operation(span["attributes"]), tuple(span["attributes"][semconv.RULES]))
+        (reader.operation(span["attributes"]), tuple(span["attributes"][semconv.RULES]))
         for span in done["spans"]
         if semconv.RULES in span["attributes"]
     ]

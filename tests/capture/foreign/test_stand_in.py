@@ -9,8 +9,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
-from cylestio_monitor import reaper, semconv
-from cylestio_monitor.capture import foreign, foreign_late
+from cylestio_monitor import background, semconv
+from cylestio_monitor.capture.external_spans import deferred, span_tracker
 from cylestio_monitor.errors import BlockedError
 from cylestio_monitor.model import Call, Message, Part, Result
 from cylestio_monitor.otel.processor import ForeignSpanProcessor
@@ -21,14 +21,14 @@ CHAT = {"gen_ai.operation.name": "chat", "gen_ai.input.messages": '[{"role": "us
 
 def begin(made):
     """Our side of a call, under an instrumentation that starts its span when this is over."""
-    foreign.look_out(made.pipeline)
-    token = foreign_late.announced.set(foreign_late.Maker(SCOPE, lambda: True))
+    span_tracker.look_out(made.pipeline)
+    token = deferred.announced.set(deferred.DeferredSpanSource(SCOPE, lambda: True))
     try:
         said = [Message("user", [Part("text", "DROP TABLE users", path="messages[0]")])]
         call = made.pipeline.begin(Call("chat", "chat m", model="m", messages=said))
     finally:
-        foreign_late.announced.reset(token)
-    foreign_late.expected.set(foreign_late.Expected(call, sys.maxsize))
+        deferred.announced.reset(token)
+    deferred.expected.set(deferred.Expected(call, sys.maxsize))
     return call
 
 
@@ -67,7 +67,7 @@ def test_their_span_may_come_before_the_call_is_over(world):
 
 
 def test_ours_is_exported_with_its_own_time_where_theirs_does_not_come(world, monkeypatch):
-    monkeypatch.setattr(reaper, "LATER_S", 0.05)
+    monkeypatch.setattr(background, "LATER_S", 0.05)
     made = world()
     begin(made).end()
     over_at = time.time_ns()
@@ -103,12 +103,12 @@ def test_a_span_of_theirs_that_is_not_sampled_leaves_ours(world):
 
 def test_a_refused_call_is_told_of_once(world):
     made = world(mode="block")
-    foreign.look_out(made.pipeline)
-    token = foreign_late.announced.set(foreign_late.Maker(SCOPE, lambda: True))
+    span_tracker.look_out(made.pipeline)
+    token = deferred.announced.set(deferred.DeferredSpanSource(SCOPE, lambda: True))
     call = Call("chat", "chat m", messages=[Message("user", [Part("text", "rm -rf /", path="messages[0]")])])
     with pytest.raises(BlockedError):
         made.pipeline.begin(call)
-    foreign_late.announced.reset(token)
+    deferred.announced.reset(token)
     made.pipeline.flush()
     assert made.span().attributes[semconv.ACTION] == "block"
 

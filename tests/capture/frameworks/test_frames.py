@@ -11,8 +11,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import warm
-from cylestio_monitor import pipeline, semconv, switch
-from cylestio_monitor.capture import _frames
+from cylestio_monitor import pipeline, runtime, semconv
+from cylestio_monitor.capture import call_wrappers
 from cylestio_monitor.config import Settings
 from cylestio_monitor.errors import BlockedError
 from cylestio_monitor.model import Call, Message, Part, Result
@@ -33,11 +33,11 @@ def road(scanner):
         provider.add_span_processor(SimpleSpanProcessor(exporter))
         made.append(provider)
         running = pipeline.Pipeline(settings=Settings(**settings), scanner=scanner, tracer_provider=provider)
-        switch.install(running)
+        runtime.install(running)
         return running, exporter
 
     yield make
-    switch.turn_off()
+    runtime.turn_off()
     for provider in made:
         provider.shutdown()
 
@@ -68,7 +68,7 @@ async def pieces_async(seen, text="run rm -rf / now"):
 def test_a_generator_runs_inside_its_span_and_its_reader_does_not(road):
     _, exporter = road()
     seen = []
-    for _ in _frames.steps(chat, pieces(seen), joined):
+    for _ in call_wrappers.steps(chat, pieces(seen), joined):
         assert trace.get_current_span() is trace.INVALID_SPAN
     (span,) = exporter.get_finished_spans()
     assert {one.get_span_context().span_id for one in seen} == {span.context.span_id}
@@ -79,7 +79,7 @@ def test_a_generator_runs_inside_its_span_and_its_reader_does_not(road):
 def test_a_generator_ends_its_span_once_however_it_ends(road, way):
     running, exporter = road()
     seen = []
-    items = _frames.steps(chat, pieces(seen, error=OSError("lost")), joined)
+    items = call_wrappers.steps(chat, pieces(seen, error=OSError("lost")), joined)
     next(items)
     if way == "close":
         items.close()
@@ -107,7 +107,7 @@ def test_an_asynchronous_generator_read_by_several_tasks_leaves_nothing_attached
     seen = []
 
     async def main():
-        items = _frames.steps_async(chat, pieces_async(seen), joined)
+        items = call_wrappers.steps_async(chat, pieces_async(seen), joined)
         while True:
             try:
                 await asyncio.create_task(items.__anext__())
@@ -128,7 +128,7 @@ def test_a_model_call_of_an_sdk_inside_one_of_a_framework_is_the_same_call(road)
         inner = running.begin(chat(said))
         inner.end(Result(response_id="r1", messages=[Message("assistant", [Part("text", "rm -rf /", path="x")])]))
 
-    _frames.observe(lambda: chat(said), work, lambda _: Result())
+    call_wrappers.observe(lambda: chat(said), work, lambda _: Result())
     (span,) = exporter.get_finished_spans()
     assert span.attributes[semconv.RESPONSE_ID] == "r1"
     found = [event.attributes[semconv.FINDING_RULE] for event in span.events]
@@ -138,7 +138,7 @@ def test_a_model_call_of_an_sdk_inside_one_of_a_framework_is_the_same_call(road)
 def test_an_agents_span_holds_no_findings_and_does_not_say_that_it_was_scanned(road):
     _, exporter = road()
     call = Call("invoke_agent", "invoke_agent a", kind="internal", messages=chat("DROP TABLE users").messages)
-    assert _frames.observe(lambda: call, lambda: 42) == 42
+    assert call_wrappers.observe(lambda: call, lambda: 42) == 42
     (span,) = exporter.get_finished_spans()
     assert span.attributes[semconv.SCANNED] is False
     assert semconv.ALERT not in span.attributes
@@ -149,16 +149,16 @@ def test_a_refused_tool_does_not_run(road):
     ran = []
     call = Call("execute_tool", "execute_tool sh", kind="internal", tool_name="sh", arguments={"cmd": "rm -rf /"})
     with pytest.raises(BlockedError):
-        _frames.observe(lambda: call, lambda: ran.append(1))
+        call_wrappers.observe(lambda: call, lambda: ran.append(1))
     assert not ran
     assert exporter.get_finished_spans()[0].attributes[semconv.ACTION] == "block"
 
 
 def test_a_call_that_cannot_be_read_and_monitoring_that_is_off_leave_the_work_as_it_is(road):
     _, exporter = road()
-    assert _frames.observe(lambda: 1 / 0, lambda: "done") == "done"
-    switch.turn_off()
-    assert list(_frames.steps(chat, pieces([], "ab"))) == ["a", "b"]
+    assert call_wrappers.observe(lambda: 1 / 0, lambda: "done") == "done"
+    runtime.turn_off()
+    assert list(call_wrappers.steps(chat, pieces([], "ab"))) == ["a", "b"]
     with contextlib.suppress(StopIteration):
-        next(_frames.steps(chat, pieces([], "")))
+        next(call_wrappers.steps(chat, pieces([], "")))
     assert not exporter.get_finished_spans()

@@ -1,0 +1,341 @@
+"""Calls of a framework: the span is the current one exactly while the framework's own code runs.
+
+A framework's function is wrapped, not told by callbacks: what it calls is then inside the span, in the same thread or
+task, and nothing stays attached behind it. A generator has the span attached for each of its steps and never across a
+`yield`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import sys
+import weakref
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from opentelemetry import trace
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
+
+from cylestio_monitor import semconv
+from cylestio_monitor.capture.external_spans import span_tracker
+from cylestio_monitor.capture.external_spans.invocations import DedupInspection, ExternalSpanInvocation
+from cylestio_monitor.capture.external_spans.reader import INFERENCE
+from cylestio_monitor.pipeline import Invocation, current
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
+    from types import ModuleType, TracebackType
+
+    from opentelemetry.context import Context
+
+    from cylestio_monitor.model import AttributeValue, Call, Result
+    from cylestio_monitor.pipeline import Pipeline
+
+    Make = Callable[[], Call | None]
+    MakeOf = Callable[[Any, tuple[Any, ...], dict[str, Any]], Call | None]
+    Read = Callable[[Any], Result]
+    Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+FRAMES = frozenset({"invoke_agent", "invoke_workflow", "create_agent"})
+"""Operations whose content is that of the calls inside them."""
+
+_hosting: ContextVar[Invocation | None] = ContextVar("cylestio_hosting", default=None)
+"""The model call of a framework that is under way in this thread or task."""
+
+
+class _Frame(Invocation):
+    """An agent's or a workflow's turn: what it says to whom is scanned where it is said, in the calls inside it."""
+
+    __slots__ = ()
+
+    def inspect_input(self) -> None:
+        """Scans nothing."""
+
+    def _write(self, attributes: dict[str, AttributeValue]) -> None:
+        kept = {key: value for key, value in attributes.items() if not key.startswith("cylestio.security.")}
+        self.span.set_attributes({**kept, semconv.SCANNED: False})
+
+
+class _Inner(ExternalSpanInvocation):
+    """A model call of an SDK inside a model call of a framework: one and the same, on the framework's span."""
+
+    __slots__ = ()
+
+    def __init__(self, pipeline: Pipeline, call: Call, host: Invocation) -> None:
+        super().__init__(pipeline, call, host.span)
+        self._inspection = DedupInspection(pipeline, host.span.get_span_context().trace_id)
+
+    def _close(self, end_time: int | None) -> None:
+        """Leaves the end to the framework's call."""
+
+    def _finish(self, result: Result | None, error: BaseException | None, end_time: int | None) -> None:
+        """Adds what the SDK knows, where the framework's call has not ended before."""
+        if self.span.is_recording():
+            super()._finish(result, error, end_time)
+
+    def _set_error(self, kind: str, error: BaseException) -> None:
+        """Leaves the error to the framework's call, which may try again."""
+
+
+def hosting() -> Invocation | None:
+    """The model call of a framework that is under way here, or was when this context was copied."""
+    return _hosting.get()
+
+
+def adopt(pipeline: Pipeline, call: Call, parent: Context | None) -> Invocation | None:
+    """The call on the span of the framework's model call around it, or on one that another instrumentation made."""
+    host = _hosting.get()
+    if host is not None and call.operation in INFERENCE and host.span.is_recording():
+        return _Inner(pipeline, call, host)
+    return span_tracker.adopt(pipeline, call, parent)
+
+
+def begin(make: Make) -> Invocation | None:
+    """Starts a call; `None` where monitoring is off or the call cannot be read.
+
+    Args:
+        make: Reads the call; `None` where it is not to be observed.
+
+    Raises:
+        BlockedError: The call is refused.
+    """
+    pipeline = current()
+    if pipeline is None:
+        return None
+    try:
+        call = make()
+    except Exception:
+        log.debug("Could not read a call", exc_info=True)
+        return None
+    if call is None:
+        return None
+    if pipeline.adopt is not adopt:
+        pipeline.adopt, pipeline.is_hosted = adopt, span_tracker.is_hosted
+    if call.operation in FRAMES:
+        return _Frame(pipeline, call, pipeline.start_span(call, None))
+    return pipeline.begin(call)
+
+
+def read(reader: Read | None, answer: object) -> Result | None:
+    """What an answer says; `None` where it cannot be read."""
+    try:
+        return reader(answer) if reader is not None else None
+    except Exception:
+        log.debug("Could not read an answer", exc_info=True)
+        return None
+
+
+def observe(make: Make, work: Callable[[], T], reader: Read | None = None) -> T:
+    """Runs `work` as a call."""
+    invocation = begin(make)
+    if invocation is None:
+        return work()
+    invocation.settle()
+    with Inside(invocation):
+        try:
+            answer = work()
+        except BaseException as error:
+            invocation.end(None, error)
+            raise
+    invocation.end(read(reader, answer))
+    return answer
+
+
+async def observe_async(make: Make, work: Callable[[], Awaitable[T]], reader: Read | None = None) -> T:
+    """Awaits `work` as a call."""
+    invocation = begin(make)
+    if invocation is None:
+        return await work()
+    await invocation.settle_async()
+    with Inside(invocation):
+        try:
+            answer = await work()
+        except BaseException as error:
+            invocation.end(None, error)
+            raise
+    invocation.end(read(reader, answer))
+    return answer
+
+
+def steps(make: Make, items: Generator[T, Any, Any], reader: Callable[[list[T]], Result] | None = None) -> Any:
+    """A generator of the same items, whose run is one call; it begins with the first item that is asked for."""
+    invocation = begin(make)
+    if invocation is None:
+        return (yield from items)
+    seen: list[T] = []
+    try:
+        while True:
+            with Inside(invocation):
+                try:
+                    item = next(items)
+                except StopIteration as stop:
+                    invocation.end(read(reader, seen))
+                    return stop.value
+            if reader is not None:
+                seen.append(item)
+            invocation.first_chunk()
+            yield item
+    except GeneratorExit:
+        # May be the garbage collector's: then nothing that takes a lock may be done here.
+        items.close()
+        invocation.abandon(read(reader, seen))
+        raise
+    except BaseException as error:
+        invocation.end(read(reader, seen), error)
+        raise
+
+
+async def steps_async(
+    make: Make, items: AsyncGenerator[T, Any], reader: Callable[[list[T]], Result] | None = None
+) -> AsyncGenerator[T, Any]:
+    """The same for an asynchronous generator."""
+    invocation = begin(make)
+    if invocation is None:
+        async for item in items:
+            yield item
+        return
+    async with contextlib.aclosing(_drain_async(invocation, items, reader)) as observed:
+        async for item in observed:
+            yield item
+
+
+def rest_async(
+    invocation: Invocation, items: AsyncIterator[T], reader: Callable[[list[T]], Result] | None = None
+) -> AsyncGenerator[T, Any]:
+    """The items of a call that has begun, and with them its end; also where no one ever asks for the first."""
+    rest = _drain_async(invocation, items, reader)
+    weakref.finalize(rest, invocation.abandon).atexit = False
+    return rest
+
+
+async def _drain_async(
+    invocation: Invocation, items: AsyncIterator[T], reader: Callable[[list[T]], Result] | None
+) -> AsyncGenerator[T, Any]:
+    seen: list[T] = []
+    try:
+        while True:
+            with Inside(invocation):
+                try:
+                    item = await items.__anext__()
+                except StopAsyncIteration:
+                    break
+            if reader is not None:
+                seen.append(item)
+            invocation.first_chunk()
+            yield item
+        invocation.end(read(reader, seen))
+    except GeneratorExit:
+        invocation.abandon(read(reader, seen))
+        if hasattr(items, "aclose"):
+            await items.aclose()
+        raise
+    except BaseException as error:
+        invocation.end(read(reader, seen), error)
+        raise
+
+
+def around(make: MakeOf, reader: Read | None = None) -> Wrap:
+    """What wraps a method so that each of its calls is observed.
+
+    Args:
+        make: Reads a call from the object, the positional and the named arguments.
+        reader: Reads what the method returned; for a generator, the list of its items.
+    """
+
+    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+            return observe(lambda: make(self, args, kwargs), lambda: original(self, *args, **kwargs), reader)
+
+        return call
+
+    return wrap
+
+
+def around_async(make: MakeOf, reader: Read | None = None) -> Wrap:
+    """The same for a method that returns a coroutine."""
+
+    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+            return await observe_async(
+                lambda: make(self, args, kwargs), lambda: original(self, *args, **kwargs), reader
+            )
+
+        return call
+
+    return wrap
+
+
+def around_steps(make: MakeOf, reader: Read | None = None) -> Wrap:
+    """The same for a method that returns a generator."""
+
+    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+            return steps(lambda: make(self, args, kwargs), original(self, *args, **kwargs), reader)
+
+        return call
+
+    return wrap
+
+
+def around_steps_async(make: MakeOf, reader: Read | None = None) -> Wrap:
+    """The same for a method that returns an asynchronous generator."""
+
+    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+            return steps_async(lambda: make(self, args, kwargs), original(self, *args, **kwargs), reader)
+
+        return call
+
+    return wrap
+
+
+def is_traced(others: tuple[str, ...]) -> bool:
+    """Whether one of these instrumentations of the same framework is switched on: its spans need no second ones.
+
+    Args:
+        others: The modules that hold them. OpenLIT imports all of its own, also those that it leaves off.
+    """
+    return any(_is_on(sys.modules[name]) for name in others if name in sys.modules)
+
+
+def _is_on(module: ModuleType) -> bool:
+    for kind in vars(module).values():
+        if isinstance(kind, type) and issubclass(kind, BaseInstrumentor):
+            # Every instrumentor is the one instance of its class; to make it anew would set its options back.
+            made = vars(kind).get("_instance")
+            if made is not None and made.is_instrumented_by_opentelemetry:
+                return True
+    return False
+
+
+class Inside:
+    """The call's span as the current one, and its model call as the host of the SDK's, for one block."""
+
+    __slots__ = ("_attached", "_invocation", "_token")
+
+    def __init__(self, invocation: Invocation) -> None:
+        """Takes the call; `begin` has started it."""
+        self._invocation = invocation
+        self._attached = invocation.attached()
+
+    def __enter__(self) -> None:
+        hosts = self._invocation.call.operation in INFERENCE and self._invocation.span is not trace.INVALID_SPAN
+        self._token = _hosting.set(self._invocation if hosts else None)
+        self._attached.__enter__()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._attached.__exit__(kind, error, tb)
+        try:
+            _hosting.reset(self._token)
+        except ValueError:  # closed in another context than it was entered in: that one has gone
+            log.debug("The context of a call had changed hands")

@@ -1,0 +1,1 @@
+"""Spans that another instrumentation creates for the same call: found, enriched, never doubled."""

@@ -1,0 +1,1 @@
+"""Agent frameworks, one module or folder each."""

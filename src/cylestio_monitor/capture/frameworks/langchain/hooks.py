@@ -1,0 +1,204 @@
+"""LangChain and LangGraph: agents, chains, tools and retrievers, and the models that no SDK of ours is below."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from typing import TYPE_CHECKING, Any
+
+from cylestio_monitor import semconv
+from cylestio_monitor.capture import call_wrappers
+from cylestio_monitor.capture.parsing import message_parts
+from cylestio_monitor.model import Call, Message, Part, Result, Usage
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from cylestio_monitor.capture.instrumentor import Patches
+
+_OTHERS = (
+    "openinference.instrumentation.langchain",
+    "opentelemetry.instrumentation.langchain",
+    "opentelemetry.instrumentation.genai.langchain",
+    "openlit.instrumentation.langchain",
+)
+_PROVIDERS = {"anthropic-chat": "anthropic", "openai-chat": "openai", "azure-openai-chat": "azure.ai.openai"}
+# Integrations whose SDK has a hook of ours: there the one inference span is the SDK's.
+_CAPTURED_BELOW = {
+    "langchain_openai": "openai",
+    "langchain_anthropic": "anthropic",
+    "langchain_aws": "bedrock",
+    "langchain_google_genai": "google_genai",
+}
+
+
+def patch(module: ModuleType, patches: Patches) -> None:
+    """Wraps the one method that every use of a component comes through."""
+    if module.__name__ == "langchain_core.tools.base":
+        patches.wrap(module.BaseTool, "run", call_wrappers.around(_tool, _tool_result))
+        patches.wrap(module.BaseTool, "arun", call_wrappers.around_async(_tool, _tool_result))
+    elif module.__name__ == "langchain_core.retrievers":
+        patches.wrap(module.BaseRetriever, "invoke", call_wrappers.around(_retrieval, _documents))
+        patches.wrap(module.BaseRetriever, "ainvoke", call_wrappers.around_async(_retrieval, _documents))
+    elif module.__name__ == "langchain_core.runnables.base":
+        patches.wrap(module.RunnableSequence, "invoke", call_wrappers.around(_chain))
+        patches.wrap(module.RunnableSequence, "ainvoke", call_wrappers.around_async(_chain))
+        patches.wrap(module.RunnableSequence, "stream", call_wrappers.around_steps(_chain))
+        patches.wrap(module.RunnableSequence, "astream", call_wrappers.around_steps_async(_chain))
+    elif module.__name__ == "langgraph.pregel.main":
+        patches.wrap(module.Pregel, "stream", call_wrappers.around_steps(_graph))
+        patches.wrap(module.Pregel, "astream", call_wrappers.around_steps_async(_graph))
+    else:
+        model = module.BaseChatModel
+        patches.wrap(model, "_generate_with_cache", call_wrappers.around(_model, _answer))
+        patches.wrap(model, "_agenerate_with_cache", call_wrappers.around_async(_model, _answer))
+        patches.wrap(model, "stream", call_wrappers.around_steps(_model, _chunks))
+        patches.wrap(model, "astream", call_wrappers.around_steps_async(_model, _chunks))
+
+
+def _is_traced_by_others() -> bool:
+    """Whether another instrumentation makes these spans: it adds its handler to every callback manager."""
+    if not call_wrappers.is_traced(_OTHERS):
+        return False
+    manager = sys.modules["langchain_core.callbacks.base"].BaseCallbackManager
+    return hasattr(vars(manager).get("__init__"), "__wrapped__")
+
+
+def _argument(args: tuple[Any, ...], kwargs: dict[str, Any], position: int, name: str) -> Any:
+    return args[position] if len(args) > position else kwargs.get(name)
+
+
+def _conversation(config: Any) -> str | None:
+    configurable = config.get("configurable") if isinstance(config, dict) else None
+    thread = configurable.get("thread_id") if isinstance(configurable, dict) else None
+    return str(thread) if thread else None
+
+
+def _tool(tool: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
+    if _is_traced_by_others():
+        return None
+    call = Call("execute_tool", f"execute_tool {tool.name}", kind="internal", tool_name=tool.name)
+    call.arguments = _argument(args, kwargs, 0, "tool_input")
+    call.attributes = {semconv.TOOL_TYPE: "function"}
+    if description := getattr(tool, "description", None):
+        call.attributes[semconv.TOOL_DESCRIPTION] = str(description)
+    if call_id := kwargs.get("tool_call_id"):
+        call.attributes[semconv.TOOL_CALL_ID] = str(call_id)
+    return call
+
+
+def _tool_result(answer: Any) -> Result:
+    failed = getattr(answer, "status", None) == "error"
+    return Result(response=getattr(answer, "content", answer), error_type="tool_error" if failed else None)
+
+
+def _retrieval(retriever: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
+    if _is_traced_by_others():
+        return None
+    name = retriever.get_name()
+    query = _argument(args, kwargs, 0, "input")
+    return Call(
+        "retrieval",
+        f"retrieval {name}",
+        kind="internal",
+        messages=[Message("user", [Part("text", query, path="query")])],
+    )
+
+
+def _documents(answer: Any) -> Result:
+    texts = [getattr(document, "page_content", document) for document in answer]
+    # What a search brings in is as little to be trusted as what a tool returns.
+    found = [Part("tool_call_response", text, path=f"documents[{number}]") for number, text in enumerate(texts)]
+    return Result(messages=[Message("tool", found)])
+
+
+def _chain(chain: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
+    config = _argument(args, kwargs, 1, "config")
+    return None if _is_traced_by_others() else _frame("invoke_workflow", chain, config)
+
+
+def _graph(graph: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
+    config = _argument(args, kwargs, 1, "config")
+    return None if _is_traced_by_others() else _frame("invoke_agent", graph, config)
+
+
+def _frame(operation: str, runnable: Any, config: Any) -> Call:
+    name = str((config.get("run_name") if isinstance(config, dict) else None) or runnable.get_name())
+    call = Call(operation, f"{operation} {name}", kind="internal", conversation_id=_conversation(config))
+    if operation == "invoke_agent":
+        call.attributes = {semconv.AGENT_NAME: name}
+    return call
+
+
+def _model(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
+    if _is_captured_below(model.__class__):
+        return None
+    given = _argument(args, kwargs, 0, "messages")
+    given = kwargs.get("input") if given is None else given
+    name = next(
+        (str(value) for key in ("model_name", "model", "model_id") if (value := getattr(model, key, None))), None
+    )
+    kind = str(getattr(model, "_llm_type", ""))
+    return Call(
+        "chat",
+        f"chat {name}" if name else "chat",
+        provider=_PROVIDERS.get(kind, kind.removesuffix("-chat") or None),
+        model=name,
+        messages=_messages(given),
+        tools=message_parts.tool_definitions(kwargs.get("tools"), "tools"),
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def _is_captured_below(model: Any) -> bool:
+    return any(
+        base.__module__.partition(".")[0] == package and f"cylestio_monitor.capture.{hook}" in sys.modules
+        for base in model.__mro__
+        for package, hook in _CAPTURED_BELOW.items()
+    )
+
+
+def _messages(given: Any) -> list[Message]:
+    given = given.to_messages() if hasattr(given, "to_messages") else given
+    plain = [_plain(one) for one in given] if isinstance(given, (list, tuple)) else given
+    return message_parts.messages(plain, "messages", "user")
+
+
+def _plain(message: Any) -> Any:
+    if isinstance(message, (str, dict)):
+        return message
+    if isinstance(message, tuple) and len(message) == 2:
+        return {"role": message[0], "content": message[1]}
+    names = ("type", "content", "name", "tool_calls", "tool_call_id")
+    return {name: value for name in names if (value := getattr(message, name, None))}
+
+
+def _answer(answer: Any) -> Result:
+    messages = [generation.message for generation in answer.generations]
+    return _result(messages)
+
+
+def _chunks(chunks: list[Any]) -> Result:
+    if not chunks:
+        return Result()
+    whole = chunks[0]
+    for chunk in chunks[1:]:
+        whole = whole + chunk
+    return _result([whole])
+
+
+def _result(messages: list[Any]) -> Result:
+    read = [one for number, message in enumerate(messages) for one in _one(message, f"generations[{number}]")]
+    result = Result(messages=read)
+    metadata = getattr(messages[0], "response_metadata", None) or {}
+    reason = metadata.get("finish_reason") or metadata.get("stop_reason")
+    result.finish_reasons = [str(reason)] if reason else []
+    result.model = metadata.get("model_name") or metadata.get("model")
+    used = getattr(messages[0], "usage_metadata", None)
+    if isinstance(used, dict):
+        result.usage = Usage(used.get("input_tokens"), used.get("output_tokens"))
+    return result
+
+
+def _one(message: Any, path: str) -> list[Message]:
+    return message_parts.messages(_plain(message), path, "assistant")

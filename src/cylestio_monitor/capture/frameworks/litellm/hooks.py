@@ -1,0 +1,204 @@
+"""LiteLLM: one span a call, whichever provider it goes to and whether or not an SDK of ours is below it."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import sys
+from typing import TYPE_CHECKING, Any
+
+from cylestio_monitor import semconv
+from cylestio_monitor.capture import call_wrappers
+from cylestio_monitor.capture.frameworks.litellm import otel_callback
+from cylestio_monitor.capture.parsing import message_parts
+from cylestio_monitor.model import Call, Message, Part, Result, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+
+    from cylestio_monitor.capture.instrumentor import Patches
+    from cylestio_monitor.pipeline import Invocation
+
+log = logging.getLogger(__name__)
+
+_PARAMETERS = {
+    "max_tokens": semconv.REQUEST_MAX_TOKENS,
+    "temperature": semconv.REQUEST_TEMPERATURE,
+    "top_p": semconv.REQUEST_TOP_P,
+    "seed": semconv.REQUEST_SEED,
+}
+_PROVIDERS = {
+    "azure": "azure.ai.openai",
+    "azure_ai": "azure.ai.inference",
+    "bedrock": "aws.bedrock",
+    "gemini": "gcp.gemini",
+    "vertex_ai": "gcp.vertex_ai",
+    "mistral": "mistral_ai",
+    "xai": "x_ai",
+}
+_INNER = ("acompletion", "aembedding")
+
+
+def patch(module: ModuleType, patches: Patches) -> None:
+    """Wraps the functions where they are defined and where the package shows them, and the callback that traces."""
+    if module.__name__ == otel_callback.MODULE:
+        otel_callback.patch(module, patches)
+        return
+    for owner in (module, sys.modules["litellm.main"]):
+        patches.wrap(owner, "completion", functools.partial(_sync, "chat"))
+        patches.wrap(owner, "acompletion", functools.partial(_async, "chat"))
+        patches.wrap(owner, "embedding", functools.partial(_sync, "embeddings"))
+        patches.wrap(owner, "aembedding", functools.partial(_async, "embeddings"))
+
+
+def _sync(operation: str, original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        # The asynchronous function calls the synchronous one, in a thread, for a coroutine.
+        inner = any(kwargs.get(name) for name in _INNER)
+        invocation = None if inner else otel_callback.begin(lambda: _call(operation, args, kwargs))
+        if invocation is None:
+            return original(*args, **kwargs)
+        invocation.settle()
+        with call_wrappers.Inside(invocation):
+            try:
+                answer = original(*args, **kwargs)
+            except BaseException as error:
+                invocation.end(None, error)
+                raise
+        return _observe(answer, invocation)
+
+    return call
+
+
+def _async(operation: str, original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        invocation = otel_callback.begin(lambda: _call(operation, args, kwargs))
+        if invocation is None:
+            return await original(*args, **kwargs)
+        await invocation.settle_async()
+        with call_wrappers.Inside(invocation):
+            try:
+                answer = await original(*args, **kwargs)
+            except BaseException as error:
+                invocation.end(None, error)
+                raise
+        return _observe(answer, invocation)
+
+    return call
+
+
+def _call(operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+    given = dict(zip(("model", "messages" if operation == "chat" else "input"), args, strict=False)) | kwargs
+    whole = str(given.get("model") or "")
+    provider, _, model = whole.rpartition("/")
+    provider = str(given.get("custom_llm_provider") or provider.partition("/")[0] or "")
+    call = Call(operation, f"{operation} {model}", provider=_PROVIDERS.get(provider, provider) or None, model=model)
+    call.messages = message_parts.messages(given.get("messages") or given.get("input"), "messages", "user")
+    call.tools = message_parts.tool_definitions(given.get("tools"), "tools")
+    call.user_id = str(given["user"]) if given.get("user") else None
+    call.attributes = {name: given[key] for key, name in _PARAMETERS.items() if given.get(key) is not None}
+    if given.get("stream"):
+        call.attributes[semconv.REQUEST_STREAM] = True
+    return call
+
+
+def _observe(answer: Any, invocation: Invocation) -> Any:
+    if not hasattr(answer, "__anext__"):
+        invocation.end(call_wrappers.read(_answer, answer), enforce=True)
+        return answer
+    try:
+        answer.__class__ = _observed(answer.__class__)
+        answer.__dict__["_cylestio"] = (invocation, [])
+        otel_callback.remember(answer, invocation)
+    except TypeError:  # a stream of a kind that takes no attribute
+        log.debug("Could not observe a stream", exc_info=True)
+        invocation.end(None)
+    return answer
+
+
+@functools.lru_cache(maxsize=16)
+def _observed(base: Any) -> Any:
+    """A subclass of a stream's class that keeps what is read from it and tells when that ends."""
+
+    def following(self: Any) -> Any:
+        invocation, seen = self._cylestio
+        try:
+            with call_wrappers.Inside(invocation):
+                chunk = base.__next__(self)
+        except StopIteration:
+            invocation.end(call_wrappers.read(_chunks, seen))
+            raise
+        except BaseException as error:
+            invocation.end(call_wrappers.read(_chunks, seen), error)
+            raise
+        invocation.first_chunk()
+        seen.append(chunk)
+        return chunk
+
+    async def following_async(self: Any) -> Any:
+        invocation, seen = self._cylestio
+        try:
+            with call_wrappers.Inside(invocation):
+                chunk = await base.__anext__(self)
+        except StopAsyncIteration:
+            invocation.end(call_wrappers.read(_chunks, seen))
+            raise
+        except BaseException as error:
+            invocation.end(call_wrappers.read(_chunks, seen), error)
+            raise
+        invocation.first_chunk()
+        seen.append(chunk)
+        return chunk
+
+    def finalise(self: Any) -> None:
+        invocation, seen = self._cylestio
+        invocation.abandon(call_wrappers.read(_chunks, seen))
+
+    names = {"__module__": base.__module__, "__qualname__": base.__qualname__, "__doc__": base.__doc__}
+    own = {"__next__": following, "__anext__": following_async, "__del__": finalise}
+    return type(base.__name__, (base,), {**names, **own})
+
+
+def _answer(answer: Any) -> Result:
+    body = answer.model_dump(exclude_none=True)
+    result = Result(response_id=body.get("id"), model=body.get("model"), usage=_usage(body.get("usage")))
+    for number, choice in enumerate(body.get("choices") or ()):
+        result.messages += message_parts.messages([choice], f"choices[{number}]", "assistant")
+        result.finish_reasons += [str(choice["finish_reason"])] if choice.get("finish_reason") else []
+    return result
+
+
+def _chunks(chunks: list[Any]) -> Result:
+    texts: list[str] = []
+    calls: dict[int, dict[str, Any]] = {}
+    result = Result()
+    for chunk in chunks:
+        body = chunk.model_dump(exclude_none=True)
+        result.response_id, result.model = body.get("id"), body.get("model")
+        result.usage = _usage(body.get("usage")) or result.usage
+        for choice in (body.get("choices") or ())[:1]:
+            delta = choice.get("delta") or {}
+            texts.append(delta.get("content") or "")
+            for piece in delta.get("tool_calls") or ():
+                call = calls.setdefault(piece.get("index", 0), {"id": piece.get("id"), "name": "", "arguments": ""})
+                function = piece.get("function") or {}
+                call["name"] += function.get("name") or ""
+                call["arguments"] += function.get("arguments") or ""
+            result.finish_reasons = (
+                [str(choice["finish_reason"])] if choice.get("finish_reason") else result.finish_reasons
+            )
+    found = [Part("text", "".join(texts), path="choices[0].message.content")] if any(texts) else []
+    for number, call in calls.items():
+        path = f"choices[0].message.tool_calls[{number}]"
+        found.append(Part("tool_call", message_parts.decoded(call["arguments"]), call["name"], call["id"], path))
+    result.messages = [Message("assistant", found)]
+    return result
+
+
+def _usage(used: Any) -> Usage | None:
+    if not isinstance(used, dict):
+        return None
+    return Usage(used.get("prompt_tokens"), used.get("completion_tokens"))

@@ -1,0 +1,1 @@
+"""Observation of the generated SDK clients (Anthropic, OpenAI): requests, response bodies and streams."""

@@ -1,0 +1,232 @@
+"""One MCP request from begin to end, on the side that sends it or on the side that answers it."""
+
+from __future__ import annotations
+
+import logging
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from opentelemetry import propagate, trace
+
+from cylestio_monitor import pipeline as road
+from cylestio_monitor import semconv
+from cylestio_monitor.capture.mcp import messages as wire
+from cylestio_monitor.capture.mcp.sessions import Peer, Peers, of_request
+from cylestio_monitor.model import Result
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from opentelemetry.context import Context
+
+    from cylestio_monitor.errors import BlockedError
+    from cylestio_monitor.model import Kind
+    from cylestio_monitor.pipeline import Invocation
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+BLOCKED: Final = -32050
+"""JSON-RPC error code of a request that policy refused: of the range left to implementations, used by no MCP SDK."""
+
+_INVALID_PARAMS: Final = -32602
+
+
+class Exchange:
+    """One request under way."""
+
+    __slots__ = ("_invocation", "_noted", "_peer", "_peers", "claimed", "ended")
+
+    def __init__(self, invocation: Invocation, peers: Peers, peer: Peer) -> None:
+        """Holds the begun invocation and what is known of the session."""
+        self._invocation = invocation
+        self._peers = peers
+        self._peer = peer
+        self._noted: set[str] = set()
+        self.claimed = False
+        self.ended = False
+
+    def note(self, attributes: Mapping[str, Any], *prefixes: str) -> None:
+        """Sets those of the attributes whose names begin so; what was noted first stands.
+
+        Args:
+            attributes: What a span would have had that ours stands in for.
+            prefixes: Beginnings of the names that are wanted.
+        """
+        for name, value in attributes.items():
+            if name.startswith(prefixes) and name not in self._noted:
+                self._noted.add(name)
+                self._invocation.span.set_attribute(name, value)
+
+    def meta(self, params: Mapping[str, Any] | None) -> dict[str, Any]:
+        """A copy of a request's ``_meta`` that carries the trace context of this span."""
+        carrier = dict(wire.meta_of(params))
+        try:
+            propagate.inject(carrier, trace.set_span_in_context(self._invocation.span))
+        except Exception:
+            log.debug("Could not put the trace context into an MCP request", exc_info=True)
+        return carrier
+
+    async def run(self, request: Callable[[], Awaitable[T]], read: Callable[[T], Any]) -> T:
+        """Makes or answers the request inside the span.
+
+        Args:
+            request: What the SDK would have done.
+            read: The result member in what it returns.
+        """
+        try:
+            await self._invocation.settle_async()
+            with self._invocation.attached():
+                answer = await request()
+        except BaseException as error:
+            self.fail(error)
+            raise
+        self.succeed(answer, read)
+        await self._invocation.settle_async()
+        return answer
+
+    def succeed(self, answer: T, read: Callable[[T], Any]) -> None:
+        """Ends with the result member of the answer; does nothing where it has ended."""
+        if self.ended:
+            return
+        self.ended = True
+        result, call = Result(), self._invocation.call
+        method, content = str(call.attributes[semconv.MCP_METHOD]), None
+        try:
+            content = read(answer)
+            if isinstance(content, dict):
+                result = wire.read_result(method, content)
+        except Exception:
+            log.debug("Could not read an MCP result", exc_info=True)
+            result.response = content
+        try:
+            if call.kind == "client" and isinstance(content, dict):
+                self._peers.learn(self._peer, method, content, result)
+            if semconv.NETWORK_TRANSPORT not in call.attributes or semconv.MCP_SESSION_ID not in call.attributes:
+                result.attributes.update(self._peer.connection())
+        except Exception:
+            log.debug("Could not describe an MCP session", exc_info=True)
+        self._invocation.end(result)
+
+    def fail(self, error: BaseException | None, code: object = None) -> None:
+        """Ends with an exception or with the code of an error member; does nothing where it has ended."""
+        if self.ended:
+            return
+        self.ended = True
+        if code is None:
+            code = getattr(getattr(error, "error", None), "code", None)  # McpError of 1.x, MCPError of 2.x
+        if type(error).__name__ == "ValidationError":
+            # Pydantic quotes what it was given; over the wire goes the code alone.
+            answered = self._invocation.call.kind == "server"
+            self._invocation.end(wire.read_error(_INVALID_PARAMS) if answered else Result(error_type="ValidationError"))
+            return
+        self._invocation.end(wire.read_error(code) if isinstance(code, int) else None, error)
+
+    def cancel(self) -> None:
+        """Ends a request that the other side has cancelled; does nothing where it has ended."""
+        if not self.ended:
+            self.ended = True
+            self._invocation.end(Result(error_type="CancelledError"))
+
+    async def settle(self) -> None:
+        """Waits until what was found is on disk."""
+        await self._invocation.settle_async()
+
+
+class Exchanges:
+    """Begins the requests of this process; shared by everything that is wrapped."""
+
+    def __init__(self) -> None:
+        """Knows no session yet."""
+        self.peers = Peers()
+
+    def send(
+        self, session: object, stream: object, method: str, params: Mapping[str, Any] | None, request_id: object = None
+    ) -> Exchange | None:
+        """Begins a request that is sent; ``None`` while monitoring is off.
+
+        Args:
+            session: The SDK's session or dispatcher.
+            stream: What it writes to; ``None`` in memory.
+            method: The JSON-RPC method.
+            params: The JSON-RPC params.
+            request_id: The JSON-RPC id, where it is known before the request is made.
+
+        Raises:
+            BlockedError: Policy refuses what the request carries; nothing was sent.
+        """
+        return self._begin("client", session, stream, method, params, request_id)
+
+    def answer(
+        self,
+        session: object,
+        stream: object,
+        method: str,
+        params: Mapping[str, Any] | None,
+        request_id: object,
+        *,
+        request: object = None,
+        version: str | None = None,
+        session_id: str | None = None,
+    ) -> Exchange | None:
+        """Begins a request that is answered; ``None`` while monitoring is off.
+
+        Args:
+            session: The SDK's session or dispatcher.
+            stream: What it writes to; ``None`` in memory.
+            method: The JSON-RPC method.
+            params: The JSON-RPC params.
+            request_id: The JSON-RPC id.
+            request: The Starlette request that brought it.
+            version: The MCP version of the session, where the SDK knows it.
+            session_id: The id of the session, where the SDK knows it.
+
+        Raises:
+            BlockedError: Policy refuses what the request carries.
+        """
+        known = {semconv.MCP_PROTOCOL_VERSION: version, semconv.MCP_SESSION_ID: session_id}
+        return self._begin("server", session, stream, method, params, request_id, request, known)
+
+    def _begin(
+        self,
+        kind: Kind,
+        session: object,
+        stream: object,
+        method: str,
+        params: Mapping[str, Any] | None,
+        request_id: object,
+        request: object = None,
+        known: Mapping[str, str | None] = MappingProxyType({}),
+    ) -> Exchange | None:
+        pipeline = road.current()
+        if pipeline is None:
+            return None
+        try:
+            call = wire.read_call(kind, method, params, request_id)
+        except Exception:
+            log.debug("Could not read an MCP request", exc_info=True)
+            call = wire.unread_call(kind, method, params)
+        peer, parent = Peer(), None
+        try:
+            call.attributes.update({name: value for name, value in known.items() if value})
+            peer = self.peers.of(session, stream)
+            peer.version = known.get(semconv.MCP_PROTOCOL_VERSION) or peer.version
+            peer.describe(call)
+            call.attributes.update(of_request(request))
+            parent = _parent(wire.meta_of(params)) if kind == "server" else None
+        except Exception:
+            log.debug("Could not describe an MCP session", exc_info=True)
+        return Exchange(pipeline.begin(call, parent=parent), self.peers, peer)
+
+
+def refusal(error: BlockedError) -> dict[str, Any]:
+    """What a refused tool call is answered with: an error that the model may read."""
+    return {"content": [{"type": "text", "text": str(error)}], "isError": True}
+
+
+def _parent(meta: Mapping[str, Any]) -> Context | None:
+    """The context that a request carries; ``None`` where it carries none, or none that can be read."""
+    carrier = {key: value for key, value in meta.items() if isinstance(value, str)}
+    context = propagate.extract(carrier) if carrier else None
+    return context if trace.get_current_span(context).get_span_context().is_valid else None

@@ -1,0 +1,176 @@
+"""What is known of the other end of an MCP session: transport, session id, protocol version, tool definitions."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import weakref
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from cylestio_monitor import semconv
+from cylestio_monitor.capture.mcp.messages import DISCOVER, INITIALIZE, LIST_TOOLS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from cylestio_monitor.model import AttributeValue, Call, Result
+
+MAX_TOOLS: Final = 4096
+"""Tool definitions remembered for one server."""
+MAX_SERVERS: Final = 256
+"""Servers whose definitions are remembered beyond one session."""
+
+_SESSION_HEADER = "mcp-session-id"
+
+
+class Definitions:
+    """The tool definitions that one server has listed, as hashes.
+
+    A definition that changes after it was first listed may have been approved as something else: a "rug pull".
+    """
+
+    def __init__(self) -> None:
+        """Knows no tool yet."""
+        self._hashes: dict[str, bytes] = {}
+
+    def changed(self, tools: Iterable[Mapping[str, Any]]) -> list[str]:
+        """Takes a listing; names the tools that were listed before and read otherwise then, sorted."""
+        changed = set()
+        for tool in tools:
+            name = str(tool.get("name"))
+            content = {key: value for key, value in tool.items() if key != "_meta"}
+            digest = hashlib.sha256(msgspec.json.encode(content, order="sorted")).digest()
+            before = self._hashes.get(name)
+            if before is None and len(self._hashes) >= MAX_TOOLS:
+                continue
+            self._hashes[name] = digest
+            if before not in {None, digest}:
+                changed.add(name)
+        return sorted(changed)
+
+
+class Peer:
+    """The other end of one session."""
+
+    def __init__(self) -> None:
+        """Knows nothing yet."""
+        self.http: Any = None  # the SDK's StreamableHTTPTransport: its session id is known after the first answer
+        self.version: str | None = None
+        self.definitions = Definitions()
+        self._stream: Callable[[], object] = _nothing
+        self._transport: str | None = None
+
+    def writes_to(self, stream: object) -> None:
+        """Takes the memory stream that leads to the transport."""
+        self._stream = weakref.ref(stream)
+
+    def describe(self, call: Call) -> None:
+        """Adds to a request what is known of the connection before it is made."""
+        call.attributes.update(self.connection())
+        if self.version:
+            call.attributes.setdefault(semconv.MCP_PROTOCOL_VERSION, self.version)
+        if self.http is not None and call.kind == "client":
+            url = urlsplit(self.http.url)
+            call.server_address, call.server_port = url.hostname, url.port or {"https": 443}.get(url.scheme, 80)
+
+    def connection(self) -> dict[str, AttributeValue]:
+        """Transport and session id as attributes, as far as they are known by now."""
+        if self._transport is None:
+            self._transport = "tcp" if self.http is not None else _transport(self._stream())
+        session_id = getattr(self.http, "session_id", None)
+        known = {semconv.NETWORK_TRANSPORT: self._transport, semconv.MCP_SESSION_ID: session_id}
+        return {name: value for name, value in known.items() if isinstance(value, str)}
+
+
+class Peers:
+    """The peers of the sessions that are open in this process."""
+
+    def __init__(self) -> None:
+        """Knows no session yet."""
+        self._peers: weakref.WeakKeyDictionary[object, Peer] = weakref.WeakKeyDictionary()
+        self._http: weakref.WeakKeyDictionary[object, object] = weakref.WeakKeyDictionary()
+        self._servers: OrderedDict[tuple[str, str], Definitions] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, session: object, write_stream: object) -> Peer:
+        """The peer of a session.
+
+        Args:
+            session: The SDK's session or dispatcher.
+            write_stream: What it writes to; ``None`` where there is no such thing.
+        """
+        with self._lock:
+            peer = self._peers.get(session)
+            if peer is None:
+                peer = self._peers[session] = Peer()
+                if write_stream is not None:
+                    peer.writes_to(_raw(write_stream))
+            if peer.http is None and write_stream is not None:
+                peer.http = self._http.get(_raw(write_stream))
+        return peer
+
+    def connected(self, write_stream: object, transport: object) -> None:
+        """Notes which HTTP transport sends what is written to a stream."""
+        with self._lock:
+            self._http[_raw(write_stream)] = transport
+
+    def learn(self, peer: Peer, method: str, answer: Mapping[str, Any], result: Result) -> None:
+        """Takes from an answer what will be true of the session from now on."""
+        if method == INITIALIZE and isinstance(version := answer.get("protocolVersion"), str):
+            peer.version = version
+        if method in {INITIALIZE, DISCOVER} and peer.http is not None:
+            info = answer.get("serverInfo")
+            name = info.get("name") if isinstance(info, dict) else None
+            # Two servers started over stdio may bear one name, two behind one URL do not.
+            peer.definitions = self._server(str(peer.http.url), str(name))
+        if method == LIST_TOOLS and isinstance(tools := answer.get("tools"), list):
+            listed = [tool for tool in tools if isinstance(tool, dict)]
+            if changed := peer.definitions.changed(listed):
+                result.attributes[semconv.MCP_CHANGED_TOOLS] = changed
+
+    def _server(self, url: str, name: str) -> Definitions:
+        with self._lock:
+            known = self._servers.setdefault((url, name), Definitions())
+            self._servers.move_to_end((url, name))
+            while len(self._servers) > MAX_SERVERS:
+                self._servers.popitem(last=False)
+        return known
+
+
+def of_request(request: Any) -> dict[str, AttributeValue]:
+    """What the Starlette request that brought a message says of the connection; nothing where there is none."""
+    if request is None:
+        return {}
+    out: dict[str, AttributeValue] = {semconv.NETWORK_TRANSPORT: "tcp"}
+    session_id = request.headers.get(_SESSION_HEADER) or request.query_params.get("session_id")
+    if session_id:
+        out[semconv.MCP_SESSION_ID] = session_id
+    return out
+
+
+def _nothing() -> None:
+    """A stream that is not there."""
+
+
+def _raw(stream: Any) -> Any:
+    """The memory stream inside the SDK's context-carrying one, which cannot be referred to weakly."""
+    return getattr(stream, "_inner", stream)
+
+
+def _transport(stream: Any) -> str | None:
+    """Which kind of transport reads from a stream, by the task that waits there; ``None`` in memory or when busy.
+
+    The SDK's transports are tasks behind a pair of memory streams: nothing else tells a session what carries it.
+    """
+    waiting = getattr(getattr(stream, "_state", None), "waiting_receivers", None) or {}
+    for receiver in waiting.values():
+        name = str(getattr(getattr(receiver, "task_info", None), "name", ""))
+        if ".stdio." in name:
+            return "pipe"
+        if any(part in name for part in (".streamable_http.", ".sse.", ".websocket.", "_streamable_http_manager.")):
+            return "tcp"
+    return None

@@ -1,0 +1,1 @@
+"""Readers of message shapes that several SDKs share."""

@@ -1,0 +1,1 @@
+"""Model provider SDKs, one folder each."""

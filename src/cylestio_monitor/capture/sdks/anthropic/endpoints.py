@@ -1,0 +1,193 @@
+"""The Anthropic SDK: which requests are observed, and as what."""
+
+from __future__ import annotations
+
+import functools
+import re
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import trace
+
+from cylestio_monitor import semconv
+from cylestio_monitor.capture.http_client import sdk_client
+from cylestio_monitor.capture.http_client.provider_names import server
+from cylestio_monitor.capture.http_client.sdk_client import Endpoint
+from cylestio_monitor.capture.parsing.fields import as_dict, as_list, count, text_or_none
+from cylestio_monitor.capture.sdks.anthropic import messages as wire
+from cylestio_monitor.model import Call, Message, Part, Result, Usage
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from cylestio_monitor.capture.instrumentor import Patches
+    from cylestio_monitor.pipeline import Invocation
+
+
+def patch(module: ModuleType, patches: Patches) -> None:
+    """Wraps the clients' request methods."""
+    sdk_client.patch(module, patches, _SDK())
+
+
+class _SDK:
+    """What the Anthropic SDK makes of its requests."""
+
+    def endpoint(self, method: str, url: str) -> Endpoint | None:
+        return _endpoint(method.lower(), url)
+
+    def own_trace(self, client: Any, invocation: Invocation) -> dict[str, Any] | None:
+        """Our span in place of the one that the SDK would make from version 1 on.
+
+        The SDK is given a span that records nothing and has the identity of ours, so that it still writes the trace
+        context into the requests, after signing them, where the client's options say so.
+        """
+        options = client._open_telemetry  # noqa: SLF001 -- the public property copies it
+        if not options["traces"]["enabled"]:
+            return {}
+        provider = options.get("tracer_provider")
+        if provider is not None and provider is not trace.get_tracer_provider():
+            return None  # the application wants the SDK's own spans there, beside ours
+        span = trace.NonRecordingSpan(invocation.span.get_span_context())
+        api_call = sys.modules["anthropic._tracing"].ApiCall
+        return {"call": api_call(span, time.time_ns(), propagation=options["propagation"])}
+
+
+def _call(client: Any, body: Any, operation: str, *, stream: bool = False) -> Call:
+    """What all requests have in common."""
+    body = body if isinstance(body, dict) else {}
+    model = text_or_none(body.get("model"))
+    there = server(client, "anthropic")
+    metadata, own = body.get("metadata"), getattr(client, "_open_telemetry", None)
+    attributes = wire.parameters(body)
+    if stream:
+        attributes[semconv.REQUEST_STREAM] = True
+    return Call(
+        operation,
+        f"{operation} {model}" if model else operation,
+        provider=there.provider,
+        model=model,
+        attributes=attributes,
+        server_address=there.address,
+        server_port=there.port,
+        conversation_id=(text_or_none(own.get("conversation_id")) if own else None) or wire.conversation(body),
+        user_id=text_or_none(metadata.get("user_id")) if isinstance(metadata, dict) else None,
+    )
+
+
+def _message(client: Any, body: Any, stream: bool, *, operation: str = "chat") -> Call:
+    call = _call(client, body, operation, stream=stream)
+    call.system = wire.system(body)
+    call.messages = wire.messages(body)
+    call.tools = wire.tools(body)
+    return call
+
+
+def _counted(answer: Any, _: Call) -> Result:
+    tokens = count(getattr(answer, "input_tokens", None))
+    return Result(attributes={} if tokens is None else {wire.COUNTED_TOKENS: tokens})
+
+
+def _completion(client: Any, body: Any, stream: bool) -> Call:
+    call = _call(client, body, "text_completion", stream=stream)
+    call.messages = [Message("user", [Part("text", body.get("prompt"), path="prompt")])]
+    return call
+
+
+def _completed(answer: Any, _: Call) -> Result:
+    reason = text_or_none(getattr(answer, "stop_reason", None))
+    return Result(
+        messages=[Message("assistant", [Part("text", answer.completion, path="completion")], reason)],
+        response_id=text_or_none(getattr(answer, "id", None)),
+        model=text_or_none(getattr(answer, "model", None)),
+        finish_reasons=[reason] if reason else [],
+    )
+
+
+def _batch(client: Any, body: Any, _: bool) -> Call:
+    """A batch: the prompts of all its requests leave at once, and the answers come some other time."""
+    requests = [as_dict(as_dict(item).get("params")) for item in as_list(as_dict(body).get("requests"))]
+    models = {text_or_none(request.get("model")) for request in requests}
+    call = _call(client, {"model": models.pop()} if len(models) == 1 else {}, "create_batch")
+    for number, request in enumerate(requests):
+        prefix = f"requests[{number}].params."
+        call.system += wire.system(request, prefix)
+        call.messages += wire.messages(request, prefix)
+        call.tools += wire.tools(request, prefix)
+    return call
+
+
+def _batch_made(answer: Any, _: Call) -> Result:
+    return Result(response_id=text_or_none(getattr(answer, "id", None)))
+
+
+def _batch_results(client: Any, _: Any, __: bool) -> Call:
+    return _call(client, {}, "retrieve_batch_results")
+
+
+class _CompletionFold:
+    """Collects the events of a streamed text completion."""
+
+    def __init__(self, invocation: Invocation) -> None:
+        self._invocation = invocation
+        self._text = invocation.streamed("completion")
+        self._last: Any = None
+
+    def event(self, event: Any) -> None:
+        text = getattr(event, "completion", None)
+        if isinstance(text, str):
+            self._text.add(text)
+            self._last = event
+
+    def result(self) -> Result:
+        result = _completed(self._last, self._invocation.call) if self._last is not None else Result()
+        for message in result.messages:
+            message.parts[0].content = "".join(self._text.pieces)
+        return result
+
+
+class _BatchFold:
+    """Collects the lines of a batch's results."""
+
+    def __init__(self, invocation: Invocation) -> None:
+        self._call = invocation.call
+        self._messages: list[Message] = []
+        self._usages: list[Usage] = []
+        self._number = 0
+
+    def event(self, event: Any) -> None:
+        message = getattr(event.result, "message", None)
+        if message is not None:
+            one = wire.answer(message, self._call, f"[{self._number}].result.message.")
+            self._messages += one.messages
+            self._usages += [one.usage] if one.usage else []
+        self._number += 1
+
+    def result(self) -> Result:
+        return Result(
+            messages=self._messages,
+            usage=Usage(
+                input_tokens=count(*(usage.input_tokens for usage in self._usages)),
+                output_tokens=count(*(usage.output_tokens for usage in self._usages)),
+            ),
+        )
+
+
+_MESSAGES = Endpoint(_message, wire.answer, wire.MessageFold)
+_ENDPOINTS = (
+    ("post", re.compile(r"/v1/messages$"), _MESSAGES),
+    (
+        "post",
+        re.compile(r"/v1/messages/count_tokens$"),
+        Endpoint(functools.partial(_message, operation="count_tokens"), _counted, wire.MessageFold),
+    ),
+    ("post", re.compile(r"/v1/complete$"), Endpoint(_completion, _completed, _CompletionFold)),
+    ("post", re.compile(r"/v1/messages/batches$"), Endpoint(_batch, _batch_made, wire.MessageFold)),
+    ("get", re.compile(r"/v1/messages/batches/[^/]+/results$"), Endpoint(_batch_results, _batch_made, _BatchFold)),
+)
+
+
+@functools.lru_cache(maxsize=256)
+def _endpoint(method: str, url: str) -> Endpoint | None:
+    path = url.partition("?")[0].rstrip("/")
+    return next((endpoint for verb, form, endpoint in _ENDPOINTS if verb == method and form.search(path)), None)

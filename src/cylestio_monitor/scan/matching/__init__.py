@@ -1,0 +1,1 @@
+"""Matching: compiled rules, engines, location and confirmation of matches."""

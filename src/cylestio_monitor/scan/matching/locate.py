@@ -1,0 +1,208 @@
+"""Where in a text a rule's match may stand: the places of the literals that were seen in it.
+
+The contract: every true match of a plan lies within the windows around its places, which reach as far as the plan's
+greatest width to both sides and `SLACK` further; windows that touch are one.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from itertools import islice, repeat
+from typing import TYPE_CHECKING
+
+from cylestio_monitor.rules.literals import EDGE, MARK
+from cylestio_monitor.rules.prefilter import CODE, DIGITS, START, TOKEN, TOKEN_LENGTH
+from cylestio_monitor.scan.matching.compiled_rule import SLACK
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from collections.abc import Set as AbstractSet
+
+EVERYWHERE = -1
+"""Stands alone for places: the whole text is to be looked at."""
+
+_MANY = 200  # of one literal: then one pass over the text is cheaper
+_MANY_TRIED = 5000  # of one literal with and without the borders it is to have
+_MANY_GROUPS = 4000  # sequences of runs of digits: the same
+_TOKEN = re.compile(rf"[A-Za-z0-9+/_-]{{{TOKEN_LENGTH},}}")
+_CODE = re.compile(r"\d\d(?<=[A-Za-z]{2}..)", re.ASCII)
+
+_OF_WORDS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
+_DIGITS = re.compile(r"\d+", re.ASCII)
+_DIGITS_ONLY = bytes(code if code in b"0123456789" else 32 for code in range(256))
+_DIGIT_RUN = re.compile(r"\d(?:[\s./()-]*\d){5,}", re.ASCII)
+
+
+class Text:
+    """A text under search, with what more than one rule asks of it.
+
+    Attributes:
+        text: The text.
+        low: The text in lower case, of the same length.
+    """
+
+    __slots__ = (
+        "_different",
+        "_digit_runs",
+        "_digit_starts",
+        "_grouped",
+        "_lengths",
+        "_places",
+        "_words",
+        "low",
+        "text",
+    )
+
+    def __init__(self, text: str) -> None:
+        """Takes the text."""
+        self.text = text
+        self.low = lower(text)
+        self._places: dict[str, list[int]] = {}
+        self._words: dict[str, bool] = {}
+        self._grouped: dict[tuple[bytes, ...], Sequence[int]] = {}
+        self._lengths: bytes | None = None
+        self._different: frozenset[int] = frozenset()
+        self._digit_starts: list[int] = []
+        self._digit_runs: list[tuple[int, list[int]]] | None = None
+
+    def places(self, lead: Mapping[int, str], present: AbstractSet[int]) -> Sequence[int]:
+        """Where a match of a plan may stand, ascending, or `EVERYWHERE`.
+
+        Args:
+            lead: The plan's literals, as `Index.leads` has them.
+            present: Numbers of the literals that stand in the text.
+        """
+        found: list[int] = []
+        several = False
+        for number in present & lead.keys() or lead:
+            places = self._of(lead[number])
+            if places and places[0] == EVERYWHERE:
+                return places
+            several = several or bool(found)
+            found = found + places if found else places
+        return sorted(found) if several else found
+
+    def groups(self, sequences: tuple[bytes, ...]) -> Sequence[int]:
+        """Where the text's runs of digits have one of the sequences of lengths: starts of the first run, ascending.
+
+        Args:
+            sequences: A plan's; see `rules.groups`.
+        """
+        found = self._grouped.get(sequences)
+        if found is None:
+            found = self._grouped[sequences] = self._with_lengths(sequences)
+        return found
+
+    def _with_lengths(self, sequences: tuple[bytes, ...]) -> Sequence[int]:
+        if self._lengths is None:
+            runs = self.text.encode("utf-8", "surrogatepass").translate(_DIGITS_ONLY).split()
+            try:
+                self._lengths = bytes(map(len, runs))
+            except ValueError:  # a run longer than a byte can tell
+                self._lengths = bytes(map(min, map(len, runs), repeat(255)))
+            self._different = frozenset(self._lengths)
+        lengths, different = self._lengths, self._different
+        stand = [sequence for sequence in sequences if different.issuperset(sequence) and sequence in lengths]
+        if not stand:
+            return []
+        if sum(map(lengths.count, stand)) > _MANY_GROUPS:
+            return [EVERYWHERE]
+        if not self._digit_starts:
+            self._digit_starts = [run.start() for run in _DIGITS.finditer(self.text)]
+        places: set[int] = set()
+        for sequence in stand:
+            at = lengths.find(sequence)
+            while at >= 0:
+                places.add(self._digit_starts[at])
+                at = lengths.find(sequence, at + 1)
+        return sorted(places)
+
+    def holds(self, word: str) -> bool:
+        """Whether the word, in lower case, stands in the text."""
+        found = self._words.get(word)
+        if found is None:
+            found = self._words[word] = word in self.low
+        return found
+
+    def _of(self, literal: str) -> list[int]:
+        places = self._places.get(literal)
+        if places is None:
+            places = self._places[literal] = self._found(literal)
+        return places
+
+    def _tokens(self) -> list[int]:
+        """The places of tokens, which are looked for in the long ones of what blanks part."""
+        places: list[int] = []
+        at = 0
+        for word in [word for word in self.text.split() if len(word) >= TOKEN_LENGTH]:
+            at = self.text.index(word, at)
+            end = at + len(word)
+            for run in _TOKEN.finditer(self.text, at, end):
+                places += _within(run)
+            at = end
+        return places
+
+    def _digits(self) -> list[tuple[int, list[int]]]:
+        """The runs of digits: how many digits at most, and the places."""
+        if self._digit_runs is None:
+            self._digit_runs = [(run.end() - run.start(), _within(run)) for run in _DIGIT_RUN.finditer(self.text)]
+        return self._digit_runs
+
+    def _found(self, literal: str) -> list[int]:
+        if literal == START:
+            return [1]
+        count = DIGITS.get(literal)
+        if count is not None:
+            return [place for digits, places in self._digits() if digits >= count for place in places]
+        if literal == TOKEN:
+            return self._tokens()
+        if literal == CODE:
+            return [code.start() for code in _CODE.finditer(self.text)]
+        if literal.startswith(MARK):
+            return [EVERYWHERE]
+        body = literal.strip(EDGE + " ")
+        if not body.isascii():
+            return [EVERYWHERE]  # letter case beyond ASCII is not folded one to one
+        if " " in body:
+            ends = [match.end() for match in islice(_phrase(body).finditer(self.low), _MANY + 1)]
+            return ends if len(ends) <= _MANY else [EVERYWHERE]
+        return _occurrences(self.low, body, lead=literal[0] == EDGE, tail=literal[-1] == EDGE)
+
+
+def _within(run: re.Match[str]) -> list[int]:
+    """Places so near each other that the windows around them leave no gap."""
+    start, end = run.span()
+    return [start + 1, end] if end - start <= SLACK else [*range(start + 1, end, SLACK), end]
+
+
+@lru_cache(maxsize=4096)
+def _phrase(words: str) -> re.Pattern[str]:
+    return re.compile(r"\s+".join(map(re.escape, words.split())), re.ASCII)
+
+
+def _occurrences(low: str, literal: str, *, lead: bool, tail: bool) -> list[int]:
+    """Ends of the literal, where a word's border stands before it and behind it if that is asked for."""
+    places: list[int] = []
+    length, last = len(literal), len(low)
+    at = low.find(literal)
+    tried = 0
+    while at >= 0:
+        end = at + length
+        tried += 1
+        if not (lead and at and low[at - 1] in _OF_WORDS) and not (tail and end < last and low[end] in _OF_WORDS):
+            places.append(end)
+        if len(places) > _MANY or tried > _MANY_TRIED:
+            return [EVERYWHERE]
+        at = low.find(literal, at + 1)
+    return places
+
+
+def lower(text: str) -> str:
+    """The text in lower case, its length kept."""
+    low = text.lower()
+    # A letter whose lower case is two code points: then only the ASCII ones are folded.
+    return low if len(low) == len(text) else text.translate(_ASCII_LOWER)
+
+
+_ASCII_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}

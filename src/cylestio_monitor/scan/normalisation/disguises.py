@@ -1,0 +1,98 @@
+"""Which disguises a text may wear, and what it says without them.
+
+The signs of each disguise are looked for together with the rules' literals, so that plain text pays nothing for it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from cylestio_monitor.rules.literals import MARK
+from cylestio_monitor.rules.prefilter import TOKEN
+from cylestio_monitor.scan.normalisation import characters, encodings
+from cylestio_monitor.scan.normalisation.characters import Undone
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from collections.abc import Set as AbstractSet
+
+LONGEST = 200_000
+"""Texts beyond this length, in code points, are looked at for look-alikes only."""
+
+_SINGLE = "enorst"  # of these every few words have one, and none is a word of its own
+SIGNS: dict[str, tuple[str, ...]] = {
+    # No at sign: it stands in every address. The reading itself wants three signs.
+    "leet": (rf"{MARK}[a-z][013457$!][a-z]",),
+    "spaced": tuple(f"{sign}{letter}{sign}" for sign in " .-_*|/" for letter in _SINGLE),
+    "run": (TOKEN,),
+    "percent": (rf"{MARK}%[0-9a-f]{{2}}",),
+    "reference": (rf"{MARK}&(?:#[0-9x]|[a-z])[0-9a-z]{{1,7}};",),
+    "escape": (rf"{MARK}\\[xu0-7]",),
+    "rot13": (
+        "gur ",
+        "naq ",
+        "vtaber",
+        "qvfertneq",
+        "fryrpg",
+        "havba",
+        "cerivbhf",
+        "cynprubyqre",
+        "ez -",
+        "qebc ",
+        "qryrgr",
+    ),
+}
+"""Literals and expressions of which a text that wears the disguise holds one, as `rules.literals` writes them."""
+
+_LETTERS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_SHAPES = bytes(97 if code in _LETTERS else 120 if code in b" \t" else 46 for code in range(256))
+_SPACED = (b"axaxaxa", b"a.a.a.a")
+
+
+class Reading(NamedTuple):
+    """What a text says with one disguise taken off.
+
+    Attributes:
+        kind: The evasion, as `Rule.evasion` names it.
+        undone: What it says.
+        span: A span of that text as a span of the original.
+    """
+
+    kind: str
+    undone: Undone
+    span: Callable[[int, int], tuple[int, int]]
+
+
+def readings(base: Undone, signs: AbstractSet[str]) -> Iterator[Reading]:
+    """Every other reading of a text without look-alikes.
+
+    Args:
+        base: The text.
+        signs: The names in `SIGNS` of what it holds.
+    """
+    for kind, undone in _readings(base.text, signs):
+        yield Reading(kind, undone, _chain(base, undone))
+    if "run" in signs:
+        for piece in encodings.pieces(base.text):
+            yield Reading(piece.kind, Undone(piece.text), _whole(base, piece.start, piece.end))
+
+
+def _readings(text: str, signs: AbstractSet[str]) -> Iterator[tuple[str, Undone]]:
+    if "leet" in signs:
+        for undone in characters.unleet(text):
+            yield "leet", undone
+    if "spaced" in signs:
+        shapes = text.encode("utf-8", "surrogatepass").translate(_SHAPES)
+        spaced = characters.unspaced(text) if any(shape in shapes for shape in _SPACED) else None
+        if spaced is not None and spaced.text:
+            yield "spaced", spaced
+    yield from encodings.wholes(text, signs)
+
+
+def _chain(base: Undone, undone: Undone) -> Callable[[int, int], tuple[int, int]]:
+    return lambda start, end: base.span(*undone.span(start, end))
+
+
+def _whole(base: Undone, start: int, end: int) -> Callable[[int, int], tuple[int, int]]:
+    span = base.span(start, end)
+    return lambda _start, _end: span

@@ -1,0 +1,1 @@
+"""Readers of structured text inside matches: shell, SQL and network addresses."""

@@ -1,0 +1,1 @@
+"""Validators of a match: format checks and check digits."""

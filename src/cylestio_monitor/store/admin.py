@@ -1,0 +1,92 @@
+"""What a person starts by hand: remove old rows, tidy the file, decide about what a collector refused."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from cylestio_monitor.errors import StoreError
+from cylestio_monitor.store.audit.chain import Chain
+from cylestio_monitor.store.delivery.batch import IN_DOUBT
+from cylestio_monitor.store.sqlite import database, fork_guard, keys
+from cylestio_monitor.store.upkeep.retention import Retention
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from cylestio_monitor import config
+
+_SET_ASIDE: Final = "reason IS NOT NULL AND (? IS NULL OR signal = ?)"
+
+
+def remove_before(path: Path, settings: config.Store, time_ns: int) -> int:
+    """Removes spans, findings and events older than a time; returns how many spans and events went.
+
+    Raises:
+        StoreError: The store cannot be opened or written.
+    """
+    chain = Chain(keys.load(path)[0])
+    with writable(path, settings) as connection, database.transaction(connection):
+        return Retention(connection, chain).before(time_ns)
+
+
+def optimize(path: Path, settings: config.Store) -> None:
+    """Folds the log into the file, gives free pages back to the disk and refreshes the planner's statistics.
+
+    Raises:
+        StoreError: The store cannot be opened or written.
+    """
+    with writable(path, settings) as connection:
+        connection.execute("PRAGMA incremental_vacuum").fetchall()
+        connection.execute("PRAGMA optimize")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+@contextmanager
+def writable(path: Path, settings: config.Store) -> Iterator[sqlite3.Connection]:
+    """A connection for one piece of work by hand; forks wait for it."""
+    with fork_guard.guard:
+        try:
+            connection = database.connect(path, settings)
+            try:
+                yield connection
+            finally:
+                connection.close()
+        except sqlite3.Error as error:
+            raise StoreError(f"{path}: {error}") from error
+
+
+def requeue(path: Path, settings: config.Store, signal: str | None = None, *, in_doubt: bool = False) -> int:
+    """Has what was set aside sent once more; returns how many records.
+
+    Args:
+        path: The database.
+        settings: Its budget.
+        signal: Of this signal only.
+        in_doubt: Also of batches of which a collector took a part without saying which: it gets that part twice.
+
+    Raises:
+        StoreError: The store cannot be opened or written.
+    """
+    with writable(path, settings) as connection, database.transaction(connection):
+        query = f"UPDATE outbox SET reason = NULL WHERE {_SET_ASIDE} AND (? OR reason NOT LIKE ?)"  # noqa: S608 -- constant
+        return connection.execute(query, (signal, signal, in_doubt, f"%{IN_DOUBT}")).rowcount
+
+
+def give_up(path: Path, settings: config.Store, signal: str | None = None) -> int:
+    """Takes what was set aside out of the outbox; spans and events stay in the store. Returns how many records.
+
+    Args:
+        path: The database.
+        settings: Its budget.
+        signal: Of this signal only.
+
+    Raises:
+        StoreError: The store cannot be opened or written.
+    """
+    with writable(path, settings) as connection, database.transaction(connection):
+        refs = f"SELECT ref FROM outbox WHERE signal = 'metrics' AND {_SET_ASIDE}"  # noqa: S608 -- constant
+        connection.execute(f"DELETE FROM metric WHERE id IN ({refs})", (signal, signal))  # noqa: S608 -- constant
+        return connection.execute(f"DELETE FROM outbox WHERE {_SET_ASIDE}", (signal, signal)).rowcount  # noqa: S608

@@ -1,0 +1,107 @@
+"""The audit trail for whoever holds the file: verify it, seal it, export it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from cylestio_monitor.errors import StoreError
+from cylestio_monitor.store import admin
+from cylestio_monitor.store.audit import checkpoint as checkpoints
+from cylestio_monitor.store.audit import evidence
+from cylestio_monitor.store.audit import verify as verifier
+from cylestio_monitor.store.read import queries
+from cylestio_monitor.store.sqlite import database, files, keys
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from cylestio_monitor import config
+    from cylestio_monitor.store.audit.checkpoint import Checkpoint
+    from cylestio_monitor.store.audit.verify import Report
+
+
+def verify(path: Path, kept: Path | None = None) -> Report:
+    """Checks the trail of a store against its records and every checkpoint at hand.
+
+    Args:
+        path: The database.
+        kept: A file with checkpoints that were kept elsewhere: lines of JSON, or log lines with them.
+
+    Raises:
+        StoreError: The store or the file cannot be read, or `cryptography` is not installed.
+    """
+    outside: list[Checkpoint] = []
+    for file in (checkpoints.side_file(path), kept):
+        if file is not None and (file is kept or file.exists()):
+            try:
+                outside += checkpoints.read(file.read_text("utf-8", "replace").splitlines(), str(file))
+            except OSError as error:
+                raise StoreError(f"{file}: {error.strerror}") from error
+    secret = keys.load(path)[0]
+    try:
+        with _reading(path) as connection:
+            return verifier.verify(connection, secret, outside)
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: {error}") from error
+
+
+def seal(path: Path, settings: config.Store) -> Checkpoint | None:
+    """Signs what came since the last checkpoint; `None` where nothing did.
+
+    Raises:
+        StoreError: The store cannot be written, or `cryptography` is not installed.
+    """
+    signer = checkpoints.Signer(keys.load(path)[0])
+    with admin.writable(path, settings) as connection, database.transaction(connection):
+        made = signer.make(connection)
+    if made is not None:
+        checkpoints.publish(path, made)
+    return made
+
+
+def export(path: Path, settings: config.Store, target: Path) -> int:
+    """Seals the trail and writes evidence that a third party can verify; returns the number of lines.
+
+    Raises:
+        StoreError: The store cannot be read, or the file cannot be written.
+    """
+    seal(path, settings)
+    lines = 0
+    try:
+        target.unlink(missing_ok=True)
+        with _reading(path) as connection, os.fdopen(files.create(target), "wb") as file:
+            connection.execute("BEGIN")
+            for line in evidence.export(connection):
+                file.write(line)
+                lines += 1
+    except OSError as error:
+        raise StoreError(f"{target}: {error.strerror}") from error
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: {error}") from error
+    return lines
+
+
+def verify_evidence(file: Path, public_key: str) -> Report:
+    """Checks an exported file with the public key alone.
+
+    Raises:
+        StoreError: The file cannot be read, or is no evidence.
+    """
+    try:
+        with file.open("rb") as lines:
+            return evidence.verify(lines, public_key)
+    except OSError as error:
+        raise StoreError(f"{file}: {error.strerror}") from error
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection in autocommit mode whose rows are tuples."""
+    with queries.connect(path) as connection:
+        connection.row_factory = None
+        connection.isolation_level = None
+        yield connection

@@ -1,0 +1,270 @@
+"""Checks the audit trail: what was edited, deleted, inserted, moved, cut off or replaced, and where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
+
+from cylestio_monitor.store.audit import checkpoint as checkpoints
+from cylestio_monitor.store.audit.chain import GAP, HEAD, TABLES, Chain, Head, last
+from cylestio_monitor.store.sqlite.rows import EVENT_COLUMNS, FINDING_COLUMNS, SPAN_COLUMNS, digest, seal
+from cylestio_monitor.store.upkeep.retention import GAP_EVENT
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Iterator
+
+    from cylestio_monitor.store.audit.checkpoint import Checkpoint
+
+What: TypeAlias = Literal["edited", "deleted", "inserted", "reordered", "truncated", "replaced", "forged"]
+
+_RECORD: Final = {
+    "span": (
+        f"SELECT span.seq, source.digest, source.body, common.digest, common.body, {SPAN_COLUMNS} FROM span "  # noqa: S608 -- constants
+        "LEFT JOIN shared AS source ON source.id = span.source LEFT JOIN shared AS common ON common.id = span.common "
+        "WHERE span.id = ?"
+    ),
+    "finding": f"SELECT seq, NULL, NULL, NULL, NULL, {FINDING_COLUMNS} FROM findings WHERE id = ?",  # noqa: S608
+    "event": f"SELECT seq, NULL, NULL, NULL, NULL, {EVENT_COLUMNS} FROM event WHERE id = ?",  # noqa: S608
+}
+_MONITORED: Final = {
+    "span": "event_type IS NOT NULL",
+    "finding": "1",
+    "event": f"NOT (event_type = '{GAP_EVENT}' AND record.seq IS NULL)",
+}
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong.
+
+    Attributes:
+        what: The kind.
+        seq: The entry of the audit trail it is at; 0 where it has none.
+        detail: One sentence.
+    """
+
+    what: What
+    seq: int
+    detail: str
+
+
+@dataclass(slots=True)
+class Report:
+    """What a check found.
+
+    Attributes:
+        problems: In the order of the trail; empty for a sound one.
+        entries: Entries that were checked.
+        removed: Entries that retention condensed.
+        last_seq: The last number.
+        sealed_seq: The last number that a genuine checkpoint covers.
+        checkpoints: Genuine checkpoints that were compared.
+        public_key: Which key verifies them.
+    """
+
+    problems: list[Problem] = field(default_factory=list)
+    entries: int = 0
+    removed: int = 0
+    last_seq: int = 0
+    sealed_seq: int = 0
+    checkpoints: int = 0
+    public_key: str = ""
+
+    @property
+    def unsealed(self) -> int:
+        """Entries at the end that no checkpoint covers: only the keyed head guards them."""
+        return self.last_seq - self.sealed_seq
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+
+def verify(connection: sqlite3.Connection, secret: bytes, outside: Iterable[Checkpoint] = ()) -> Report:
+    """Checks the whole trail against the records, the chain, its head and every checkpoint.
+
+    Args:
+        connection: To the store; read in one transaction.
+        secret: The deployment's secret.
+        outside: Checkpoints that were kept elsewhere.
+
+    Raises:
+        StoreError: The package `cryptography` is not installed.
+        sqlite3.Error: The file cannot be read.
+    """
+    connection.execute("BEGIN")
+    try:
+        report = Report(public_key=checkpoints.Signer(secret).public_key)
+        chain = Chain(secret)
+        store = connection.execute("SELECT value FROM meta WHERE key = 'store.id'").fetchone()
+        name = "" if store is None else str(store[0])
+        walk = _Walk(connection, chain, report)
+        walk.run(chain.genesis(name))
+        report.problems += _inserted(connection, walk.moved)
+        report.problems += _head(connection, chain)
+        held = _held(connection, report)
+        for one in {item.signature: item for item in (*held, *outside)}.values():
+            _compare(connection, report, one, name)
+    finally:
+        connection.execute("ROLLBACK")
+    report.problems.sort(key=lambda problem: problem.seq)
+    return report
+
+
+class _Walk:
+    """One walk along the chain."""
+
+    def __init__(self, connection: sqlite3.Connection, chain: Chain, report: Report) -> None:
+        self._connection = connection
+        self._chain = chain
+        self._report = report
+        self.moved: set[tuple[str, int]] = set()
+
+    def run(self, before: bytes | None) -> None:
+        expected = 1
+        for seq, kind, ref, leaf, mac in self._connection.execute(
+            "SELECT seq, kind, ref, leaf, mac FROM audit ORDER BY seq"
+        ):
+            if not _is_entry(kind, ref, leaf, mac):
+                self._find("edited", seq, "the entry is no entry any more")
+                before, expected = None, seq + 1
+                continue
+            first = ref if kind == GAP else seq
+            if first > expected:
+                self._find("deleted", expected, f"entries {expected} to {first - 1} are missing")
+                before = None  # the link over the hole cannot be checked; the next ones can
+            if kind == GAP:
+                self._gap(first, seq, leaf, mac)
+            else:
+                linked = before is None or self._chain.link(before, seq, kind, ref, leaf) == mac
+                self._entry(seq, kind, ref, leaf, linked=linked)
+                if not linked or (kind, ref) in self.moved:
+                    before, expected = None, seq + 1  # found here; the next entry is not at fault for it
+                    continue
+            before, expected = mac, seq + 1
+        self._report.last_seq = expected - 1
+
+    def _gap(self, first: int, seq: int, leaf: bytes, mac: bytes) -> None:
+        self._report.removed += seq - first + 1
+        if self._chain.gap_tag(first, seq, mac) != leaf:
+            self._find("forged", seq, f"entries {first} to {seq} were taken out without the key")
+
+    def _entry(self, seq: int, kind: str, ref: int, leaf: bytes, *, linked: bool) -> None:
+        self._report.entries += 1
+        row = self._connection.execute(_RECORD[kind], (ref,)).fetchone() if kind in _RECORD else None
+        if row is None:
+            self._find("deleted", seq, f"{kind} {ref} is gone")
+            return
+        if row[0] != seq:
+            self._find("reordered", seq, f"{kind} {ref} stood at {row[0]}, the trail has it at {seq}")
+            self.moved.add((kind, ref))
+        elif _leaf(row) != leaf:
+            self._find("edited", seq, f"{kind} {ref} is not what it was")
+        elif not linked:
+            self._find("edited", seq, f"the entry of {kind} {ref} was rewritten without the key")
+
+    def _find(self, what: What, seq: int, detail: str) -> None:
+        self._report.problems.append(Problem(what, seq, detail))
+
+
+def record_values(row: Any) -> list[Any]:
+    """What the fingerprint of a record is over, out of a row of `_RECORD`."""
+    values: list[Any]
+    _, source_digest, source_body, common_digest, common_body, *values = row
+    if source_digest is None:
+        return values
+    shared = []
+    for stored, body in ((source_digest, source_body), (common_digest, common_body)):
+        # A changed body counts as a changed record.
+        shared.append(stored if type(body) is str and digest(body.encode()) == stored else b"")
+    return [*values, *shared]
+
+
+def records(connection: sqlite3.Connection) -> Iterator[tuple[int, str, int, bytes, list[Any] | None]]:
+    """The trail with its records: number, kind, id, fingerprint and the values it is over."""
+    for seq, kind, ref, leaf in connection.execute("SELECT seq, kind, ref, leaf FROM audit ORDER BY seq"):
+        row = connection.execute(_RECORD[kind], (ref,)).fetchone() if kind in _RECORD else None
+        yield seq, kind, ref, leaf, None if row is None else record_values(row)
+
+
+def _leaf(row: Any) -> bytes:
+    return seal(*record_values(row))[1]
+
+
+def _is_entry(kind: object, ref: object, leaf: object, mac: object) -> bool:
+    """SQLite lets any column hold any type."""
+    return type(kind) is str and type(ref) is int and type(leaf) is bytes and type(mac) is bytes
+
+
+def _inserted(connection: sqlite3.Connection, moved: set[tuple[str, int]]) -> list[Problem]:
+    """Records that the trail does not know; those that it has elsewhere are known."""
+    problems = []
+    for kind, table in TABLES.items():
+        query = (
+            f"SELECT record.id, record.seq FROM {table} AS record "  # noqa: S608 -- constants
+            "LEFT JOIN audit ON audit.seq = record.seq "
+            f"WHERE {_MONITORED[kind]} AND (audit.seq IS NULL OR audit.kind <> ? OR audit.ref <> record.id)"
+        )
+        for number, seq in connection.execute(query, (kind,)):
+            if (kind, number) not in moved:
+                at = seq if type(seq) is int else 0
+                problems.append(Problem("inserted", at, f"{kind} {number} is not in the trail"))
+    return problems
+
+
+def _head(connection: sqlite3.Connection, chain: Chain) -> list[Problem]:
+    """Compares the end of the chain with what the last writer noted of it."""
+    end = last(connection)
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (HEAD,)).fetchone()
+    if row is None:
+        return [] if end is None else [Problem("truncated", end.seq, "the head of the trail is gone")]
+    noted = str(row[0])
+    try:
+        seq, mac = int(noted.split(":", maxsplit=1)[0]), bytes.fromhex(noted.split(":")[1])
+    except (ValueError, IndexError):
+        return [Problem("forged", 0, "the head of the trail is no head")]
+    if chain.head_tag(Head(seq, mac)) != noted:
+        return [Problem("forged", seq, "the head of the trail was not written with the key")]
+    reached = 0 if end is None else end.seq
+    if reached < seq:
+        return [Problem("truncated", seq, f"entries {reached + 1} to {seq} at the end are missing")]
+    if reached > seq:
+        return [Problem("inserted", reached, f"entries {seq + 1} to {reached} at the end were added without the key")]
+    return []
+
+
+def _held(connection: sqlite3.Connection, report: Report) -> list[Checkpoint]:
+    """The checkpoints that the store holds, each of which names the one before it."""
+    found: list[Checkpoint] = []
+    for seq, one in checkpoints.held(connection):
+        at = seq if type(seq) is int else 0
+        if one is None:
+            report.problems.append(Problem("forged", at, "what stands for a checkpoint in the store is none"))
+            continue
+        if one.previous != (sha256(found[-1].line()).hexdigest() if found else ""):
+            report.problems.append(Problem("deleted", at, "the checkpoint before this one is missing in the store"))
+        found.append(one)
+    return found
+
+
+def _compare(connection: sqlite3.Connection, report: Report, one: Checkpoint, store: str) -> None:
+    if not checkpoints.is_genuine(one, report.public_key):
+        report.problems.append(Problem("forged", one.seq, "a checkpoint was not signed with this deployment's key"))
+        return
+    report.checkpoints += 1
+    if one.store != store:
+        report.problems.append(
+            Problem("replaced", one.seq, f"a checkpoint of {one.time} is of another file than the one that lies here")
+        )
+        return
+    row = connection.execute("SELECT mac FROM audit WHERE seq = ?", (one.seq,)).fetchone()
+    if row is not None and (type(row[0]) is not bytes or row[0].hex() != one.mac):
+        detail = f"the trail up to {one.seq} is not the one that was sealed at {one.time}"
+        report.problems.append(Problem("replaced", one.seq, detail))
+    elif row is None and one.seq > report.last_seq:
+        detail = f"entries {report.last_seq + 1} to {one.seq}, sealed at {one.time}, are missing"
+        report.problems.append(Problem("truncated", one.seq, detail))
+    else:
+        report.sealed_seq = max(report.sealed_seq, one.seq)

@@ -1,0 +1,1 @@
+"""Delivery over OTLP: the outbox table, the sender, the exporters and the encoders."""

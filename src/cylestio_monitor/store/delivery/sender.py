@@ -1,0 +1,241 @@
+"""The sender: drains what is stored and not sent yet, in order, and never forgets what it could not deliver.
+
+Of the processes that share a store one sends for all. Its thread takes the oldest entries, hands them to the official
+exporter, and takes them out when the collector has taken them; what `delivery` says about the rest decides how long it
+waits.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import sqlite3
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from cylestio_monitor.errors import StoreError
+from cylestio_monitor.store.delivery import transport
+from cylestio_monitor.store.delivery.batch import Delivery, Line
+from cylestio_monitor.store.delivery.outbox_table import Entry, OutboxTable, counts
+from cylestio_monitor.store.read import queries
+from cylestio_monitor.store.sqlite import fork_guard, schema
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+    from opentelemetry.sdk.resources import Resource
+
+    from cylestio_monitor.store.store import Store
+
+_logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_POLL_S: Final = 1.0
+_GATHER_S: Final = 0.1
+_LOG_EVERY_S: Final = 300.0
+
+
+class Outbox:
+    """Sends what a store holds, on a thread of its own."""
+
+    def __init__(
+        self,
+        store: Store,
+        exporters: Mapping[str, Any],
+        *,
+        resource: Resource | None = None,
+        shared: frozenset[str] = frozenset(),
+    ) -> None:
+        """Nothing is sent before `start`.
+
+        Args:
+            store: What is drained.
+            exporters: The OTLP exporter of each signal that shall be sent: ``traces``, ``logs``, ``metrics``.
+            resource: Whose events these are; that of the first span, without it.
+            shared: Signals whose exporter somebody else goes on using: it is not shut down.
+        """
+        self._store = store
+        self._shared = shared
+        self._resource = resource
+        self._lines = {signal: Line(signal, transport.Channel(exporter)) for signal, exporter in exporters.items()}
+        self._reset()
+        self._logged: dict[str, float] = {}
+        fork_guard.register(self)
+
+    def _reset(self) -> None:
+        self._table = OutboxTable(self._store)
+        self._wake = threading.Event()
+        self._progress = threading.Condition(threading.Lock())
+        self._stopping = False
+        self._deadline = 0.0
+        self._thread: threading.Thread | None = None
+        self._start_lock = threading.Lock()
+
+    def start(self) -> None:
+        """Begins to send; what an earlier process left goes first."""
+        self._store.forward(frozenset(self._lines), self._resource, self._committed)
+        self._run_thread()
+
+    def stop(self, timeout_s: float = 2.0, *, release: bool = False) -> bool:
+        """Sends what it can within `timeout_s` seconds and ends; whether nothing is left.
+
+        What is left stays in the store, and the next process that shares it sends it.
+
+        Args:
+            timeout_s: Longest time it takes, in seconds.
+            release: Whether the exporters are left as they came, for whoever they belong to; else they are shut down.
+        """
+        started = time.monotonic()
+        self._store.flush(timeout_s / 2)
+        self._deadline = started + timeout_s
+        self._stopping = True
+        self._wake.set()
+        thread = self._thread
+        if thread is not None and thread.is_alive():
+            thread.join(max(0.0, self._deadline - time.monotonic()))
+        self._store.forward(frozenset(), None, self._committed)
+        if thread is not None and thread.is_alive():
+            return False  # it hangs in a request, and goes with the process
+        for line in self._lines.values():
+            if release or line.signal in self._shared:
+                line.channel.release()
+            else:
+                line.channel.close()
+        empty = self._attempt(lambda: not self._table.newest(), default=False)
+        with fork_guard.guard:
+            self._table.close()
+        return empty
+
+    def force_flush(self, timeout_s: float, signals: Collection[str] = schema.SIGNALS) -> bool:
+        """Waits until everything handed to the store so far is delivered or set aside; whether it is.
+
+        Args:
+            timeout_s: Longest time it takes, in seconds.
+            signals: What is asked about; the others are sent as well, and not waited for.
+        """
+        deadline = time.monotonic() + timeout_s
+        if not self._store.flush(timeout_s):
+            return False
+        marks = self._attempt(self._table.newest, default=None)
+        if marks is None:
+            return False
+        marks = {signal: ref for signal, ref in marks.items() if signal in signals}
+        for line in self._lines.values():
+            if not line.asked:
+                line.not_before = 0.0
+        self._wake.set()
+        while not self._attempt(lambda: self._table.sent_up_to(marks), default=False):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            with self._progress:
+                self._progress.wait(min(left, 0.2))
+        return True
+
+    def stats(self) -> dict[str, Any]:
+        """Of each signal: queued, quarantined and sent, and what is wrong, if anything."""
+        numbers: dict[str, Any] = self._attempt(self._counts, default={})
+        return {
+            signal: {**numbers.get(signal, {}), "problem": line.problem, "failures": line.failures}
+            for signal, line in self._lines.items()
+        }
+
+    def _counts(self) -> dict[str, dict[str, int]]:
+        with queries.connect(self._store.path) as connection:
+            return counts(connection)
+
+    def before_fork(self) -> None:
+        """Closes the connection; the guard is held."""
+        self._table.close()
+
+    def after_fork_in_child(self) -> None:
+        """Starts anew with sockets of its own, when the child first stores something."""
+        running = self._thread is not None and not self._stopping
+        self._table.abandon()
+        self._reset()
+        if running:
+            for line in self._lines.values():
+                line.channel.reconnect()
+            self._store.forward(frozenset(self._lines), self._resource, self._committed)
+
+    def _committed(self) -> None:
+        """On the writer's thread: there may be something to send."""
+        if self._thread is None:
+            self._run_thread()
+        self._wake.set()
+
+    def _run_thread(self) -> None:
+        with self._start_lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="cylestio-outbox", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        with transport.quiet():
+            self._send_until_stopped()
+        self._attempt(self._table.leave, default=None)
+
+    def _send_until_stopped(self) -> None:
+        thread = threading.current_thread()
+        while thread is self._thread:
+            idle = True
+            if self._attempt(self._table.lead, default=False):
+                for line in self._lines.values():
+                    idle &= not self._attempt(functools.partial(self._drain, line), default=False)
+            with self._progress:
+                self._progress.notify_all()
+            if self._stopping and (idle or time.monotonic() >= self._deadline):
+                break
+            if idle:
+                self._wake.wait(self._pause())
+                if not self._stopping:
+                    time.sleep(_GATHER_S)  # a request for every span would cost more than it brings
+                self._wake.clear()
+
+    def _pause(self) -> float:
+        """Until the next attempt that is due."""
+        now = time.monotonic()
+        due = [line.not_before - now for line in self._lines.values() if line.not_before > now]
+        return min([_POLL_S, *due])
+
+    def _drain(self, line: Line) -> bool:
+        """Sends one batch; whether there may be more to send at once."""
+        if time.monotonic() < line.not_before:
+            return False
+        entries: list[Entry] = self._attempt(lambda: self._table.read(line.signal, line.size), default=[])
+        unreadable = [entry for entry in entries if entry.record is None]
+        for entry in unreadable:
+            self._table.set_aside(line.signal, [entry], entry.reason)
+        readable = [entry for entry in entries if entry.record is not None]
+        if not readable:
+            return bool(unreadable)
+        outcome = Delivery(self._table, line).run(readable)
+        if outcome is None:
+            if line.problem and self._logged.pop(line.signal, None) is not None:
+                _logger.warning("Delivery of %s works again", line.signal)
+            line.well()
+            return True
+        line.rest(outcome)
+        self._complain(line)
+        return False
+
+    def _complain(self, line: Line) -> None:
+        """One line when something begins to be wrong, and one every five minutes while it is."""
+        now = time.monotonic()
+        if line.failures > 1 and now - self._logged.get(line.signal, -_LOG_EVERY_S) >= _LOG_EVERY_S:
+            self._logged[line.signal] = now
+            _logger.warning(
+                "Delivery of %s waits (%s); nothing is lost, all is in the store", line.signal, line.problem
+            )
+
+    def _attempt(self, action: Callable[[], T], *, default: T) -> T:
+        """Runs what needs the file; where it cannot be had now, the next round tries again."""
+        try:
+            return action()
+        except (sqlite3.Error, StoreError, OSError) as error:
+            _logger.debug("the outbox cannot be reached now: %s", error)
+        except Exception:  # whatever it is: nothing more would be sent if the thread ended
+            _logger.debug("the outbox stumbled", exc_info=True)
+        return default

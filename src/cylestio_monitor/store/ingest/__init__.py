@@ -1,0 +1,1 @@
+"""The way into the store: the bounded queue, the span encoder and the writer thread."""

@@ -1,0 +1,141 @@
+"""What waits for the writer: bounded in items and bytes, with a ticket for whoever needs to know when it is on disk."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Kind: TypeAlias = Literal["span", "findings", "event", "metric", "barrier"]
+
+MAX_ITEMS: Final = 50_000
+MAX_BYTES: Final = 64_000_000
+_MOST_OF_ONE: Final = 8_000_000
+"""What one ticket counts for at most: of a huge span most is cut off as soon as it is written."""
+
+_PENDING, _DURABLE, _LOST = range(3)
+
+
+class PendingWrite:
+    """One thing handed to the store, and whether it is on disk yet."""
+
+    __slots__ = ("_callbacks", "_queue", "_state", "kind", "payload", "size", "urgent")
+
+    def __init__(self, queue: Queue, kind: Kind, payload: Any, size: int, urgent: bool) -> None:
+        self._queue = queue
+        self._state = _PENDING
+        self._callbacks: list[Any] | None = None
+        self.kind = kind
+        self.payload = payload
+        self.size = min(size, _MOST_OF_ONE)
+        self.urgent = urgent
+
+    @property
+    def durable(self) -> bool:
+        """Whether it is committed; an urgent one survives a power cut from then on, any other a kill."""
+        return self._state == _DURABLE
+
+    def wait(self, timeout_s: float) -> bool:
+        """Blocks until it is committed, at most `timeout_s` seconds; whether it is."""
+        if self._state == _PENDING and timeout_s > 0:
+            with self._queue.settled:
+                self._queue.settled.wait_for(lambda: self._state != _PENDING, timeout_s)
+        return self._answer()
+
+    async def wait_async(self, timeout_s: float) -> bool:
+        """As `wait`, without holding up the event loop."""
+        if self._state != _PENDING or timeout_s <= 0:
+            return self._state == _DURABLE
+        import asyncio  # noqa: PLC0415 -- whoever awaits has it already; everybody else need not pay for it
+
+        loop = asyncio.get_running_loop()
+        done = asyncio.Event()
+
+        def wake() -> None:
+            loop.call_soon_threadsafe(done.set)
+
+        with self._queue.settled:
+            if self._state != _PENDING:
+                return self._state == _DURABLE
+            self._callbacks = [*(self._callbacks or ()), wake]
+        with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
+            await asyncio.wait_for(done.wait(), timeout_s)
+        return self._answer()
+
+    def _answer(self) -> bool:
+        """Whether it is committed; whoever waited for a flagged one in vain goes on, and that is counted."""
+        if self._state != _DURABLE and self.urgent and self.kind != "barrier":
+            self._queue.late += 1
+        return self._state == _DURABLE
+
+    def settle(self, *, durable: bool) -> list[Any]:
+        """Marks it, under the queue's lock; returns whom to tell. What it carried is let go."""
+        self._state = _DURABLE if durable else _LOST
+        self.payload = None
+        callbacks, self._callbacks = self._callbacks or [], None
+        return callbacks
+
+
+class Queue:
+    """First in, first out, filled by any thread and emptied by one. Filling never blocks."""
+
+    def __init__(self, max_items: int = MAX_ITEMS, max_bytes: int = MAX_BYTES) -> None:
+        self.settled = threading.Condition(threading.Lock())
+        self.filled = threading.Event()
+        self.hurry = threading.Event()
+        self.bytes = 0
+        self.late = 0
+        self._lock = threading.Lock()
+        self._items: deque[PendingWrite] = deque()
+        self._max_items = max_items
+        self._max_bytes = max_bytes
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def put(self, ticket: PendingWrite, rush_at: int) -> bool:
+        """Adds it and wakes the writer; `False` where there is no room and it was not added.
+
+        Args:
+            ticket: An urgent one, or a barrier, is let in beyond the bounds: it is small, and it is why we are here.
+            rush_at: Length from which the writer shall not wait for more.
+        """
+        with self._lock:
+            length, size = len(self._items), self.bytes + ticket.size
+            if (length >= self._max_items or size > self._max_bytes) and not ticket.urgent:
+                return False
+            self.bytes = size
+            self._items.append(ticket)
+        if (ticket.urgent or length >= rush_at - 1) and not self.hurry.is_set():
+            self.hurry.set()
+        if not self.filled.is_set():
+            self.filled.set()
+        return True
+
+    def take(self, limit: int) -> list[PendingWrite]:
+        """The oldest tickets, at most `limit`."""
+        with self._lock:
+            group = [self._items.popleft() for _ in range(min(limit, len(self._items)))]
+            self.bytes -= sum([ticket.size for ticket in group])
+        return group
+
+    def put_back(self, group: list[PendingWrite]) -> None:
+        """Returns a group that could not be written to the front, in its order."""
+        with self._lock:
+            self._items.extendleft(reversed(group))
+            self.bytes += sum([ticket.size for ticket in group])
+
+    def settle(self, group: Iterable[PendingWrite], *, durable: bool) -> None:
+        """Marks the tickets and wakes whoever waits for one of them."""
+        with self.settled:
+            callbacks = [callback for ticket in group for callback in ticket.settle(durable=durable)]
+            self.settled.notify_all()
+        for callback in callbacks:
+            try:
+                callback()
+            except RuntimeError:  # the event loop that waited is closed
+                continue

@@ -1,0 +1,335 @@
+"""A span, a finding or an event as the values of its row: once, on the writer's thread, whatever it holds.
+
+The fast road takes the span as it is and lets the JSON encoder judge it. What does not encode, or would not survive
+the OTLP exporters (half a surrogate pair, NaN, nesting, integers beyond 64 bits, megabytes of text), goes the careful
+road: it is sanitised within caps, marked with `cylestio.sanitized`, and stored all the same.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from cylestio_monitor import semconv
+from cylestio_monitor.sanitize import clean_text, clean_value
+from cylestio_monitor.store.gil_yield import turn
+from cylestio_monitor.store.ingest.attribute_cache import AttributeCache
+from cylestio_monitor.store.sqlite import content
+from cylestio_monitor.store.sqlite.rows import MAX_NAME, Labels, encode_json, finding_of_event
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from opentelemetry.sdk.trace import ReadableSpan
+
+    from cylestio_monitor.store.sqlite.keys import Cipher
+
+_logger = logging.getLogger(__name__)
+
+MAX_SPAN_BYTES: Final = 4_000_000
+"""Text on one span, in code points, from which it goes the careful road."""
+
+_MAX_ATTRIBUTES: Final = 512
+_MAX_EVENTS: Final = 256
+_MAX_ITEMS: Final = 4096
+_MAX_LINKS: Final = 128
+_MAX_VALUE: Final = 1_000_000
+_MAX_EVENT_BYTES: Final = 256_000
+_INT64: Final = 1 << 63
+
+HOT: Final = {
+    semconv.CYLESTIO_SESSION_ID: str,
+    semconv.USAGE_INPUT_TOKENS: int,
+    semconv.USAGE_OUTPUT_TOKENS: int,
+}
+"""Attributes that stand only in their column, and the type they must have to do so."""
+
+
+class SpanRow(NamedTuple):
+    """A span ready to be written.
+
+    Attributes:
+        source: JSON of resource and scope, for `shared`.
+        common: JSON of the attributes that repeat, for `shared`.
+        values: `SPAN_COLUMNS`, the content last.
+        findings: Rows of `findings`, without the checksum.
+        event_type: What the span is in the events view; `None` for a span that is not monitored.
+    """
+
+    source: bytes
+    common: bytes
+    values: list[Any]
+    findings: Sequence[tuple[Any, ...]]
+    event_type: str | None
+
+
+class UnfitError(Exception):
+    """The span does not go the fast road."""
+
+
+class SpanEncoder:
+    """Encodes spans; remembers the resources and scopes it has seen."""
+
+    def __init__(self, cipher: Cipher | None) -> None:
+        """Starts with nothing remembered.
+
+        Args:
+            cipher: What seals content, where it is encrypted at rest.
+        """
+        self._cipher = cipher
+        self._commons = AttributeCache(_check)
+        # The objects stay referenced: an id is only theirs while they live.
+        self._sources: dict[tuple[int, int], tuple[bytes, str | None, object, object]] = {}
+
+    def encode(self, spans: Iterable[tuple[ReadableSpan, int]]) -> list[SpanRow]:
+        """Spans as their rows; never raises for what they hold.
+
+        Args:
+            spans: Ended spans, each with the code points of text on it.
+        """
+        made = []
+        with turn:
+            for span, size in spans:
+                made.append(self._one(span, size))
+                turn.offer()
+        for (row, _), packed in zip(made, content.pack([bulk for _, bulk in made], self._cipher), strict=True):
+            row.values.append(packed)
+        return [row for row, _ in made]
+
+    def _one(self, span: ReadableSpan, size: int) -> tuple[SpanRow, bytes | None]:
+        """The row without the content, which is packed for all of a group in one call, and the content."""
+        if size <= MAX_SPAN_BYTES:
+            try:
+                return self._row(span, attributes_of(span), _plain_events(span), careful=False)
+            except Exception as error:  # noqa: BLE001 -- the careful road takes whatever it is
+                _logger.debug("a span goes the careful road: %s", type(error).__name__)
+        attributes = _cleaned(span.attributes)
+        attributes[semconv.SANITIZED] = True
+        return self._row(span, attributes, _cleaned_events(span), careful=True)
+
+    def source(self, resource: Any, scope: Any) -> tuple[bytes, str | None]:
+        """JSON of resource and scope, and the service's name."""
+        key = (id(resource), id(scope))
+        known = self._sources.get(key)
+        if known is None:
+            if len(self._sources) > 1024:
+                self._sources.clear()
+            attributes = _cleaned(resource.attributes if resource is not None else {})
+            body: dict[str, Any] = {"resource": attributes}
+            if getattr(resource, "schema_url", None):
+                body["resource_schema_url"] = clean_text(resource.schema_url, MAX_NAME)
+            if scope is not None:
+                body["scope"] = {"name": clean_text(scope.name, MAX_NAME)}
+                for name in ("version", "schema_url"):
+                    if getattr(scope, name, None):
+                        body["scope"][name] = clean_text(getattr(scope, name), MAX_NAME)
+                if getattr(scope, "attributes", None):
+                    body["scope"]["attributes"] = _cleaned(scope.attributes)
+            service = attributes.get("service.name")
+            known = (encode_json(body), service if isinstance(service, str) else None, resource, scope)
+            self._sources[key] = known
+        return known[0], known[1]
+
+    def _row(
+        self, span: ReadableSpan, attributes: Mapping[str, Any], events: list[dict[str, Any]], *, careful: bool
+    ) -> tuple[SpanRow, bytes | None]:
+        source, service = self.source(span.resource, span.instrumentation_scope)
+        if not careful and len(attributes) > _MAX_ATTRIBUTES:
+            raise UnfitError
+        common, others = self._commons.split(attributes, careful=careful)
+        own, bulk = _sorted_out(attributes, others, careful=careful)
+        get = attributes.get
+        session_id = _text(get(semconv.CYLESTIO_SESSION_ID))
+        context, parent, status = span.context, span.parent, span.status
+        trace_id, span_id = "%032x" % context.trace_id, "%016x" % context.span_id  # noqa: UP031 -- a third faster here
+        extra = _extra(span, careful=careful)
+        own_json = encode_json(own)
+        events_json = encode_json(events) if events else None
+        if not careful and not (_is_fit(own_json) and _is_fit(common.json) and _is_fit(events_json)):
+            raise UnfitError
+        values = [
+            trace_id,
+            span_id,
+            None if parent is None else "%016x" % parent.span_id,  # noqa: UP031
+            clean_text(span.name, MAX_NAME),
+            span.kind.value,
+            span.start_time or 0,
+            span.end_time or span.start_time or 0,
+            status.status_code.value,
+            common.agent_id,
+            session_id,
+            common.severity_number,
+            common.alert,
+            common.event_type,
+            common.channel,
+            common.operation,
+            common.provider,
+            common.model,
+            common.tool,
+            common.action,
+            _int(get(semconv.USAGE_INPUT_TOKENS)),
+            _int(get(semconv.USAGE_OUTPUT_TOKENS)),
+            own_json.decode(),
+            None if events_json is None else events_json.decode(),
+            encode_json(extra).decode() if extra else None,
+        ]
+        findings: list[tuple[Any, ...]] = []
+        if events:
+            labels = Labels(
+                common.agent_id, session_id, service, common.action, common.operation, common.model, common.tool
+            )
+            found = [event for event in events if event["name"] == semconv.EVENT_FINDING]
+            findings = [finding_of_event(trace_id, span_id, event, labels) for event in found]
+        row = SpanRow(source, common.json, values, findings, common.event_type)
+        return row, encode_json(bulk) if bulk else None
+
+
+def attributes_of(span: ReadableSpan) -> Mapping[str, Any]:
+    """The attributes of an ended span; without the lock and the copies of the SDK's own view where it can be had."""
+    attributes: Any = getattr(span, "_attributes", None)
+    return getattr(attributes, "_dict", None) or span.attributes or {}
+
+
+def _is_fit(text: bytes | None) -> bool:
+    """Whether JSON is short enough, and free of the NUL that SQLite's own JSON functions stop at."""
+    return text is None or (len(text) <= _MAX_VALUE and b"\\u0000" not in text)
+
+
+def _text(value: object) -> str | None:
+    return value if type(value) is str else None
+
+
+def _int(value: object) -> int | None:
+    return value if type(value) is int else None
+
+
+def _sorted_out(
+    attributes: Mapping[str, Any], names: Sequence[str], *, careful: bool
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What is this span's own, and its content.
+
+    Raises:
+        UnfitError: One of them would not survive storage or export; never for attributes that are cleaned already.
+    """
+    own: dict[str, Any] = {}
+    bulk: dict[str, Any] = {}
+    for name in names:
+        value = attributes[name]
+        kind = type(value)
+        if kind is not str and not careful:
+            _check(value)
+        if name in content.KEYS:
+            bulk[name] = value
+        elif len(name) > MAX_NAME:
+            raise UnfitError
+        elif kind is str and len(value) > content.LONG:
+            bulk[name] = value
+        elif HOT.get(name) is not kind:
+            own[name] = value
+    return own, bulk
+
+
+def _plain(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The attributes as a dict, or `UnfitError` where one of them would not survive storage or export."""
+    if not attributes:
+        return {}
+    plain = dict(getattr(attributes, "_dict", attributes))
+    if len(plain) > _MAX_ATTRIBUTES or max(map(len, plain)) > MAX_NAME:
+        raise UnfitError
+    for value in plain.values():
+        _check(value)
+    return plain
+
+
+def _check(value: Any) -> None:
+    """Raises `UnfitError` for what neither storage nor an exporter takes; text is for the JSON encoder to judge."""
+    kind = type(value)
+    if kind is str or kind is bool:
+        return
+    if kind is int:
+        if not -_INT64 <= value < _INT64:
+            raise UnfitError
+    elif kind is float:
+        if not math.isfinite(value):
+            raise UnfitError
+    elif kind is tuple or kind is list:
+        _check_sequence(value)
+    else:
+        raise UnfitError
+
+
+def _check_sequence(values: Sequence[Any]) -> None:
+    if len(values) > _MAX_ITEMS:
+        raise UnfitError
+    for value in values:
+        kind = type(value)
+        if kind is str or kind is bool:
+            continue
+        if (kind is int and -_INT64 <= value < _INT64) or (kind is float and math.isfinite(value)):
+            continue
+        raise UnfitError
+
+
+def _plain_events(span: ReadableSpan) -> list[dict[str, Any]]:
+    events = getattr(span, "_events", None)  # without the lock and the copy of the SDK's own view
+    if events is not None and not len(events):
+        return []
+    events = span.events
+    if len(events) > _MAX_EVENTS:
+        raise UnfitError
+    return [{"name": one.name, "time_ns": one.timestamp, "attributes": _plain(one.attributes)} for one in events]
+
+
+def _cleaned(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
+    cleaned: dict[str, Any] = {}
+    budget = MAX_SPAN_BYTES
+    try:
+        for number, (key, value) in enumerate((attributes or {}).items()):
+            if number >= _MAX_ATTRIBUTES or budget <= 0:
+                break
+            name = clean_text(key, MAX_NAME)
+            cleaned[name] = clean_value(value, max_bytes=min(budget, _MAX_VALUE))
+            budget -= len(cleaned[name]) if isinstance(cleaned[name], str) else 64
+    except Exception:  # noqa: BLE001 -- a mapping whose own code raises: what was read of it stays
+        cleaned[semconv.SANITIZED] = True
+    return cleaned
+
+
+def _cleaned_events(span: ReadableSpan) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": clean_text(event.name, MAX_NAME),
+            "time_ns": event.timestamp,
+            "attributes": clean_value(_cleaned(event.attributes), max_bytes=_MAX_EVENT_BYTES),
+        }
+        for event in span.events[:_MAX_EVENTS]
+    ]
+
+
+def _extra(span: ReadableSpan, *, careful: bool) -> dict[str, Any]:
+    extra: dict[str, Any] = {}
+    links = getattr(span, "_links", None)
+    links = span.links if links is None or len(links) else ()
+    if span.status.description:
+        extra["status_message"] = clean_text(span.status.description, 16 * MAX_NAME)
+    if links:
+        clean = _cleaned if careful else _plain
+        extra["links"] = [
+            {
+                "trace_id": f"{link.context.trace_id:032x}",
+                "span_id": f"{link.context.span_id:016x}",
+                "trace_state": link.context.trace_state.to_header(),
+                "remote": link.context.is_remote,
+                "attributes": clean(link.attributes),
+            }
+            for link in links[:_MAX_LINKS]
+        ]
+    if span.context.trace_state:
+        extra["trace_state"] = span.context.trace_state.to_header()
+    if span.parent is not None and span.parent.is_remote:
+        extra["remote_parent"] = True
+    dropped = [span.dropped_attributes, span.dropped_events, span.dropped_links]
+    if any(dropped):
+        extra["dropped"] = dropped
+    return extra

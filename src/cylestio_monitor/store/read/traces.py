@@ -1,0 +1,128 @@
+"""Traces as they are read from the store: one as a tree of its spans, and those of the last program that ran."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from cylestio_monitor.errors import StoreError
+from cylestio_monitor.store.read import queries
+from cylestio_monitor.store.sqlite import content, keys
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from cylestio_monitor.store.read.queries import Row
+
+
+@dataclass(slots=True)
+class SpanNode:
+    """One span of a trace with the spans below it.
+
+    Attributes:
+        span: The row of the `spans` view; `attributes`, `events`, `links` and `resource` decoded, and the content
+            attributes among the attributes.
+        findings: Its rows of `findings`.
+        children: By start.
+    """
+
+    span: Row
+    findings: list[Row]
+    children: list[SpanNode] = field(default_factory=list)
+
+
+def trace(connection: sqlite3.Connection, trace_id: str, path: Path | None = None) -> list[SpanNode]:
+    """One trace as trees, the roots by start; a span whose parent is not in the store is a root.
+
+    Args:
+        connection: From `connect`.
+        trace_id: 32 hexadecimal digits, or enough of the first ones to be the only such trace.
+        path: The database, where encrypted content shall be opened with the key of the environment.
+
+    Raises:
+        StoreError: Several traces begin with these digits.
+    """
+    prefix = trace_id.lower()
+    found = connection.execute(
+        "SELECT DISTINCT trace_id FROM span WHERE trace_id >= ? AND trace_id < ? LIMIT 2", (prefix, prefix + "g")
+    ).fetchall()
+    if len(found) > 1:
+        raise StoreError(f"several traces begin with {trace_id}")
+    if not found:
+        return []
+    cipher = _cipher(path)
+    nodes: dict[str, SpanNode] = {}
+    for row in connection.execute("SELECT * FROM spans WHERE trace_id = ? ORDER BY start_ns, id", (found[0][0],)):
+        nodes[row["span_id"]] = SpanNode(span(row, cipher), [])
+    for row in connection.execute("SELECT * FROM findings WHERE trace_id = ? ORDER BY id", (found[0][0],)):
+        if row["span_id"] in nodes:
+            nodes[row["span_id"]].findings.append(queries.finding(row))
+    roots: list[SpanNode] = []
+    for node in nodes.values():
+        parent = nodes.get(node.span["parent_span_id"] or "")
+        (roots if parent is None or parent is node else parent.children).append(node)
+    return _without_circles(roots, nodes)
+
+
+def _without_circles(roots: list[SpanNode], nodes: Mapping[str, SpanNode]) -> list[SpanNode]:
+    """The roots, and one for each circle: spans from elsewhere may name each other as their parents."""
+    reached: set[str] = set()
+    waiting = list(roots)
+    for first in nodes.values():
+        while waiting:
+            node = waiting.pop()
+            reached.add(node.span["span_id"])
+            waiting += node.children
+        if first.span["span_id"] not in reached:
+            nodes[first.span["parent_span_id"]].children.remove(first)
+            roots.append(first)
+            waiting.append(first)
+    return roots
+
+
+def span(row: sqlite3.Row, cipher: keys.Cipher | None = None) -> Row:
+    """A row of the `spans` view with its JSON decoded and its content among the attributes."""
+    decoded = dict(row)
+    for name in ("attributes", "events", "links", "resource"):
+        decoded[name] = queries.decoded(decoded[name], {} if name in {"attributes", "resource"} else [])
+    try:
+        decoded["attributes"].update(content.unpack(decoded.pop("content"), cipher))
+    except StoreError as error:
+        decoded["content_error"] = str(error)
+    return decoded
+
+
+def latest_run(connection: sqlite3.Connection, *, limit: int = 50) -> list[str]:
+    """Ids of the traces of the process whose span came last, the oldest first.
+
+    A program without a span of its own around its calls makes a trace of each call: what belongs together then is what
+    one process did. Its resource says so, by `service.instance.id`.
+
+    Args:
+        connection: From `connect`.
+        limit: Most traces; of more, the newest.
+    """
+    newest: dict[str, None] = {}
+    for row in connection.execute(
+        """
+        SELECT trace_id FROM span WHERE source IN (
+            SELECT id FROM shared WHERE json_extract(body, '$.resource') = (
+                SELECT json_extract(body, '$.resource') FROM shared
+                WHERE id = (SELECT source FROM span ORDER BY id DESC LIMIT 1)))
+        ORDER BY id DESC LIMIT ?
+        """,
+        (queries.MOST,),
+    ):
+        newest[row["trace_id"]] = None
+        if len(newest) >= limit:
+            break
+    return list(reversed(newest))
+
+
+def _cipher(path: Path | None) -> keys.Cipher | None:
+    if path is None or not os.environ.get(keys.KEY_VARIABLE):
+        return None
+    return keys.Cipher(keys.load(path)[0])

@@ -1,0 +1,1 @@
+"""The SQLite file: connection, schema, rows, keys, private files and fork safety."""

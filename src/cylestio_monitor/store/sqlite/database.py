@@ -1,0 +1,151 @@
+"""Opens the file: private, in WAL mode, within its budget, of this version."""
+
+from __future__ import annotations
+
+import functools
+import sqlite3
+from contextlib import contextmanager
+from itertools import chain
+from operator import methodcaller
+from typing import TYPE_CHECKING, Any, Final
+
+from cylestio_monitor.errors import StoreError
+from cylestio_monitor.store.sqlite import files, schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from cylestio_monitor import config
+
+PAGE_BYTES: Final = 8192
+BUSY_SECONDS: Final = 1.0
+"""Longest wait for another process's write, after which the caller tries again later."""
+_MIB = 1 << 20
+
+as_text: Final = methodcaller("decode", "utf-8", "replace")
+"""Reads text that is no UTF-8 any more, as one flipped bit makes it: its row's checksum says the rest. SQLite's module
+would read none of the rows of such a query."""
+
+_ROWS: Final = (64, 16, 4, 1) if sqlite3.sqlite_version_info >= (3, 32) else (16, 4, 1)
+"""Rows of one statement; before 3.32 SQLite took no more than 999 values at a time."""
+
+
+def connect(path: Path, settings: config.Store) -> sqlite3.Connection:
+    """A connection that may write, in autocommit mode; the file is made or migrated where it has to be.
+
+    Raises:
+        StoreError: Nothing can be written there, or the file is not ours.
+        sqlite3.DatabaseError: The file is damaged.
+    """
+    files.prepare(path)
+    try:
+        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    except sqlite3.OperationalError as error:
+        raise StoreError(f"{path}: {error}") from error
+    connection.text_factory = as_text
+    try:
+        connection.executescript(
+            f"PRAGMA page_size = {PAGE_BYTES};"
+            "PRAGMA auto_vacuum = INCREMENTAL;"
+            "PRAGMA journal_mode = WAL;"
+            "PRAGMA synchronous = NORMAL;"
+            # A larger log than usual: under load the pages of the identity index are written once, not every time.
+            f"PRAGMA wal_autocheckpoint = {16 * _MIB // PAGE_BYTES};"
+            f"PRAGMA journal_size_limit = {32 * _MIB};"
+            "PRAGMA cache_size = -8000;"
+            "PRAGMA temp_store = MEMORY;"
+            "PRAGMA cell_size_check = ON;"
+        )
+        page_bytes = connection.execute("PRAGMA page_size").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {settings.max_mb * _MIB // page_bytes}")
+        schema.install(connection)
+    except StoreError as error:
+        connection.close()
+        raise StoreError(f"{path}: {error}") from error
+    except sqlite3.OperationalError as error:
+        connection.close()
+        if is_damage(error):
+            raise
+        raise StoreError(f"{path}: {error}") from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def connect_read_only(path: Path) -> sqlite3.Connection:
+    """A connection that only reads, for queries; rows are `sqlite3.Row`.
+
+    Raises:
+        StoreError: There is no such file, or it cannot be read.
+    """
+    if not path.exists():
+        raise StoreError(f"{path}: there is no store yet")
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)
+        connection.text_factory = as_text
+        connection.execute("PRAGMA query_only = ON")
+        connection.execute("SELECT 1 FROM meta LIMIT 1")
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: {error}") from error
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """One transaction that holds the write lock from its start: a lock taken late fails instead of waiting."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def insert(connection: sqlite3.Connection, into: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Inserts rows, as many in one statement as go.
+
+    Every statement lets go of the interpreter, and a thread that is busy keeps it for 5 ms then. A statement for each
+    row would have the writer fall behind an application that computes.
+
+    Args:
+        connection: With an open transaction.
+        into: ``INSERT INTO table (columns)``.
+        rows: The values, of one length.
+    """
+    start = 0
+    for size in _ROWS:
+        while len(rows) - start >= size:
+            values = list(chain.from_iterable(rows[start : start + size]))
+            connection.execute(_statement(into, len(rows[0]), size), values)
+            start += size
+
+
+@functools.cache
+def _statement(into: str, width: int, size: int) -> str:
+    row = f"({', '.join('?' * width)})"
+    return f"{into} VALUES {', '.join([row] * size)}"
+
+
+def inode(path: Path) -> tuple[int, int] | None:
+    """Which file stands at the path: a connection to another one, moved away meanwhile, writes into the void."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether the error says that the file's content is broken, not that it is busy, full or not to be reached."""
+    text = str(error)
+    return "malformed" in text or "not a database" in text or "file is encrypted" in text
+
+
+def is_full(error: sqlite3.Error) -> bool:
+    """Whether the page budget or the disk is used up."""
+    return "is full" in str(error)

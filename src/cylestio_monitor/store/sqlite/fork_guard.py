@@ -1,0 +1,86 @@
+"""No connection and no lock crosses a fork.
+
+SQLite keeps the locks of a process in tables of its own. A child that opened the file beside an inherited connection
+would believe itself the holder of its parent's locks. So before a fork every connection is closed, with the guard
+held so that none is in use; afterwards both sides open their own when they next need one.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from typing import TYPE_CHECKING, Final, Protocol
+
+from cylestio_monitor import runtime
+
+if TYPE_CHECKING:
+    import sqlite3
+
+_PATIENCE_S: Final = 2.0
+"""Longest that a fork waits for a write that is under way."""
+
+
+class Forkable(Protocol):
+    """What holds connections or threads."""
+
+    def before_fork(self) -> None:
+        """Closes connections; the guard is held."""
+
+    def after_fork_in_child(self) -> None:
+        """Forgets what belongs to the parent: its queue, its threads, its locks."""
+
+
+class _Guard:
+    """The lock around every use of SQLite by a thread of ours."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.taken = False
+
+    def __enter__(self) -> None:
+        self.lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()
+
+
+guard: Final = _Guard()
+_inherited: Final[list[sqlite3.Connection]] = []
+_members: weakref.WeakSet[Forkable] = weakref.WeakSet()
+
+
+def register(member: Forkable) -> None:
+    """Has the member told of every fork, for as long as it lives."""
+    _members.add(member)
+
+
+def leave_open(connection: sqlite3.Connection | None) -> None:
+    """Keeps an inherited connection from being closed: closing would touch the files of the parent."""
+    if connection is not None:
+        _inherited.append(connection)
+
+
+def before() -> None:
+    """Closes every connection; the guard stays held until the fork is through."""
+    runtime.wait(_PATIENCE_S)  # who makes the pipeline may need the guard for it
+    guard.taken = guard.lock.acquire(timeout=_PATIENCE_S)
+    if guard.taken:
+        for member in list(_members):
+            member.before_fork()
+
+
+def _in_parent() -> None:
+    if guard.taken:
+        guard.lock.release()
+
+
+def _in_child() -> None:
+    guard.lock = threading.RLock()
+    guard.taken = False
+    for member in list(_members):
+        member.after_fork_in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=before, after_in_parent=_in_parent, after_in_child=_in_child)

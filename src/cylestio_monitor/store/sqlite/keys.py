@@ -1,0 +1,143 @@
+"""The deployment's secret and what is derived from it, and the cipher that keeps content at rest.
+
+One secret of 32 bytes: from `CYLESTIO_STORE_KEY`, from the system's keyring, or made once and kept in a private file
+beside the database. Every use has its own key, derived with HMAC-SHA256 over a label, so that one that leaks says
+nothing of the others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+from typing import TYPE_CHECKING, Any, Final
+
+from cylestio_monitor.errors import StoreError
+from cylestio_monitor.store.sqlite import files
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KEY_VARIABLE: Final = "CYLESTIO_STORE_KEY"
+KEYRING: Final = "keyring"
+"""The value of the variable that takes the secret from the system's keyring."""
+
+_SERVICE = "cylestio-monitor"
+_ACCOUNT = "store"
+_SHORTEST = 16
+_NONCE = 12
+
+
+def key_file(database: Path) -> Path:
+    """Where the secret of a store lies when neither environment nor keyring has one."""
+    return database.with_name(f"{database.name}.key")
+
+
+def load(database: Path) -> tuple[bytes, bool]:
+    """The deployment's secret.
+
+    Returns:
+        The 32 bytes, and whether the user provided them: then content is encrypted at rest. A key that lies beside
+        the database would protect nothing.
+
+    Raises:
+        StoreError: The variable is too short, the keyring has no secret or is not installed, or the key file cannot
+            be read or made. The secret itself is never in the message.
+    """
+    given = os.environ.get(KEY_VARIABLE, "")
+    if given == KEYRING:
+        given = _from_keyring()
+    if given:
+        if len(given) < _SHORTEST:
+            raise StoreError(f"{KEY_VARIABLE}: must be at least {_SHORTEST} characters long")
+        return hashlib.sha256(given.encode("utf-8", "surrogateescape")).digest(), True
+    return _from_file(key_file(database)), False
+
+
+def derive(secret: bytes, label: str) -> bytes:
+    """A key of its own for one use, 32 bytes."""
+    return hmac.digest(secret, b"cylestio-monitor\x00" + label.encode(), "sha256")
+
+
+class Cipher:
+    """AES-256-GCM over content at rest; each text has its own random nonce in front."""
+
+    def __init__(self, secret: bytes) -> None:
+        """Derives the content key.
+
+        Args:
+            secret: The deployment's secret.
+
+        Raises:
+            StoreError: The package `cryptography` is not installed.
+        """
+        try:
+            from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 -- only where switched on
+        except ImportError as error:
+            raise StoreError(f"{KEY_VARIABLE} needs the package cryptography: {INSTALL}") from error
+        self._aead: Any = AESGCM(derive(secret, "content"))
+
+    def seal(self, plain: bytes) -> bytes:
+        """Nonce and ciphertext."""
+        nonce = os.urandom(_NONCE)
+        return nonce + bytes(self._aead.encrypt(nonce, plain, None))
+
+    def open(self, sealed: bytes) -> bytes:
+        """The plain bytes.
+
+        Raises:
+            StoreError: Another key sealed them, or they were changed.
+        """
+        from cryptography.exceptions import InvalidTag  # noqa: PLC0415
+
+        try:
+            return bytes(self._aead.decrypt(sealed[:_NONCE], sealed[_NONCE:], None))
+        except (InvalidTag, ValueError) as error:
+            raise StoreError("content was sealed with another key, or changed") from error
+
+
+INSTALL: Final = "pip install 'cylestio-monitor[audit]'"
+
+
+def _from_keyring() -> str:
+    try:
+        import keyring  # noqa: PLC0415 -- only where asked for
+    except ImportError as error:
+        raise StoreError(f"{KEY_VARIABLE}={KEYRING} needs the package keyring: pip install keyring") from error
+    try:
+        secret = keyring.get_password(_SERVICE, _ACCOUNT)
+    except Exception as error:
+        raise StoreError(f"the system's keyring cannot be read ({type(error).__name__})") from error
+    if not secret:
+        raise StoreError(f"the system's keyring holds no secret for service {_SERVICE}, account {_ACCOUNT}")
+    return str(secret)
+
+
+def _from_file(path: Path) -> bytes:
+    files.check_file(path)
+    for _ in range(2):
+        try:
+            return _parse(path)
+        except FileNotFoundError:
+            _make(path)
+        except OSError as error:
+            raise StoreError(f"{path}: {error.strerror or 'cannot be read'}") from error
+    raise StoreError(f"{path}: cannot be made")
+
+
+def _parse(path: Path) -> bytes:
+    try:
+        secret = bytes.fromhex(path.read_text("ascii").strip())
+    except ValueError as error:
+        raise StoreError(f"{path}: is no key file") from error
+    if len(secret) != 32:
+        raise StoreError(f"{path}: is no key file")
+    return secret
+
+
+def _make(path: Path) -> None:
+    try:
+        files.create_once(path, secrets.token_hex(32).encode() + b"\n")
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror or 'cannot be made'}") from error

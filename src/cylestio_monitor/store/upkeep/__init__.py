@@ -1,0 +1,1 @@
+"""Retention, salvage of damaged files and removal of unreferenced shared records."""

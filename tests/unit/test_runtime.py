@@ -1,0 +1,141 @@
+"""The pipeline is made once, when a call needs it or is to be expected, and never in the way of anything else."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+
+import pytest
+
+from cylestio_monitor import pipeline, runtime
+from cylestio_monitor.otel.once import Once
+from road import Road
+
+
+@pytest.fixture
+def made(scanners):
+    yield lambda: Road(scanners).pipeline
+    runtime.turn_off()
+
+
+def test_it_is_made_once_by_whoever_needs_it_first(made):
+    count = []
+
+    def make():
+        count.append(1)
+        time.sleep(0.02)
+        return made()
+
+    runtime.turn_on(make)
+    assert runtime.is_on(make)
+    assert not count
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(pipeline.current())) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(count) == 1
+    assert set(found) == {runtime.pipeline}
+    runtime.turn_off()
+    assert pipeline.current() is None
+
+
+def test_an_import_of_an_sdk_has_it_made_by_a_thread(made):
+    makers = []
+
+    def make():
+        makers.append(threading.current_thread())
+        return made()
+
+    runtime.turn_on(make)
+    runtime.expect()
+    runtime.expect()
+    runtime.wait(10)
+    assert runtime.pipeline is not None
+    assert makers != [threading.current_thread()]
+    assert len(makers) == 1
+
+
+def test_what_its_making_calls_is_let_through(made):
+    """A library that the pipeline is made with may itself be observed."""
+    within = []
+
+    def make():
+        within.append(pipeline.current())
+        return made()
+
+    runtime.turn_on(make)
+    assert pipeline.current() is not None
+    assert within == [None]
+
+
+def test_one_that_cannot_be_made_is_reported_once_and_breaks_nothing(caplog):
+    def make():
+        raise OSError("no space left")
+
+    runtime.turn_on(make)
+    with caplog.at_level(logging.WARNING, "cylestio_monitor"):
+        assert pipeline.current() is None
+        assert pipeline.current() is None
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert not runtime.is_on()
+
+
+def test_off_waits_for_one_that_is_being_made(made):
+    begun = threading.Event()
+
+    def make():
+        begun.set()
+        time.sleep(0.05)
+        return made()
+
+    runtime.turn_on(make)
+    runtime.expect()
+    assert begun.wait(5)
+    runtime.turn_off()
+    assert runtime.pipeline is None
+    runtime.wait(5)
+    assert pipeline.current() is None
+
+
+def test_a_fork_waits_for_it_and_the_child_has_it(made):
+    begun, ready = threading.Event(), made()
+
+    def make():
+        begun.set()
+        time.sleep(0.05)
+        return ready
+
+    runtime.turn_on(make)
+    runtime.expect()
+    assert begun.wait(5)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if runtime.pipeline is ready and pipeline.current() is ready else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_part_is_made_once_and_again_after_a_failure():
+    answers = iter([OSError("busy"), "part", "another"])
+
+    def make():
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    part = Once(make)
+    assert part.made is None
+    with pytest.raises(OSError, match="busy"):
+        part()
+    assert part() == part() == part.made == "part"
+    part.after_fork()
+    assert part() == "part"
+
+
+def test_a_part_is_not_there_for_its_own_making():
+    part = Once(lambda: [part()])
+    assert part() == [None]
