@@ -7,6 +7,8 @@ module along when it is first used.
 
 from __future__ import annotations
 
+from cylestio_monitor._version import __version__ as __version__
+
 TYPE_CHECKING = False  # type checkers take the name for `typing.TYPE_CHECKING`, whose module costs ten times this one
 if TYPE_CHECKING:
     from typing import Any
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
     from cylestio_monitor.identity import identify
     from cylestio_monitor.model import Finding
     from cylestio_monitor.otel.events import log_error, log_event
-
-__version__ = "0.1.0"
 
 __all__ = [
     "BlockedError",

@@ -31,7 +31,7 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """A mapping of the file: immutable, and a key it does not know is an error."""
 
 
-class Keywords(_Section, frozen=True, kw_only=True):
+class KeywordSettings(_Section, frozen=True, kw_only=True):
     """The user's own words, obeyed as written at the level they stand under."""
 
     suspicious: Annotated[
@@ -43,7 +43,7 @@ class Keywords(_Section, frozen=True, kw_only=True):
     defaults: Annotated[bool, _doc("Whether the shipped keyword rules apply too.")] = True
 
 
-class Silence(_Section, frozen=True, kw_only=True):
+class SilenceSettings(_Section, frozen=True, kw_only=True):
     """One thing that is known and shall not be reported again."""
 
     rule: Annotated[str | None, _doc("A rule id, or a prefix ending in `.*`.")] = None
@@ -53,25 +53,25 @@ class Silence(_Section, frozen=True, kw_only=True):
     reason: Annotated[str | None, _doc("Why, for whoever reads it later.")] = None
 
 
-class Override(_Section, frozen=True, kw_only=True):
+class OverrideSettings(_Section, frozen=True, kw_only=True):
     """A changed severity of one rule."""
 
     rule: Annotated[str, _doc("A rule id, or a prefix ending in `.*`.")]
     severity: Annotated[Literal["low", "medium", "high", "critical"], _doc("The severity it shall have.")]
 
 
-class Rules(_Section, frozen=True, kw_only=True):
+class RuleSettings(_Section, frozen=True, kw_only=True):
     """Which rules apply."""
 
     packs: Annotated[
         tuple[str, ...], _doc("Rule files of your own, relative to the settings file.", env="CYLESTIO_RULE_PACKS")
     ] = ()
     experimental: Annotated[bool, _doc("Whether rules of status `experimental` apply.")] = False
-    silence: Annotated[tuple[Silence, ...], _doc("Findings that are known and accepted.")] = ()
-    override: Annotated[tuple[Override, ...], _doc("Severities that differ from the pack's.")] = ()
+    silence: Annotated[tuple[SilenceSettings, ...], _doc("Findings that are known and accepted.")] = ()
+    override: Annotated[tuple[OverrideSettings, ...], _doc("Severities that differ from the pack's.")] = ()
 
 
-class Scan(_Section, frozen=True, kw_only=True):
+class ScanSettings(_Section, frozen=True, kw_only=True):
     """The scanner."""
 
     enabled: Annotated[bool, _doc("Whether texts are scanned at all.")] = True
@@ -94,7 +94,7 @@ class Scan(_Section, frozen=True, kw_only=True):
     ] = ()
 
 
-class Detectors(_Section, frozen=True, kw_only=True):
+class DetectorSettings(_Section, frozen=True, kw_only=True):
     """Models and services that are asked beside the rules."""
 
     use: Annotated[tuple[str, ...], _doc("Detectors that are asked, by their entry point's name, such as `onnx`.")] = ()
@@ -113,7 +113,7 @@ class Detectors(_Section, frozen=True, kw_only=True):
     max_chars: Annotated[int, _doc("Longest text that is asked about, in code points.", ge=256)] = 20_000
 
 
-class Store(_Section, frozen=True, kw_only=True):
+class StoreSettings(_Section, frozen=True, kw_only=True):
     """The local SQLite file."""
 
     enabled: Annotated[bool, _doc("Whether spans, findings and events are kept locally.")] = True
@@ -129,7 +129,7 @@ class Store(_Section, frozen=True, kw_only=True):
     ] = 250
 
 
-class Log(_Section, frozen=True, kw_only=True):
+class LogSettings(_Section, frozen=True, kw_only=True):
     """The JSON-lines log of events."""
 
     file: Annotated[
@@ -161,12 +161,12 @@ class Settings(_Section, frozen=True, kw_only=True):
     content_max_bytes: Annotated[int, _doc("Longest content attribute, in bytes of its JSON.", ge=1024)] = 750_000
     agent_id: Annotated[str | None, _doc("Name of this agent on every span and event.")] = None
     session_id: Annotated[str | None, _doc("Session on every span and event, where the application sets none.")] = None
-    keywords: Keywords = Keywords()
-    rules: Rules = Rules()
-    scan: Scan = Scan()
-    detectors: Detectors = Detectors()
-    store: Store = Store()
-    log: Log = Log()
+    keywords: KeywordSettings = KeywordSettings()
+    rules: RuleSettings = RuleSettings()
+    scan: ScanSettings = ScanSettings()
+    detectors: DetectorSettings = DetectorSettings()
+    store: StoreSettings = StoreSettings()
+    log: LogSettings = LogSettings()
 
 
 class Option(NamedTuple):

@@ -21,6 +21,7 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from cylestio_monitor import config, identity, runtime, sanitize, semconv
+from cylestio_monitor._version import __version__
 from cylestio_monitor.background import BackgroundWorker
 from cylestio_monitor.emit import content, genai, security
 from cylestio_monitor.emit.attach import Attached
@@ -67,8 +68,6 @@ class Pipeline:
         meter_provider: MeterProvider | None = None,
     ) -> None:
         """Takes the parts; the global providers are used where none is given."""
-        from cylestio_monitor import __version__  # noqa: PLC0415 -- the package's front door imports this module late
-
         self.settings = settings
         self.scanner = scanner
         self.store = store

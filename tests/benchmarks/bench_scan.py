@@ -230,7 +230,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         cache = Path(folder)
         scanner = Scanner(config.Settings(), key=b"k" * 32, cache_dir=cache)
-        plain = Scanner(config.Settings(scan=config.Scan(engine="python")), key=b"k" * 32)
+        plain = Scanner(config.Settings(scan=config.ScanSettings(engine="python")), key=b"k" * 32)
         parts = [
             "# Detection quality",
             INTRODUCTION,

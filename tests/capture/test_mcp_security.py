@@ -134,7 +134,7 @@ def test_a_definition_that_changes_behind_one_url_is_named_in_the_next_session(s
 @pytest.mark.case("MCP, 2.x: a refused call is not sent")
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_grave_finding_is_on_disk_before_the_tool_runs(tmp_path, spans, backend):
-    store = Store.open(tmp_path / "cylestio.db", config.Store())
+    store = Store.open(tmp_path / "cylestio.db", config.StoreSettings())
     spans.pipeline.store = store
     server, found = MCPServer("tests"), []
 

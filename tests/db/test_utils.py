@@ -20,7 +20,7 @@ ORDER BY timestamp DESC
 @pytest.fixture
 def store(tmp_path, monkeypatch):
     monkeypatch.setenv("CYLESTIO_DB_PATH", str(tmp_path / "data" / "agent.db"))
-    opened = Store.open(tmp_path / "data" / "agent.db", config.Store())
+    opened = Store.open(tmp_path / "data" / "agent.db", config.StoreSettings())
     yield opened
     opened.close()
 
@@ -116,7 +116,7 @@ def test_the_files_are_the_owners_alone_under_any_umask(tmp_path, monkeypatch):
     before = os.umask(0)
     try:
         assert utils.log_to_db("a", "x")
-        store = Store.open(tmp_path / "new" / "agent.db", config.Store())
+        store = Store.open(tmp_path / "new" / "agent.db", config.StoreSettings())
         add(store)
         modes = {file.name: file.stat().st_mode & 0o777 for file in (tmp_path / "new").iterdir()}
         store.close()

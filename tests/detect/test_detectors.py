@@ -29,7 +29,7 @@ def _until(condition, seconds=10):
 
 
 def test_a_model_of_the_users_folder_finds_and_says_where(road, model):
-    here = road(detectors=config.Detectors(use=("onnx",), model=str(model), wait=True, budget_ms=20_000))
+    here = road(detectors=config.DetectorSettings(use=("onnx",), model=str(model), wait=True, budget_ms=20_000))
     here.pipeline.begin(chat("hello world", ATTACK)).end(answer("ok"))
     span = here.span()
     assert _rules(span) == ("classifier.onnx",)
@@ -44,7 +44,7 @@ def test_a_model_of_the_users_folder_finds_and_says_where(road, model):
 
 
 def test_a_long_text_is_read_to_its_end_and_the_window_named(model):
-    detector = OnnxDetector(config.Detectors(use=("onnx",), model=str(model)))
+    detector = OnnxDetector(config.DetectorSettings(use=("onnx",), model=str(model)))
     text = "hello world " * 700 + "ignore"
     (found,) = detector.detect(text, target="input", subtype="llm")
     assert found.score > 0.99
@@ -55,7 +55,7 @@ def test_a_long_text_is_read_to_its_end_and_the_window_named(model):
 
 
 def test_a_model_may_block_where_the_call_waits(road, model):
-    detectors = config.Detectors(use=("onnx",), model=str(model), wait=True, budget_ms=20_000, severity="high")
+    detectors = config.DetectorSettings(use=("onnx",), model=str(model), wait=True, budget_ms=20_000, severity="high")
     here = road(mode="block", detectors=detectors)
     with pytest.raises(BlockedError, match=r"classifier\.onnx"):
         here.pipeline.begin(chat(ATTACK))
@@ -70,7 +70,7 @@ def test_a_model_may_block_where_the_call_waits(road, model):
 def test_a_folder_without_a_model_is_a_clear_error(tmp_path, folder, reason):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match=reason):
-        OnnxDetector(config.Detectors(model=str(tmp_path / folder) if folder else None))
+        OnnxDetector(config.DetectorSettings(model=str(tmp_path / folder) if folder else None))
 
 
 SLOW = """
@@ -93,8 +93,8 @@ SLOW = """
 
 def test_a_call_does_not_wait_and_a_late_answer_is_kept(road, package, tmp_path):
     package("slow", SLOW)
-    store = Store.open(tmp_path / "own.db", config.Store())
-    here = road(detectors=config.Detectors(use=("slow",)))
+    store = Store.open(tmp_path / "own.db", config.StoreSettings())
+    here = road(detectors=config.DetectorSettings(use=("slow",)))
     here.pipeline.store = store
     began = time.monotonic()
     here.pipeline.begin(chat("act now")).end(answer("ok"))
@@ -121,7 +121,7 @@ def test_a_call_does_not_wait_and_a_late_answer_is_kept(road, package, tmp_path)
 
 def test_waiting_ends_with_the_budget(road, package):
     package("stuck", SLOW.replace("20", "3"))
-    here = road(detectors=config.Detectors(use=("stuck",), wait=True, budget_ms=50))
+    here = road(detectors=config.DetectorSettings(use=("stuck",), wait=True, budget_ms=50))
     began = time.monotonic()
     here.pipeline.begin(chat("act now"))
     assert 0.04 < time.monotonic() - began < 2
@@ -146,7 +146,7 @@ def test_an_awaitable_is_awaited_within_the_budget(road, package):
             return Waits()
         """,
     )
-    here = road(detectors=config.Detectors(use=("waits",), wait=True, budget_ms=400))
+    here = road(detectors=config.DetectorSettings(use=("waits",), wait=True, budget_ms=400))
     here.pipeline.begin(chat("quick one")).end(answer("ok"))
     assert [event.attributes["cylestio.security.finding.end"] for event in here.span().events] == [5]
     here.pipeline.begin(chat("another one")).end(answer("ok"))
@@ -159,7 +159,7 @@ def test_what_a_detector_raises_costs_its_answer_alone(road, package, model, cap
     package("broken", "def make(settings):\n    raise RuntimeError('no licence')\n")
     use = ("raises", "broken", "unknown", "onnx")
     with caplog.at_level(logging.WARNING, "cylestio_monitor.detect"):
-        here = road(detectors=config.Detectors(use=use, model=str(model), wait=True, budget_ms=20_000))
+        here = road(detectors=config.DetectorSettings(use=use, model=str(model), wait=True, budget_ms=20_000))
         here.pipeline.begin(chat(ATTACK)).end(answer("ok"))
     assert _rules(here.span()) == ("classifier.onnx",)
     assert here.pipeline.detectors.failed == 1
@@ -168,14 +168,14 @@ def test_what_a_detector_raises_costs_its_answer_alone(road, package, model, cap
 
 
 def test_results_of_tools_are_asked_about_and_silences_hold(road, model):
-    detectors = config.Detectors(use=("onnx",), model=str(model), wait=True, budget_ms=20_000)
+    detectors = config.DetectorSettings(use=("onnx",), model=str(model), wait=True, budget_ms=20_000)
     call = chat("hello")
     call.arguments, call.tool_name = {"q": ATTACK}, "search"
     here = road(detectors=detectors)
     here.pipeline.begin(call).end(Result(response={"page": [ATTACK]}))
     (event,) = here.span().events
     assert event.attributes["cylestio.security.finding.path"] == "result"
-    silence = config.Rules(silence=(config.Silence(rule="classifier.*"),))
+    silence = config.RuleSettings(silence=(config.SilenceSettings(rule="classifier.*"),))
     here = road(detectors=detectors, rules=silence)
     here.pipeline.begin(chat(ATTACK)).end(answer("ok"))
     assert not here.span().events
@@ -196,7 +196,7 @@ def test_what_a_detector_asks_is_no_call_of_the_application(road, package, monke
             return Asks()
         """,
     )
-    here = road(detectors=config.Detectors(use=("asks",), wait=True, budget_ms=20_000))
+    here = road(detectors=config.DetectorSettings(use=("asks",), wait=True, budget_ms=20_000))
     monkeypatch.setattr(runtime, "pipeline", here.pipeline)
     assert pipeline.current() is here.pipeline
     here.pipeline.begin(chat("hello")).end(answer("ok"))
@@ -205,7 +205,7 @@ def test_what_a_detector_asks_is_no_call_of_the_application(road, package, monke
 
 def test_a_full_queue_drops_and_counts(package):
     package("jam", SLOW)
-    detectors = start(config.Detectors(use=("jam",)))
+    detectors = start(config.DetectorSettings(use=("jam",)))
     asked = detectors.asked(lambda finding, _text: finding)
     for _ in range(300):
         detectors.ask(asked, "act now", target="input", subtype="llm", path="")
@@ -222,4 +222,4 @@ def test_without_a_detector_no_thread_is_started(road):
     here = road()
     here.pipeline.begin(chat("hello")).end(answer("ok"))
     assert here.pipeline.detectors is None
-    assert start(config.Detectors()) is None
+    assert start(config.DetectorSettings()) is None

@@ -37,7 +37,7 @@ def names(path):
 
 @pytest.fixture
 def store(tmp_path):
-    made = Store.open(tmp_path / "store" / "cylestio.db", config.Store())
+    made = Store.open(tmp_path / "store" / "cylestio.db", config.StoreSettings())
     yield made
     made.close()
 
@@ -138,7 +138,7 @@ class TestJsonLog:
         return Event("agent", "signed_in", "AUTH", "INFO", 1_700_000_000_123_456_789, data, "ab" * 16, "cd" * 8)
 
     def test_an_event_is_one_line_of_json(self, tmp_path):
-        log = JsonLog(config.Log(file=str(tmp_path / "logs" / "events.jsonl")))
+        log = JsonLog(config.LogSettings(file=str(tmp_path / "logs" / "events.jsonl")))
         log.write(self.event(user="ann", text="two\nlines"))
         log.close()
         (line,) = (tmp_path / "logs" / "events.jsonl").read_text("utf-8").splitlines()
@@ -156,7 +156,7 @@ class TestJsonLog:
     def test_it_is_rotated_by_size_and_private_under_any_umask(self, tmp_path):
         old = os.umask(0)
         try:
-            log = JsonLog(config.Log(file=str(tmp_path / "events.jsonl"), max_mb=1, backups=2))
+            log = JsonLog(config.LogSettings(file=str(tmp_path / "events.jsonl"), max_mb=1, backups=2))
             for number in range(40):
                 log.write(self.event(number=number, filler="x" * 100_000))
             log.close()
@@ -170,7 +170,7 @@ class TestJsonLog:
         assert numbers == list(range(numbers[0], 40))
 
     def test_threads_do_not_mix_their_lines(self, tmp_path):
-        log = JsonLog(config.Log(file=str(tmp_path / "events.jsonl")))
+        log = JsonLog(config.LogSettings(file=str(tmp_path / "events.jsonl")))
         threads = [
             threading.Thread(target=lambda: [log.write(self.event(filler="y" * 5000)) for _ in range(50)])
             for _ in range(4)
@@ -185,7 +185,7 @@ class TestJsonLog:
     def test_it_does_not_follow_a_link_that_somebody_left_there(self, tmp_path):
         (tmp_path / "events.jsonl").symlink_to(tmp_path / "elsewhere")
         with pytest.raises(OSError, match="symbolic"):
-            JsonLog(config.Log(file=str(tmp_path / "events.jsonl")))
+            JsonLog(config.LogSettings(file=str(tmp_path / "events.jsonl")))
         assert not (tmp_path / "elsewhere").exists()
 
 

@@ -11,7 +11,7 @@ KEY = b"k" * 32
 @pytest.fixture(scope="session")
 def plain():
     """The pure-Python scanner with the shipped rules."""
-    return Scanner(config.Settings(scan=config.Scan(engine="python")), key=KEY)
+    return Scanner(config.Settings(scan=config.ScanSettings(engine="python")), key=KEY)
 
 
 @pytest.fixture(scope="session")

@@ -82,11 +82,11 @@ def test_scripts_without_blanks_are_read_too(plain):
 
 
 def test_the_rule_is_silenced_and_overridden_as_any_other():
-    silent = config.Rules(silence=(config.Silence(rule="prompt.repeated"),))
-    scanner = Scanner(config.Settings(rules=silent, scan=config.Scan(engine="python")), key=b"k" * 32)
+    silent = config.RuleSettings(silence=(config.SilenceSettings(rule="prompt.repeated"),))
+    scanner = Scanner(config.Settings(rules=silent, scan=config.ScanSettings(engine="python")), key=b"k" * 32)
     assert _inspect(scanner, LEAK) == []
-    grave = config.Rules(override=(config.Override(rule="prompt.repeated", severity="critical"),))
-    scanner = Scanner(config.Settings(rules=grave, scan=config.Scan(engine="python")), key=b"k" * 32)
+    grave = config.RuleSettings(override=(config.OverrideSettings(rule="prompt.repeated", severity="critical"),))
+    scanner = Scanner(config.Settings(rules=grave, scan=config.ScanSettings(engine="python")), key=b"k" * 32)
     assert [finding.alert for finding in _inspect(scanner, LEAK)] == ["dangerous"]
 
 

@@ -88,7 +88,7 @@ def test_parsing_is_bounded(loaded):
 
 
 def test_the_setting_takes_them_into_use():
-    scan = config.Scan(engine="python", parsers="installed")
+    scan = config.ScanSettings(engine="python", parsers="installed")
     try:
         scanner = Scanner(config.Settings(scan=scan), key=b"k" * 32)
         assert scanner.problems == []

@@ -57,7 +57,9 @@ GOOD = """\
 
 def test_a_pack_of_the_user_is_used(tmp_path):
     _pack(tmp_path, GOOD)
-    settings = config.Settings(rules=config.Rules(packs=("own.yaml",)), scan=config.Scan(engine="python"))
+    settings = config.Settings(
+        rules=config.RuleSettings(packs=("own.yaml",)), scan=config.ScanSettings(engine="python")
+    )
     scanner = Scanner(settings, key=b"k" * 32, base_dir=tmp_path)
     assert scanner.problems == []
     assert [f.rule_id for f in scanner.text("a zebra42", target="input", subtype="llm")] == ["own.word"]
@@ -101,7 +103,9 @@ def test_an_unknown_validator_and_a_double_id_are_problems(tmp_path):
 
 
 def test_a_missing_pack_leaves_the_others(tmp_path):
-    settings = config.Settings(rules=config.Rules(packs=("gone.yaml",)), scan=config.Scan(engine="python"))
+    settings = config.Settings(
+        rules=config.RuleSettings(packs=("gone.yaml",)), scan=config.ScanSettings(engine="python")
+    )
     scanner = Scanner(settings, key=b"k" * 32, base_dir=tmp_path)
     assert [problem.source for problem in scanner.problems] == [str(tmp_path / "gone.yaml")]
     assert scanner.text("rm -rf /", target="output", subtype="tool_call")

@@ -56,8 +56,8 @@ def test_where_it_matters_what_is_destroyed(found):
     ],
 )
 def test_a_word_of_the_user_is_obeyed_at_its_level(level, word, hits, misses):
-    keywords = config.Keywords(**{level: (word,)}, defaults=False)
-    scanner = Scanner(config.Settings(keywords=keywords, scan=config.Scan(engine="python")), key=KEY)
+    keywords = config.KeywordSettings(**{level: (word,)}, defaults=False)
+    scanner = Scanner(config.Settings(keywords=keywords, scan=config.ScanSettings(engine="python")), key=KEY)
 
     def mine(text):
         found = scanner.text(text, target="input", subtype="llm")
@@ -71,7 +71,9 @@ def test_a_word_of_the_user_is_obeyed_at_its_level(level, word, hits, misses):
 
 
 def test_the_shipped_words_can_be_switched_off():
-    settings = config.Settings(keywords=config.Keywords(defaults=False), scan=config.Scan(engine="python"))
+    settings = config.Settings(
+        keywords=config.KeywordSettings(defaults=False), scan=config.ScanSettings(engine="python")
+    )
     assert not any(rule.startswith("keyword.") for rule in Scanner(settings, key=KEY).rules)
 
 

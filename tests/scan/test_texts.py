@@ -80,7 +80,7 @@ def test_masks_are_typed_stable_and_say_nothing(plain):
     assert masked.count("[") == 3
     assert "[secret:aws-access-key-id:" in masked
     assert masked == plain.mask(f"key {secret}, card 4111 1111 1111 1111, mail ann@example.org")
-    other = Scanner(config.Settings(scan=config.Scan(engine="python")), key=b"z" * 32)
+    other = Scanner(config.Settings(scan=config.ScanSettings(engine="python")), key=b"z" * 32)
     assert other.mask(secret) != plain.mask(secret)
     assert plain.mask("nothing here") == "nothing here"
 
@@ -127,8 +127,8 @@ def test_shell_words_are_read_as_a_shell_does():
 
 
 def _silenced(**entry):
-    rules = config.Rules(silence=(config.Silence(**entry),))
-    return Scanner(config.Settings(rules=rules, scan=config.Scan(engine="python")), key=KEY)
+    rules = config.RuleSettings(silence=(config.SilenceSettings(**entry),))
+    return Scanner(config.Settings(rules=rules, scan=config.ScanSettings(engine="python")), key=KEY)
 
 
 def test_a_silence_covers_what_all_its_criteria_name(plain):
@@ -161,13 +161,13 @@ def test_a_silence_that_names_nothing_is_refused(entry):
 
 
 def test_an_override_changes_the_severity():
-    rules = config.Rules(override=(config.Override(rule="keyword.*", severity="low"),))
-    scanner = Scanner(config.Settings(rules=rules, scan=config.Scan(engine="python")), key=KEY)
+    rules = config.RuleSettings(override=(config.OverrideSettings(rule="keyword.*", severity="low"),))
+    scanner = Scanner(config.Settings(rules=rules, scan=config.ScanSettings(engine="python")), key=KEY)
     (finding,) = scanner.text("DROP TABLE users", target="input", subtype="llm")
     assert (finding.severity, finding.alert) == ("low", "suspicious")
 
 
 def test_countries_can_be_chosen():
-    only = Scanner(config.Settings(scan=config.Scan(engine="python", locales=("ES",))), key=KEY)
+    only = Scanner(config.Settings(scan=config.ScanSettings(engine="python", locales=("ES",))), key=KEY)
     assert "pii.es-dni" in only.rules
     assert "pii.it-codice-fiscale" not in only.rules

@@ -26,7 +26,7 @@ class Bench:
 
     def __init__(self, path, **settings):
         self.path = path
-        self.store = Store.open(path, config.Store(**settings))
+        self.store = Store.open(path, config.StoreSettings(**settings))
         self.provider = TracerProvider(
             # Not `Resource(...)`: only `create` loads the executor that the SDK uses after a fork, and one that is
             # loaded between two forks leaves the second child waiting for ever.

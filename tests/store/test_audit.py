@@ -24,7 +24,7 @@ FOREIGN = (
     "source, {}, checksum FROM event"
 )
 NOW = time.time_ns()
-SETTINGS = config.Store()
+SETTINGS = config.StoreSettings()
 
 
 def fill(bench, count=10, name="chat"):

@@ -221,7 +221,7 @@ def test_a_disk_that_is_full_for_a_while_costs_nothing(tmp_path):
 def test_a_place_that_cannot_be_written_is_said_once_and_clearly(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(StoreError, match=r"file.*Not a directory|is no folder|File exists"):
-        Store.open(tmp_path / "file" / "s.db", config.Store())
+        Store.open(tmp_path / "file" / "s.db", config.StoreSettings())
 
 
 def test_links_and_open_folders_are_refused(tmp_path):
@@ -229,12 +229,12 @@ def test_links_and_open_folders_are_refused(tmp_path):
     target.write_bytes(b"")
     (tmp_path / "s.db").symlink_to(target)
     with pytest.raises(StoreError, match="no regular file"):
-        Store.open(tmp_path / "s.db", config.Store())
+        Store.open(tmp_path / "s.db", config.StoreSettings())
     shared = tmp_path / "shared"
     shared.mkdir()
     shared.chmod(0o777)
     with pytest.raises(StoreError, match="everybody"):
-        Store.open(shared / "s.db", config.Store())
+        Store.open(shared / "s.db", config.StoreSettings())
 
 
 def test_a_file_of_another_user_is_refused(tmp_path):
@@ -245,7 +245,7 @@ def test_a_file_of_another_user_is_refused(tmp_path):
     else:
         path = Path("/etc/passwd")  # where we are not root, root is somebody else
     with pytest.raises(StoreError, match="belongs to another user"):
-        Store.open(path, config.Store())
+        Store.open(path, config.StoreSettings())
 
 
 def test_nobody_waits_for_a_disk_that_does_not_answer(tmp_path):
@@ -274,7 +274,7 @@ def test_a_database_of_something_else_is_left_alone(tmp_path):
         connection.execute("CREATE TABLE precious (x)")
     connection.close()
     with pytest.raises(StoreError, match="something else"):
-        Store.open(path, config.Store())
+        Store.open(path, config.StoreSettings())
     connection = sqlite3.connect(path)
     assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("precious",)]
     connection.close()
@@ -287,7 +287,7 @@ def test_a_file_of_a_newer_version_is_refused_politely(tmp_path):
     connection.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
     connection.close()
     with pytest.raises(StoreError, match="newer version"):
-        Store.open(path, config.Store())
+        Store.open(path, config.StoreSettings())
     assert spans(path) == {"chat 0"}
 
 
@@ -320,7 +320,7 @@ def test_what_no_span_shares_any_more_is_swept_and_writers_notice(tmp_path):
     for bench in (first, second):
         bench.flush()
     connection = first.store._writer.connection()
-    admin.remove_before(path, config.Store(), old + 2)
+    admin.remove_before(path, config.StoreSettings(), old + 2)
     with fork_guard.guard:
         first.store._writer._sweep._swept = 0  # it has looked before, when all of them were in use
         assert first.store._writer._sweep.step(connection) >= 1490

@@ -79,10 +79,10 @@ def test_nothing_is_taken_after_the_end_and_that_is_counted(bench):
 
 
 def test_one_process_has_one_store_for_a_file(bench):
-    assert Store.shared(bench.path, config.Store()) is bench.store
+    assert Store.shared(bench.path, config.StoreSettings()) is bench.store
     assert Store.running() is bench.store
     bench.store.close()
-    other = Store.shared(bench.path, config.Store())
+    other = Store.shared(bench.path, config.StoreSettings())
     assert other is not bench.store
     other.close()
 

@@ -71,7 +71,7 @@ def test_one_wrong_value_costs_only_itself(tmp_path):
     loaded = config.load({}, path=file)
     assert loaded.settings.mode == "block"
     assert loaded.settings.agent_id is None
-    assert loaded.settings.store.max_mb == config.Store().max_mb
+    assert loaded.settings.store.max_mb == config.StoreSettings().max_mb
     assert loaded.settings.store.keep_days == 3
     assert loaded.settings.keywords.dangerous == ("wipe", "purge")
     assert [problem.key for problem in loaded.problems] == ["agent_id", "store.max_mb", "keywords.dangerous[1]"]
@@ -136,7 +136,7 @@ def test_every_setting_has_a_description_and_a_variable_of_its_own():
 def test_the_database_path_is_the_set_one_or_in_the_users_data_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     assert config.database_path(config.Settings()).name == "cylestio.db"
-    assert config.database_path(config.Settings(store=config.Store(path="/x/y.db"))) == Path("/x/y.db")
+    assert config.database_path(config.Settings(store=config.StoreSettings(path="/x/y.db"))) == Path("/x/y.db")
 
 
 def key_names() -> list[str]:

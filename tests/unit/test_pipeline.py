@@ -8,7 +8,7 @@ import pytest
 from opentelemetry import trace
 
 from cylestio_monitor import semconv
-from cylestio_monitor.config import Keywords, Scan
+from cylestio_monitor.config import KeywordSettings, ScanSettings
 from cylestio_monitor.errors import BlockedError
 from cylestio_monitor.identity import identify
 from cylestio_monitor.model import Call, Message, Part, Result, ToolDefinition, Usage
@@ -83,7 +83,7 @@ def test_a_finding_stands_on_the_span_and_as_an_event_without_its_text(road):
 
 
 def test_every_surface_is_scanned(road):
-    here = road(keywords=Keywords(dangerous=("zebra",), defaults=False))
+    here = road(keywords=KeywordSettings(dangerous=("zebra",), defaults=False))
     call = Call(
         operation="chat",
         name="chat",
@@ -284,7 +284,7 @@ def test_the_span_is_current_only_inside_attached(road):
 
 
 def test_a_scan_that_is_switched_off_says_so(road):
-    here = road(scan=Scan(enabled=False))
+    here = road(scan=ScanSettings(enabled=False))
     here.pipeline.begin(chat("DROP TABLE users")).end(answer("DROP TABLE users"))
     span = here.span()
     assert span.attributes[semconv.SCANNED] is False

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cylestio_monitor import __version__
+from cylestio_monitor._version import __version__
 from cylestio_monitor.cli import options, output
 from cylestio_monitor.cli.doctor import sdk_table
 from cylestio_monitor.otel import diagnosis

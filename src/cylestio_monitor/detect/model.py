@@ -44,5 +44,5 @@ class Detector(Protocol):
         ...
 
 
-Factory: TypeAlias = "Callable[[config.Detectors], Detector]"
+Factory: TypeAlias = "Callable[[config.DetectorSettings], Detector]"
 """What the entry point names. It is called once, in the detectors' thread, and may take its time."""

@@ -27,7 +27,7 @@ _TOKENS, _STRIDE, _WINDOWS = 512, 64, 16
 class OnnxDetector:
     """Scores a text window by window; the detection is the worst window's."""
 
-    def __init__(self, settings: config.Detectors) -> None:
+    def __init__(self, settings: config.DetectorSettings) -> None:
         """Loads the model.
 
         Raises:

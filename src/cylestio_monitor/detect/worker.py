@@ -109,7 +109,7 @@ class Detectors:
         failed: Answers that a detector owed: it raised, or took longer than its budget.
     """
 
-    def __init__(self, settings: config.Detectors) -> None:
+    def __init__(self, settings: config.DetectorSettings) -> None:
         """Keeps the settings; nothing is loaded yet."""
         self.settings = settings
         self.dropped = 0
@@ -201,7 +201,7 @@ class Detectors:
         return found
 
 
-def load(settings: config.Detectors) -> list[tuple[str, Detector]]:
+def load(settings: config.DetectorSettings) -> list[tuple[str, Detector]]:
     """The detectors of the settings, by name; one that cannot be had is named in the log and left out."""
     found: list[tuple[str, Detector]] = []
     for name in settings.use:
@@ -219,11 +219,11 @@ def load(settings: config.Detectors) -> list[tuple[str, Detector]]:
     return found
 
 
-_started: dict[config.Detectors, Detectors] = {}
+_started: dict[config.DetectorSettings, Detectors] = {}
 _starting = threading.Lock()
 
 
-def start(settings: config.Detectors) -> Detectors | None:
+def start(settings: config.DetectorSettings) -> Detectors | None:
     """The detectors of these settings, the same ones for the same settings; ``None`` where none is named."""
     if not settings.use:
         return None

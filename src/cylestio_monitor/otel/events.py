@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import _logs, trace
 from opentelemetry._logs import LogRecord, SeverityNumber
 
-from cylestio_monitor import __version__, identity, sanitize, semconv
+from cylestio_monitor import identity, sanitize, semconv
+from cylestio_monitor._version import __version__
 from cylestio_monitor.otel import setup
 from cylestio_monitor.store import Event
 

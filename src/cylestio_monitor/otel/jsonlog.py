@@ -23,7 +23,7 @@ _MIB = 1 << 20
 class JsonLog:
     """Writes events as they come, a JSON object a line; thread-safe, and reopened in a forked child."""
 
-    def __init__(self, settings: config.Log) -> None:
+    def __init__(self, settings: config.LogSettings) -> None:
         """Opens the file.
 
         Raises:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _SET_ASIDE: Final = "reason IS NOT NULL AND (? IS NULL OR signal = ?)"
 
 
-def remove_before(path: Path, settings: config.Store, time_ns: int) -> int:
+def remove_before(path: Path, settings: config.StoreSettings, time_ns: int) -> int:
     """Removes spans, findings and events older than a time; returns how many spans and events went.
 
     Raises:
@@ -32,7 +32,7 @@ def remove_before(path: Path, settings: config.Store, time_ns: int) -> int:
         return Retention(connection, chain).before(time_ns)
 
 
-def optimize(path: Path, settings: config.Store) -> None:
+def optimize(path: Path, settings: config.StoreSettings) -> None:
     """Folds the log into the file, gives free pages back to the disk and refreshes the planner's statistics.
 
     Raises:
@@ -45,7 +45,7 @@ def optimize(path: Path, settings: config.Store) -> None:
 
 
 @contextmanager
-def writable(path: Path, settings: config.Store) -> Iterator[sqlite3.Connection]:
+def writable(path: Path, settings: config.StoreSettings) -> Iterator[sqlite3.Connection]:
     """A connection for one piece of work by hand; forks wait for it."""
     with fork_guard.guard:
         try:
@@ -58,7 +58,7 @@ def writable(path: Path, settings: config.Store) -> Iterator[sqlite3.Connection]
             raise StoreError(f"{path}: {error}") from error
 
 
-def requeue(path: Path, settings: config.Store, signal: str | None = None, *, in_doubt: bool = False) -> int:
+def requeue(path: Path, settings: config.StoreSettings, signal: str | None = None, *, in_doubt: bool = False) -> int:
     """Has what was set aside sent once more; returns how many records.
 
     Args:
@@ -75,7 +75,7 @@ def requeue(path: Path, settings: config.Store, signal: str | None = None, *, in
         return connection.execute(query, (signal, signal, in_doubt, f"%{IN_DOUBT}")).rowcount
 
 
-def give_up(path: Path, settings: config.Store, signal: str | None = None) -> int:
+def give_up(path: Path, settings: config.StoreSettings, signal: str | None = None) -> int:
     """Takes what was set aside out of the outbox; spans and events stay in the store. Returns how many records.
 
     Args:

@@ -59,7 +59,7 @@ class Store:
         cipher: What seals content, where the user gave a key to encrypt it with.
     """
 
-    def __init__(self, path: Path, settings: config.Store) -> None:
+    def __init__(self, path: Path, settings: config.StoreSettings) -> None:
         """Use `Store.open`."""
         self.path = path
         self.settings = settings
@@ -86,7 +86,7 @@ class Store:
         atexit.register(self.close)
 
     @classmethod
-    def open(cls, path: Path, settings: config.Store) -> Store:
+    def open(cls, path: Path, settings: config.StoreSettings) -> Store:
         """Opens the store, making its folder, file and secret where they are missing, readable by the owner alone.
 
         Args:
@@ -104,7 +104,7 @@ class Store:
             raise StoreError(f"{path}: {error}") from error
 
     @classmethod
-    def shared(cls, path: Path, settings: config.Store) -> Store:
+    def shared(cls, path: Path, settings: config.StoreSettings) -> Store:
         """The store that this process has open on the file, or else a new one; raises what `open` raises."""
         known = _open.get(path.absolute())
         return known if known is not None and not known.closed else cls.open(path, settings)

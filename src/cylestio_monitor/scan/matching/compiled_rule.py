@@ -14,7 +14,7 @@ from cylestio_monitor.rules.literals import MARK
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from cylestio_monitor.config import Override
+    from cylestio_monitor.config import OverrideSettings
     from cylestio_monitor.errors import ConfigError
 
 SLACK = 80
@@ -114,7 +114,7 @@ class CompiledRule(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         return "\n" not in text[end:] and ";" not in text[end:]
 
 
-def plans_of(rule: Rule, overrides: Sequence[Override] = ()) -> list[CompiledRule]:
+def plans_of(rule: Rule, overrides: Sequence[OverrideSettings] = ()) -> list[CompiledRule]:
     """The plans of a rule; the last override that names it decides the severity."""
     severity: Severity = rule.severity
     for override in overrides:
@@ -205,7 +205,7 @@ class Catalogue(msgspec.Struct, kw_only=True, array_like=True):
         return {rule.id: rule for rule in msgspec.msgpack.decode(self.rules, type=list[Rule])}
 
 
-def catalogue(rules: Sequence[Rule], overrides: Sequence[Override], problems: list[ConfigError]) -> Catalogue:
+def catalogue(rules: Sequence[Rule], overrides: Sequence[OverrideSettings], problems: list[ConfigError]) -> Catalogue:
     """Plans every rule; an override that names none is a problem."""
     from cylestio_monitor.errors import ConfigError  # noqa: PLC0415 -- only where there is one to report
 

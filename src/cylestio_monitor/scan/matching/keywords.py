@@ -10,13 +10,13 @@ from cylestio_monitor.errors import ConfigError
 from cylestio_monitor.rules.model import Examples, Rule
 
 if TYPE_CHECKING:
-    from cylestio_monitor.config import Keywords
+    from cylestio_monitor.config import KeywordSettings
 
 _NAMESPACE = uuid.UUID("6f1d5c0e-6a52-4c0b-9d0b-2b8f4f3f6a11")
 _LEVELS = (("dangerous", "high"), ("suspicious", "medium"))
 
 
-def keyword_rules(keywords: Keywords, problems: list[ConfigError]) -> list[Rule]:
+def keyword_rules(keywords: KeywordSettings, problems: list[ConfigError]) -> list[Rule]:
     """One rule per word or phrase; one that stands under both levels keeps the graver."""
     rules: dict[str, Rule] = {}
     seen: set[str] = set()

@@ -12,7 +12,7 @@ from cylestio_monitor.scan.matching.compiled_rule import names
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cylestio_monitor.config import Silence
+    from cylestio_monitor.config import SilenceSettings
 
 
 class _Entry(NamedTuple):
@@ -25,7 +25,7 @@ class _Entry(NamedTuple):
 class Silences:
     """The silences of the settings. Every criterion of an entry must hold; an entry without one is refused."""
 
-    def __init__(self, entries: Sequence[Silence], problems: list[ConfigError]) -> None:
+    def __init__(self, entries: Sequence[SilenceSettings], problems: list[ConfigError]) -> None:
         """Reads the entries.
 
         Args:

@@ -49,7 +49,7 @@ def verify(path: Path, kept: Path | None = None) -> Report:
         raise StoreError(f"{path}: {error}") from error
 
 
-def seal(path: Path, settings: config.Store) -> Checkpoint | None:
+def seal(path: Path, settings: config.StoreSettings) -> Checkpoint | None:
     """Signs what came since the last checkpoint; `None` where nothing did.
 
     Raises:
@@ -63,7 +63,7 @@ def seal(path: Path, settings: config.Store) -> Checkpoint | None:
     return made
 
 
-def export(path: Path, settings: config.Store, target: Path) -> int:
+def export(path: Path, settings: config.StoreSettings, target: Path) -> int:
     """Seals the trail and writes evidence that a third party can verify; returns the number of lines.
 
     Raises:

@@ -56,7 +56,7 @@ _MOST_SHARED: Final = 4096
 class Writer:
     """The one who writes. Not for several threads at once: the guard of `forks` is held by the caller."""
 
-    def __init__(self, path: Path, settings: config.Store, secret: bytes, cipher: Cipher | None) -> None:
+    def __init__(self, path: Path, settings: config.StoreSettings, secret: bytes, cipher: Cipher | None) -> None:
         """Opens the file.
 
         Args:

@@ -31,7 +31,7 @@ _ROWS: Final = (64, 16, 4, 1) if sqlite3.sqlite_version_info >= (3, 32) else (16
 """Rows of one statement; before 3.32 SQLite took no more than 999 values at a time."""
 
 
-def connect(path: Path, settings: config.Store) -> sqlite3.Connection:
+def connect(path: Path, settings: config.StoreSettings) -> sqlite3.Connection:
     """A connection that may write, in autocommit mode; the file is made or migrated where it has to be.
 
     Raises:

@@ -75,7 +75,7 @@ class Retention:
         self._chain = chain
         self._place = Place() if place is None else place
 
-    def by_age(self, settings: config.Store, now_ns: int) -> int:
+    def by_age(self, settings: config.StoreSettings, now_ns: int) -> int:
         """Removes of one chunk what is older than the settings allow; returns how many rows went."""
         old = now_ns - settings.keep_findings_days * DAY_NS
         flagged = self._remove_spans(self._connection.execute(_OLD_FLAGGED, (old, CHUNK)).fetchall())
