@@ -179,7 +179,8 @@ def test_a_second_start_takes_the_database_from_the_cache(tmp_path):
     own = tmp_path / "own.yaml"
     own.write_text(
         "ruleset: own\nrules:\n  - id: own.word\n    uuid: 3f1c2d4e-5a6b-4c7d-8e9f-0a1b2c3d4e5f\n    title: Zebra\n"
-        "    category: keyword\n    severity: medium\n    pattern: zebra\n    examples: {hit: [zebra], miss: [horse]}\n"
+        "    category: keyword\n    severity: medium\n    pattern: 'zebra\\b'\n"
+        "    examples: {hit: [zebra], miss: [zebras]}\n"
     )
     chosen = config.Settings(rules=config.RuleSettings(packs=(str(own),)))
     cache = tmp_path / "cache"

@@ -1,13 +1,15 @@
 """Every shipped rule proves itself, and a rule that does not is refused with file and line."""
 
 from collections import Counter
+from itertools import chain
 
 import pytest
 
-from cylestio_monitor import config
+from cylestio_monitor import config, yamlfile
 from cylestio_monitor.rules import json_schema, load_pack, load_packs, shipped_files
 from cylestio_monitor.rules.examples import expand
 from cylestio_monitor.rules.literals import EDGE, MARK
+from cylestio_monitor.rules.model import MAX_PATTERN
 from cylestio_monitor.rules.pattern import PatternError, bounded, shape
 from cylestio_monitor.rules.prefilter import CODE, START, TOKEN, digits
 from cylestio_monitor.scan import Scanner
@@ -77,6 +79,34 @@ def test_a_pack_of_the_user_is_used(tmp_path):
         ("pattern: 'zebra\\d+'", "pattern: '(?:a{1,30}b){1,20}'", 8, "rules[0].pattern", "repetition within"),
         ("pattern: 'zebra\\d+'", "pattern: 'a*'", 8, "rules[0].pattern", "nothing"),
         ("title: A word of ours", "titel: x", 5, "rules[0].titel", "not a known key"),
+        ("pattern: 'zebra\\d+'", f"pattern: 'zebra{'a' * 296}'", 8, "rules[0].pattern", "length <= 300"),
+        ("pattern: 'zebra\\d+'", f"patterns: [ab, 'zebra{'a' * 296}']", 8, "rules[0].patterns[1]", "length <= 300"),
+        ("pattern: 'zebra\\d+'", f"signs: [ab, cd, 'zebra{'a' * 296}']", 8, "rules[0].signs[2]", "length <= 300"),
+        (
+            "pattern: 'zebra\\d+'",
+            "pattern: 'zebra'\n    patterns: ['zebra\\d+']",
+            8,
+            "rules[0].pattern",
+            "needs one of",
+        ),
+        ("pattern: 'zebra\\d+'", "patterns: ['zebra\\d+', '(zebra']", 8, "rules[0].patterns[1]", "cannot be used"),
+        ("pattern: 'zebra\\d+'", "pattern: '(?&animal)\\d+'", 8, "rules[0].pattern", "no word list is called `animal`"),
+        (
+            "pattern: 'zebra\\d+'",
+            "pattern: '(?&a)\\d+'\n    words: {a: ['(?&b)'], b: ['(?&a)']}",
+            8,
+            "rules[0].pattern",
+            "more than 4 deep",
+        ),
+        (
+            "pattern: 'zebra\\d+'",
+            "pattern: 'zebra\\d+'\n    words: {b: [ab]}",
+            9,
+            "rules[0].words.b",
+            "used by no pattern",
+        ),
+        ("miss: ['zebra']", "miss: ['zebra', 'a horse']", 11, "rules[0].examples.miss[1]", "nothing of what"),
+        ("miss: ['zebra']", f"miss: ['zebra{'x' * 16}']", 11, "rules[0].examples.miss[0]", "nothing of what"),
     ],
 )
 def test_a_rule_that_cannot_be_used_is_named_by_file_line_and_key(tmp_path, before, after, line, key, reason):
@@ -90,6 +120,69 @@ def test_a_rule_that_cannot_be_used_is_named_by_file_line_and_key(tmp_path, befo
     assert problem.key == key
     assert reason in problem.reason
     assert abs(problem.line - line) <= 1
+
+
+WORDS = """\
+words:
+  animal: [zebra, 'horses?']
+"""
+SEVERAL = """\
+  - id: own.several
+    uuid: 5f1c2d4e-5a6b-4c7d-8e9f-0a1b2c3d4e5f
+    title: Several patterns
+    category: keyword
+    severity: medium
+    patterns: ['(?&animal)\\s+(?&number)', '\\d+ (?&animal)']
+    words:
+      number: [one, two]
+    examples:
+      hit: ['zebra one', 'horses two', '7 horse']
+      miss: ['zebra three', 'two horses']
+"""
+
+
+def _found(tmp_path, text, engine):
+    settings = config.Settings(rules=config.Rules(packs=("own.yaml",)), scan=config.Scan(engine=engine))
+    scanner = Scanner(settings, key=b"k" * 32, base_dir=tmp_path)
+    assert scanner.problems == []
+    return [(f.rule_id, f.start, f.end) for f in scanner.text(text, target="input", subtype="llm")]
+
+
+@pytest.mark.parametrize("engine", ["python", "hyperscan"])
+def test_a_rule_finds_any_of_its_patterns_and_each_place_once(tmp_path, engine):
+    file = _pack(tmp_path, SEVERAL)
+    file.write_text(WORDS + file.read_text("utf-8"), "utf-8")
+    assert [check(rule) for rule, _ in load_pack(file, known=tuple(VALIDATORS))[0]] == [[]]
+    name = "own.several"
+    assert _found(tmp_path, "a horse two, then 12 zebra", engine) == [(name, 2, 11), (name, 18, 26)]
+    # The second pattern matches `12 horse`, which begins first and overlaps `horse one`.
+    assert _found(tmp_path, "12 horse one", engine) == [(name, 0, 8)]
+
+
+def test_a_word_list_of_the_pack_and_of_the_rule_cannot_have_one_name(tmp_path):
+    file = _pack(tmp_path, SEVERAL.replace("number", "animal"))
+    file.write_text(WORDS + file.read_text("utf-8"), "utf-8")
+    (problem,) = load_pack(file)[1]
+    assert problem.key == "rules[0].words.animal"
+    assert "word list of the pack too" in problem.reason
+
+
+def test_a_word_list_that_is_malformed_is_named(tmp_path):
+    file = _pack(tmp_path, SEVERAL)
+    file.write_text("words:\n  animal: []\n" + file.read_text("utf-8"), "utf-8")
+    (problem,) = load_pack(file)[1]
+    assert problem.line in {1, 2}
+    assert problem.key.startswith("words")
+
+
+def test_no_shipped_pattern_is_long_and_every_word_list_is_used():
+    for rule in RULES:
+        written = (rule.pattern or "", *rule.patterns, *rule.signs, *chain(*rule.words.values()))
+        assert max(map(len, written)) <= MAX_PATTERN
+    for file in shipped_files():
+        lists, _ = yamlfile.read_mapping(file)
+        used = {name for rule, _ in load_pack(file)[0] for name in rule.words}
+        assert set(lists.get("words", ())) <= used
 
 
 def test_an_unknown_validator_and_a_double_id_are_problems(tmp_path):
@@ -153,5 +246,5 @@ def test_the_runs_of_digits_of_a_number_are_known():
 
 def test_the_schema_names_every_key_of_a_rule():
     properties = json_schema()["$defs"]["Rule"]["properties"]
-    assert {"id", "uuid", "pattern", "keywords", "signs", "evasion", "examples"} <= set(properties)
+    assert {"id", "uuid", "pattern", "patterns", "words", "keywords", "signs", "evasion", "examples"} <= set(properties)
     assert "ruleset" not in properties

@@ -34,7 +34,7 @@ _MAX_CLASS = 4
 _LONGEST_RUN = 16
 _SHORT = 4  # letters up to which a word's border is worth being looked for
 
-_FREQUENT = frozenset(
+FREQUENT = frozenset(
     (  # noqa: SIM905 -- a word a line would be two hundred lines
         "a about after again all also always an and another answer any are as at back be because been before being "
         "between both but by call called can change code come content could create data day did different do does "
@@ -233,5 +233,5 @@ def _weight(literal: str) -> float:
         letters = sum(map(str.isalnum, word)) if len(set(word)) > 1 else 1
         # Two letters stand within many a word; four seldom do by chance.
         told = letters * letters / 5 if letters <= _SHORT else letters
-        weight += min(letters / 5, 0.8) if word in _FREQUENT else min(told + signs, 8.0)
+        weight += min(letters / 5, 0.8) if word in FREQUENT else min(told + signs, 8.0)
     return weight + (0.3 * literal.count(EDGE) if weight > 1 else 0.0)

@@ -10,11 +10,12 @@ import msgspec
 
 from cylestio_monitor import yamlfile
 from cylestio_monitor.errors import ConfigError
-from cylestio_monitor.rules import pattern
+from cylestio_monitor.rules import pattern, words
+from cylestio_monitor.rules.examples import filler
 from cylestio_monitor.rules.model import Pack, Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 _PACKS = Path(__file__).parent / "packs"
 
@@ -60,7 +61,7 @@ def load_pack(file: Path, *, known: Sequence[str] = ()) -> tuple[list[tuple[Rule
     if not isinstance(entries, list) or not isinstance(defaults, dict):
         return [], [ConfigError("needs a list `rules`", source=source, line=1, key="rules")]
     try:
-        msgspec.convert({**tree, "rules": []}, Pack)
+        pack = msgspec.convert({**tree, "rules": []}, Pack)
     except msgspec.ValidationError as error:
         reason, key = yamlfile.split_error(str(error))
         return [], [ConfigError(reason, source=source, line=lines.get(key, 1), key=key)]
@@ -70,7 +71,7 @@ def load_pack(file: Path, *, known: Sequence[str] = ()) -> tuple[list[tuple[Rule
         place = f"rules[{index}]"
         line = lines.get(place, 1)
         try:
-            rules.append((_rule(entry, defaults, tree["ruleset"], known), line))
+            rules.append((_rule(entry, pack, known), line))
         except msgspec.ValidationError as error:
             reason, key = yamlfile.split_error(str(error))
             full = f"{place}.{key}" if key else place
@@ -88,19 +89,18 @@ class _UnusableError(Exception):
         self.reason = reason
 
 
-def _rule(entry: Any, defaults: dict[str, Any], ruleset: str, known: Sequence[str]) -> Rule:
+def _rule(entry: Any, pack: Pack, known: Sequence[str]) -> Rule:
     if not isinstance(entry, dict):
         raise msgspec.ValidationError("must be a mapping")
     if "ruleset" in entry:
         raise msgspec.ValidationError("Object contains unknown field `ruleset`")
-    rule = msgspec.convert({**defaults, **entry, "ruleset": ruleset}, Rule)
-    kinds = (rule.pattern, rule.keywords, rule.signs, rule.evasion, rule.detector)
+    rule = msgspec.convert({**pack.defaults, **entry, "ruleset": pack.ruleset}, Rule)
+    kinds = (rule.pattern, rule.patterns, rule.keywords, rule.signs, rule.evasion, rule.detector)
     if sum(map(bool, kinds)) != 1:
-        raise _UnusableError("pattern", "needs one of `pattern`, `keywords`, `signs`, `evasion` and `detector`")
-    expressions = {f"signs[{number}]": sign for number, sign in enumerate(rule.signs)}
-    if rule.pattern is not None:
-        expressions = {"pattern": rule.pattern}
-    for key, expression in expressions.items():
+        reason = "needs one of `pattern`, `patterns`, `keywords`, `signs`, `evasion` and `detector`"
+        raise _UnusableError("pattern", reason)
+    rule = _with_words(rule, pack.words)
+    for key, expression in _expanded(rule).items():
         try:
             pattern.shape(expression, ignore_case=rule.case == "insensitive")
         except (pattern.PatternError, re.error) as error:
@@ -108,4 +108,30 @@ def _rule(entry: Any, defaults: dict[str, Any], ruleset: str, known: Sequence[st
     for number, name in enumerate(rule.validators):
         if known and name.partition(":")[0] not in known:
             raise _UnusableError(f"validators[{number}]", f"no validator is called `{name.partition(':')[0]}`")
+    for number, miss in enumerate(rule.examples.miss):
+        if filler(rule, miss, number):
+            raise _UnusableError(
+                f"examples.miss[{number}]", "has nothing of what the rule looks for: it proves nothing"
+            )
     return rule
+
+
+def _with_words(rule: Rule, shared: Mapping[str, tuple[str, ...]]) -> Rule:
+    """The rule with the word lists of the pack that it refers to."""
+    for name in rule.words:
+        if name in shared:
+            raise _UnusableError(f"words.{name}", "is a word list of the pack too: give it another name")
+    written = (*rule.patterns, *rule.signs, rule.pattern or "")
+    lists = words.used_by(written, {**shared, **rule.words})
+    unused = next((name for name in rule.words if name not in lists), None)
+    if unused is not None:
+        raise _UnusableError(f"words.{unused}", "is used by no pattern of the rule")
+    return msgspec.structs.replace(rule, words=lists)
+
+
+def _expanded(rule: Rule) -> dict[str, str]:
+    try:
+        return rule.expressions()
+    except words.WordListError as error:
+        key = next((key for key in ("pattern", "patterns", "signs") if getattr(rule, key)), "pattern")
+        raise _UnusableError(key, f"cannot be used: {error}") from error

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from cylestio_monitor.model import Subtype, Target
+from cylestio_monitor.rules.words import expand
 
 Category: TypeAlias = Literal[
     "prompt_injection",
@@ -34,6 +35,15 @@ Surface: TypeAlias = Subtype | Literal["tool_name"]
 Evasion: TypeAlias = Literal["look-alike", "leet", "spaced", "base64", "hex", "url", "html", "escape", "rot13"]
 
 Detector: TypeAlias = Literal["prompt-overlap"]
+
+MAX_PATTERN = 300
+"""Longest pattern, and longest entry of a word list, in characters."""
+
+Expression: TypeAlias = Annotated[str, Meta(min_length=2, max_length=MAX_PATTERN)]
+WordList: TypeAlias = Annotated[
+    tuple[Annotated[str, Meta(min_length=1, max_length=MAX_PATTERN)], ...], Meta(min_length=1, max_length=400)
+]
+WordLists: TypeAlias = dict[Annotated[str, Meta(pattern="^[a-z][a-z0-9-]*$")], WordList]
 
 RULE_ID = r"^[a-z0-9_]+(?:\.[a-z0-9][a-z0-9-]*)+$"
 UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"
@@ -71,6 +81,9 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         status: ``experimental`` rules apply only where the settings ask for them.
         pattern: What is looked for: a regular expression in the syntax of `re`, ASCII classes, no back-reference.
             A group named ``value`` narrows the finding to that part.
+        patterns: Several patterns in place of one: the rule finds any of them, and where matches of two overlap, the
+            one that begins first.
+        words: Word lists that the patterns refer to as ``(?&name)``; those of the pack are filled in by the loader.
         keywords: Words or phrases to look for in place of a pattern; they know word borders and identifiers.
         signs: In place of a pattern: expressions that mean little alone; found where `least` different ones stand in
             the text.
@@ -103,9 +116,11 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     category: Category
     severity: RuleSeverity
     status: Status = "stable"
-    pattern: Annotated[str, Meta(min_length=2, max_length=8000)] | None = None
+    pattern: Expression | None = None
+    patterns: tuple[Expression, ...] = ()
+    words: WordLists = {}
     keywords: tuple[Annotated[str, Meta(min_length=2, max_length=200)], ...] = ()
-    signs: tuple[Annotated[str, Meta(min_length=2, max_length=2000)], ...] = ()
+    signs: tuple[Expression, ...] = ()
     least: Annotated[int, Meta(ge=2, le=20)] = 3
     evasion: Evasion | None = None
     detector: Detector | None = None
@@ -125,6 +140,17 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     examples: Examples
     ruleset: str = ""
 
+    def expressions(self) -> dict[str, str]:
+        """The regular expressions of the rule by their key in the rule file, word lists filled in.
+
+        Raises:
+            WordListError: One refers to a list that does not exist.
+        """
+        written = {} if self.pattern is None else {"pattern": self.pattern}
+        written |= {f"patterns[{number}]": one for number, one in enumerate(self.patterns)}
+        written |= {f"signs[{number}]": one for number, one in enumerate(self.signs)}
+        return {key: expand(one, self.words) for key, one in written.items()}
+
 
 class Pack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A rule file.
@@ -133,12 +159,14 @@ class Pack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         ruleset: The pack's name, which findings carry as ``security_rule.ruleset.name``.
         title: One line for people.
         defaults: Keys that every rule of the file has where it says nothing else.
+        words: Word lists that the patterns of every rule of the file may refer to.
         rules: The rules.
     """
 
     ruleset: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
     title: str = ""
     defaults: dict[str, Any] = {}
+    words: WordLists = {}
     rules: tuple[Rule, ...]
 
 

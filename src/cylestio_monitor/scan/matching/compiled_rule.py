@@ -31,7 +31,7 @@ class CompiledRule(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """One rule, ready to be searched for.
 
     Attributes:
-        rule_id: The rule's id. A rule has one plan, or one for each of its signs.
+        rule_id: The rule's id. A rule has one plan, or one for each of its patterns or signs.
         regex: Bounded pattern for `re`; empty for a rule that only an evasion raises.
         flags: Flags of `re.compile`.
         width: Most code points of a match.
@@ -121,7 +121,7 @@ def plans_of(rule: Rule, overrides: Sequence[OverrideSettings] = ()) -> list[Com
         if names(override.rule, rule.id):
             severity = override.severity
     validators = rule.validators
-    expressions = rule.signs or ((rule.pattern,) if rule.pattern is not None else ("",))
+    expressions = tuple(rule.expressions().values()) or ("",)
     if rule.keywords:
         expressions = ("|".join(sorted(map(phrase, rule.keywords), key=len, reverse=True)),)
         validators = ("identifier", *validators)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from cylestio_monitor.scan.matching.confirm import Areas, Match, confirm, together
@@ -23,6 +24,9 @@ _GUESSED = frozenset({"leet", "spaced", "rot13"})
 """Readings that may say what was never meant: a token with digits turned to letters is another token."""
 
 _ALWAYS_UNFOLDED = frozenset({"secret", "sensitive_data", "keyword"})
+
+
+_start = attrgetter("start")
 
 
 class _Read(NamedTuple):
@@ -235,15 +239,24 @@ def confirmed(
 
 
 def without_doubles(found: list[Match]) -> list[Match]:
-    """The matches without a generic one where another rule of its category found the same place."""
+    """The matches without a second one of a rule at the same place, and without generic ones beside firm ones.
+
+    A rule of several patterns may find one place twice: the match that begins first is kept, as in a search for the
+    patterns as alternatives of one. A generic match gives way to a match of another rule of its category.
+    """
     firm: dict[str, list[Match]] = {}
     for match in found:
         if not match.plan.generic:
             firm.setdefault(match.plan.category, []).append(match)
-    kept: dict[tuple[str, int, int], Match] = {}
-    for match in found:
-        others = firm.get(match.plan.category, ()) if match.plan.generic else ()
+    kept: list[Match] = []
+    ends: dict[str, int] = {}
+    for match in sorted(found, key=_start):
+        plan = match.plan
+        if plan.regex and match.start < ends.get(plan.rule_id, 0):
+            continue
+        others = firm.get(plan.category, ()) if plan.generic else ()
         if any(other.start < match.end and match.start < other.end for other in others):
             continue
-        kept.setdefault((match.plan.rule_id, match.start, match.end), match)
-    return list(kept.values())
+        ends[plan.rule_id] = match.end
+        kept.append(match)
+    return list({(match.plan.rule_id, match.start, match.end): match for match in kept}.values())
