@@ -112,3 +112,14 @@ class BackgroundWorker:
 
 def _look_up() -> None:
     """Wakes the thread: it looks when the next work is due."""
+
+
+def runs_on_trio() -> bool:
+    """Whether the running coroutine is run by trio, where trio is imported."""
+    import asyncio  # noqa: PLC0415 -- whoever awaits has it already; everybody else need not pay for it
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return True
+    return False

@@ -93,6 +93,7 @@ class Inspection:
 
     __slots__ = (
         "_asked",
+        "_checked",
         "_detectors",
         "_marks",
         "_scanner",
@@ -112,6 +113,7 @@ class Inspection:
         self._seen = seen
         self._marks: list[tuple[int, bool]] = []
         self._streamed: dict[str, StreamedText] = {}
+        self._checked: dict[str, Part] = {}
         self._whole = whole
         self._detectors = detectors
         self._asked: Asked | None = None
@@ -148,6 +150,13 @@ class Inspection:
             known = self._streamed[path] = StreamedText(stream, watch, self._report, told)
         return known
 
+    def parts(self, parts: Iterable[Part]) -> None:
+        """Scans parts of the answer that are complete before the answer is; `result` does not scan them again."""
+        for part in parts:
+            target, subtype = surface(part, "assistant")
+            self._part(part, target, subtype, known=False)
+            self._checked[part.path] = part
+
     def result(self, result: Result | None) -> None:
         """Scans what came back; text that was scanned while it streamed is not scanned again."""
         masked = {path: text.finish() for path, text in self._streamed.items() if text.pieces}
@@ -161,6 +170,11 @@ class Inspection:
                     if is_masked:
                         self.masked.add(id(part))
                     self._marks.append((_mark(part), is_masked))
+                    continue
+                checked = self._checked.get(part.path)
+                if checked is not None and _mark(checked) == _mark(part):
+                    if id(checked) in self.masked:
+                        self.masked.add(id(part))
                     continue
                 target, subtype = surface(part, "assistant")
                 self._part(part, target, subtype, known=False)

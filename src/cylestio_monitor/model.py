@@ -85,7 +85,9 @@ class Part:
 
     Attributes:
         type: ``text``, ``reasoning``, ``tool_call``, ``tool_call_response``, ``server_tool_call``,
-            ``server_tool_call_response``, ``blob``, ``file``, ``uri``, or a provider's own.
+            ``server_tool_call_response``, ``blob``, ``file``, ``uri``, ``unreadable``, or a provider's own. An
+            ``unreadable`` part stands for a block, a request or an answer that could not be read; its content names
+            the error. Block mode refuses it.
         content: Text; the arguments of a tool call; the response of a tool; a URI or file id.
         name: The tool's name, for tool parts.
         id: The tool call's id, for tool parts.
@@ -124,7 +126,7 @@ class ToolDefinition:
         name: The tool's name.
         description: Its text for the model: where tool poisoning hides.
         parameters: JSON Schema of its arguments, or ``None``.
-        type: ``function``, or a provider's own kind.
+        type: ``function``, ``unreadable`` for a definition that could not be read, or a provider's own kind.
         path: Where it stood, such as ``tools[0]``.
     """
 

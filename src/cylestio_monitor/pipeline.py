@@ -22,14 +22,14 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from cylestio_monitor import config, identity, runtime, sanitize, semconv
 from cylestio_monitor._version import __version__
-from cylestio_monitor.background import BackgroundWorker
+from cylestio_monitor.background import BackgroundWorker, runs_on_trio
 from cylestio_monitor.emit import content, genai, security
 from cylestio_monitor.emit.attach import Attached
 from cylestio_monitor.emit.attributes import safe
 from cylestio_monitor.emit.metrics import Metrics
 from cylestio_monitor.errors import BlockedError
 from cylestio_monitor.inspection import Inspection, Reported, Seen, StreamedText
-from cylestio_monitor.model import SEVERITY_NUMBER, Call, Finding, Result, Subtype, Verdict
+from cylestio_monitor.model import SEVERITY_NUMBER, Call, Finding, Part, Result, Subtype, Verdict
 from cylestio_monitor.policy import ALLOW, decide
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ class Invocation:
             return
         seconds = self._pipeline.settings.store.durable_wait_ms / 1000
         trio = sys.modules.get("trio")
-        if trio is not None and _runs_on_trio():
+        if trio is not None and runs_on_trio():
             await trio.to_thread.run_sync(pending.wait, seconds)
         else:
             await pending.wait_async(seconds)
@@ -214,6 +214,20 @@ class Invocation:
     def streamed(self, path: str, subtype: Subtype = "llm") -> StreamedText:
         """Takes what arrives of a text of the answer, named as `Part.path` will name it; scans across its pieces."""
         return self._inspection.streamed(path, subtype, self._judge_new)
+
+    @property
+    def can_block(self) -> bool:
+        """The settings allow a refusal; only then a streamed answer is judged before its end."""
+        return self._pipeline.settings.mode == "block" and self._pipeline.settings.scan.enabled
+
+    def check(self, parts: list[Part]) -> bool:
+        """Scans parts that are complete before the answer is; true if policy refuses them: `end` then raises."""
+        try:
+            self._inspection.parts(parts)
+            self._judge_new()
+        except Exception:
+            log.debug("Could not scan a part of an answer", exc_info=True)
+        return self._verdict.action == "block"
 
     def end(self, result: Result | None = None, error: BaseException | None = None, *, enforce: bool = False) -> None:
         """Ends the call: scans what came back, sets every attribute, ends the span. Only the first call counts.
@@ -286,7 +300,7 @@ class Invocation:
         """Judges findings, reports them, and has the grave ones and those that came late written at once."""
         pipeline, call = self._pipeline, self.call
         verdict = decide(found, pipeline.settings)
-        if verdict.action == "block" and not self._can_refuse(found, answered=answered):
+        if verdict.action == "block" and answered and all(finding.subtype != "tool_call" for finding in found):
             verdict = Verdict(verdict.decision, "audit", verdict.reason)
         if verdict.decision == "deny" or self._verdict.decision != "deny":
             self._verdict = verdict
@@ -309,10 +323,6 @@ class Invocation:
                 model=call.model,
                 tool=call.tool_name,
             )
-
-    def _can_refuse(self, found: list[Finding], *, answered: bool) -> bool:
-        """Whether these can still be kept from happening: of an answer that is here, the tool calls it asks for."""
-        return not answered or any(finding.subtype == "tool_call" for finding in found)
 
     def _refuse(self, what: str) -> None:
         error = self._blocked(what)
@@ -364,16 +374,6 @@ class Invocation:
             return
         text = sanitize.clean_text(error, _ERROR_TEXT_BYTES)
         self.span.set_status(Status(StatusCode.ERROR, self._pipeline.scanner.mask(text)))
-
-
-def _runs_on_trio() -> bool:
-    import asyncio  # noqa: PLC0415 -- whoever awaits has it already; everybody else need not pay for it
-
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return True
-    return False
 
 
 def installed() -> Pipeline | None:
