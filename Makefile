@@ -4,8 +4,6 @@ BIN := $(VENV)/bin
 PYTHON ?=
 # The tests start hundreds of processes: each would compile what it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
-LOCK := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
-	--no-annotate --python-version 3.10
 
 .PHONY: demo demo-picture test unit lint format bench bench-scan bench-delivery bench-peers e2e collector docs lock setup clean
 
@@ -67,11 +65,9 @@ collector:
 docs: setup
 	@$(BIN)/python docs/generate.py
 
-## The lock files anew, from pyproject.toml and requirements/*.in
+## The lock files of requirements/*.in; versions that are locked stay. ONLY="NAME ..." locks some, UPGRADE=1 takes the newest
 lock: setup
-	@$(BIN)/$(LOCK) --upgrade requirements/bootstrap.in -o requirements/bootstrap.txt
-	@$(BIN)/$(LOCK) --upgrade pyproject.toml requirements/dev.in -o requirements/dev.txt
-	@$(BIN)/$(LOCK) --constraint requirements/dev.txt pyproject.toml requirements/launcher.in -o requirements/launcher.txt
+	@$(BIN)/python .ci/lock.py $(if $(UPGRADE),--upgrade) $(ONLY)
 
 clean:
 	rm -rf .venv .venvs .demo dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -73,14 +73,13 @@ def made():
     """Three environments: without an SDK, with one, and with the distribution as well."""
     folder = Path(tempfile.mkdtemp(prefix="launcher-"))
     wheel = environments.build_wheel(folder)
-    sdk = ("anthropic", "opentelemetry-configuration")
-    bare = environments.make(folder / "bare", wheel)
+    bare = environments.make(folder / "bare", "launcher-bare", wheel)
     environments.compile_rules(bare, folder)
     yield {
         "cache": folder / "cache",
         "bare": bare,
-        "sdk": environments.make(folder / "sdk", wheel, *sdk),
-        "distro": environments.make(folder / "distro", wheel, *sdk, "opentelemetry-distro"),
+        "sdk": environments.make(folder / "sdk", "launcher-sdk", wheel),
+        "distro": environments.make(folder / "distro", "launcher-distro", wheel),
     }
     shutil.rmtree(folder)
 

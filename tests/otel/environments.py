@@ -6,12 +6,12 @@ import importlib.util
 import os
 import subprocess
 import sys
-import venv
 from dataclasses import dataclass
 from pathlib import Path
 
+from peers.environment import create
+
 ROOT = Path(__file__).resolve().parents[2]
-LOCK = ROOT / "requirements" / "launcher.txt"
 
 
 @dataclass(frozen=True)
@@ -31,16 +31,16 @@ def build_wheel(folder: Path) -> Path:
     return wheel
 
 
-def make(folder: Path, *packages: str | Path) -> Path:
-    """A virtual environment with the packages in it, at the versions of the lock file."""
-    names = [str(package) for package in packages]
+def make(folder: Path, name: str, wheel: Path) -> Path:
+    """A virtual environment with the wheel, beside exactly what `requirements/<name>.txt` holds."""
+    create(folder, name)
     if importlib.util.find_spec("uv"):
-        call(sys.executable, "-m", "uv", "venv", "--quiet", "--python", sys.executable, str(folder))
-        installer = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", str(folder)]
+        pip, target = [sys.executable, "-m", "uv", "pip"], ["--python", str(folder)]
     else:
-        venv.create(folder, with_pip=True)
-        installer = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet"]
-    call(*installer, "--constraint", str(LOCK), *names)
+        pip, target = [str(folder / "bin" / "python"), "-m", "pip"], []
+    # A wheel that was just built has no locked hash. What it requires must be there already, as `check` tells.
+    call(*pip, "install", "--quiet", *target, "--no-deps", str(wheel))
+    call(*pip, "check", *target)
     return folder
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,33 +43,37 @@ def pinned(lock: str) -> dict[str, set[Version]]:
     return versions
 
 
-@pytest.mark.parametrize(
-    ("lock", "wanted"),
-    [
-        ("dev.txt", own() + requirements("dev.in")),
-        ("launcher.txt", own() + requirements("launcher.in")),
-        ("bootstrap.txt", requirements("bootstrap.in")),
-    ],
-)
-def test_the_lock_files_hold_what_is_asked_for(lock, wanted):
-    versions = pinned(lock)
+ENVIRONMENTS = sorted(file.stem for file in (ROOT / "requirements").glob("*.in"))
+LAUNCHER = ["launcher-bare", "launcher-sdk", "launcher-distro"]
+
+
+def test_every_environment_is_locked_and_every_lock_file_has_its_requirements():
+    assert sorted(file.stem for file in (ROOT / "requirements").glob("*.txt")) == ENVIRONMENTS
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_the_lock_files_hold_what_is_asked_for(name):
+    versions = pinned(f"{name}.txt")
+    wanted = requirements(f"{name}.in") + (own() if name != "bootstrap" else [])
     for requirement in wanted:
-        assert requirement.name.lower() in versions, f"{requirement.name} is missing: run `make lock`"
-        for version in versions[requirement.name.lower()]:
+        key = canonicalize_name(requirement.name)
+        assert key in versions, f"{requirement.name} is missing: run `make lock`"
+        for version in versions[key]:
             assert requirement.specifier.contains(version, prereleases=True)
 
 
-@pytest.mark.parametrize("lock", ["dev.txt", "launcher.txt", "bootstrap.txt"])
-def test_every_locked_package_has_hashes_and_no_address(lock):
-    text = (ROOT / "requirements" / lock).read_text("utf-8")
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_every_locked_package_has_hashes_and_no_address(name):
+    text = (ROOT / "requirements" / f"{name}.txt").read_text("utf-8")
     blocks = re.split(r"^(?=\S)", text, flags=re.MULTILINE)[1:]
     assert len(blocks) == len(PINNED.findall(text))
     assert all("--hash=sha256:" in block for block in blocks)
     assert "://" not in text
 
 
-def test_the_launchers_environments_have_the_versions_of_the_others():
-    launcher, dev = pinned("launcher.txt"), pinned("dev.txt")
+@pytest.mark.parametrize("name", LAUNCHER)
+def test_the_launchers_environments_have_the_versions_of_the_others(name):
+    launcher, dev = pinned(f"{name}.txt"), pinned("dev.txt")
     assert {name: launcher[name] for name in launcher.keys() & dev.keys()} == {
         name: dev[name] for name in launcher.keys() & dev.keys()
     }

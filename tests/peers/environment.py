@@ -1,4 +1,4 @@
-"""Makes a virtual environment from one of `requirements/*.in`, once, and keeps it outside the checkout."""
+"""Virtual environments from the lock files in `requirements/`, each made once and kept outside the checkout."""
 
 from __future__ import annotations
 
@@ -23,17 +23,30 @@ _RUN_S = 900
 
 
 def environment(name: str) -> Path:
-    """The interpreter of the environment for `requirements/<name>.in`, with this project's own dependencies in it."""
-    wanted = (ROOT / "requirements" / f"{name}.in").read_text("utf-8")
-    project = (ROOT / "pyproject.toml").read_text("utf-8")
-    mark = hashlib.sha256(f"{wanted}{_dependencies(project)}{sys.version_info[:2]}".encode()).hexdigest()[:16]
+    """The interpreter of the environment of `requirements/<name>.txt`, which holds this project's dependencies, too."""
+    mark = hashlib.sha256(_lock_file(name).read_bytes() + str(sys.version_info[:3]).encode()).hexdigest()[:16]
     folder = Path(platformdirs.user_cache_dir("cylestio-monitor-tests", appauthor=False)) / f"{name}-{mark}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _alone(folder.with_suffix(".lock")):
         if not (folder / ".complete").exists():
-            _make(folder, name, _dependencies(project))
+            create(folder, name)
             (folder / ".complete").touch()
     return folder / "bin" / "python"
+
+
+def create(folder: Path, name: str) -> None:
+    """Makes a virtual environment with what `requirements/<name>.txt` holds, each package checked by its hash."""
+    locked = ["--require-hashes", "-r", str(_lock_file(name))]
+    python = str(folder / "bin" / "python")
+    uv = [sys.executable, "-m", "uv"]
+    if subprocess.run([*uv, "--version"], capture_output=True, check=False).returncode:
+        _do([sys.executable, "-m", "venv", "--clear", str(folder)])
+        _do([python, "-m", "pip", "install", "--quiet", *locked])
+        return
+    if "PIP_INDEX_URL" in os.environ:
+        os.environ.setdefault("UV_DEFAULT_INDEX", os.environ["PIP_INDEX_URL"])
+    _do([*uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)])
+    _do([*uv, "pip", "install", "--quiet", "--python", python, *locked])
 
 
 def run(python: Path, program: Path, *args: str, **variables: str) -> Any:
@@ -60,22 +73,8 @@ def run(python: Path, program: Path, *args: str, **variables: str) -> Any:
     return {**json.loads(printed), "stderr": done.stderr}
 
 
-def _dependencies(project: str) -> list[str]:
-    lines = project.partition("\ndependencies = [")[2].partition("\n]")[0].splitlines()
-    return [line.strip().rstrip(",").strip('"') for line in lines if line.strip().startswith('"')]
-
-
-def _make(folder: Path, name: str, dependencies: list[str]) -> None:
-    requirements = ["-r", str(ROOT / "requirements" / f"{name}.in"), *dependencies]
-    uv = [sys.executable, "-m", "uv"]
-    if subprocess.run([*uv, "--version"], capture_output=True, check=False).returncode:
-        _do([sys.executable, "-m", "venv", "--clear", str(folder)])
-        _do([str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", *requirements])
-        return
-    if "PIP_INDEX_URL" in os.environ:
-        os.environ.setdefault("UV_DEFAULT_INDEX", os.environ["PIP_INDEX_URL"])
-    _do([*uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)])
-    _do([*uv, "pip", "install", "--quiet", "--python", str(folder / "bin" / "python"), *requirements])
+def _lock_file(name: str) -> Path:
+    return ROOT / "requirements" / f"{name}.txt"
 
 
 def _do(command: list[str]) -> None:
