@@ -378,7 +378,7 @@ class Invocation:
 
 def installed() -> Pipeline | None:
     """The running pipeline, also where monitoring is suppressed; `None` while it is off."""
-    return runtime.pipeline or runtime.demand()
+    return runtime.pipeline or runtime.get_or_create()
 
 
 def current() -> Pipeline | None:
@@ -387,7 +387,7 @@ def current() -> Pipeline | None:
     An instrumentation that has started the span of a call suppresses others below it. Ours makes no second span there,
     but scans the call on that one.
     """
-    running = runtime.pipeline or runtime.demand()
+    running = runtime.pipeline or runtime.get_or_create()
     if running is not None and otel_context.get_current().get("suppress_instrumentation"):
         return running if running.is_hosted is not None and running.is_hosted() else None
     return running

@@ -1,16 +1,17 @@
-"""Which pipeline takes the calls: one that runs, one that is made when it is needed first, or none.
+"""The pipeline of this process: created on the first call, or ahead of time when an SDK is imported.
 
-A program that imports no SDK makes no call, and pays for no rules and no store. One that does has the pipeline made by
-a thread while the import goes on, so that its first call seldom waits.
+A program that imports no SDK makes no call and pays for no rules and no store. When an SDK is imported, a thread
+creates the pipeline while the import goes on, so the first call seldom waits.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import sys
 import threading
-from typing import TYPE_CHECKING
+import weakref
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from cylestio_monitor import forks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,47 +21,84 @@ if TYPE_CHECKING:
 log = logging.getLogger("cylestio_monitor")
 
 FORK_S = 2.0
-"""How long a fork waits for the thread that makes the pipeline, in seconds."""
+"""Longest time in seconds that a fork waits for the thread that creates the pipeline."""
 
-_STORE = "cylestio_monitor.store.sqlite.fork_guard"
-"""What closes the store's connections before a fork."""
+T = TypeVar("T")
+
+
+class Lazy(Generic[T]):
+    """A part that is created once, by the first thread that needs it; other threads wait for it."""
+
+    def __init__(self, create: Callable[[], T]) -> None:
+        """Keeps `create` for the first call of `get`."""
+        self._create = create
+        self._is_created = False
+        self._is_creating = False
+        self._lock = threading.RLock()
+        self.created: T | None = None
+        """The part, if it exists already."""
+        _lazy_parts.add(self)
+
+    def get(self) -> T | None:
+        """Returns the part; `None` where the creation itself asks for it, such as a library that it uses.
+
+        Raises:
+            Exception: Any error of the creation. The next caller tries again.
+        """
+        if not self._is_created:
+            with self._lock:
+                if not self._is_created and not self._is_creating:
+                    self._is_creating = True
+                    try:
+                        self.created = self._create()
+                        self._is_created = True
+                    finally:
+                        self._is_creating = False
+        return self.created
+
+    def reset_lock(self) -> None:
+        """Replaces the lock in a forked child: the thread that held it does not exist there."""
+        self._lock = threading.RLock()
+        self._is_creating = False
+
 
 pipeline: Pipeline | None = None
-"""The running pipeline, once it is made. To be read here, and set by the functions below."""
+"""The pipeline, once it exists. Other modules read it and change it only through the functions below."""
 
-_make: Callable[[], Pipeline] | None = None
+_pending: Lazy[Pipeline] | None = None
+_create: Callable[[], Pipeline] | None = None
 _whenever_made: list[Callable[[Pipeline], None]] = []
-_maker: threading.Thread | None = None
+_creator: threading.Thread | None = None
 _lock = threading.RLock()
-_is_making = False
+_lazy_parts: weakref.WeakSet[Lazy[object]] = weakref.WeakSet()
 
 
-def turn_on(make: Callable[[], Pipeline]) -> None:
-    """Has calls taken by the pipeline that `make` gives, from the first one on."""
-    global pipeline, _make
+def turn_on(create: Callable[[], Pipeline]) -> None:
+    """Enables monitoring: `create` makes the pipeline when the first call needs it."""
+    global pipeline, _pending, _create
     with _lock:
-        pipeline, _make = None, make
+        pipeline, _create, _pending = None, create, Lazy(create)
 
 
 def install(made: Pipeline) -> None:
-    """Has calls taken by a pipeline that is there already."""
-    global pipeline, _make
+    """Enables monitoring with a pipeline that exists already."""
+    global pipeline, _pending, _create
     with _lock:
-        pipeline, _make = made, None
-        _tell(made)
+        pipeline, _create, _pending = made, None, None
+        _announce(made)
 
 
 def turn_off() -> None:
-    """Has no call taken any more; a pipeline that is being made is waited for."""
-    global pipeline, _make
+    """Disables monitoring; waits for a pipeline that is being created."""
+    global pipeline, _pending, _create
     with _lock:
-        pipeline, _make = None, None
+        pipeline, _create, _pending = None, None, None
 
 
 def whenever_made(then: Callable[[Pipeline], None]) -> None:
-    """Has `then` called with the running pipeline, and with each one that comes after it; more than once does no harm.
+    """Calls `then` with the pipeline and with each one that replaces it; `then` may be called more than once.
 
-    Takes no lock: this is called within imports, and a pipeline that is being made imports too.
+    Takes no lock: imports call this, and the thread that creates the pipeline imports modules too.
     """
     if then not in _whenever_made:
         _whenever_made.append(then)
@@ -68,69 +106,69 @@ def whenever_made(then: Callable[[Pipeline], None]) -> None:
         then(pipeline)
 
 
-def is_on(make: Callable[[], Pipeline] | None = None) -> bool:
-    """Whether calls are taken; given `make`, whether by the pipeline of just that."""
-    if make is not None:
-        return _make is make
-    return pipeline is not None or _make is not None
+def is_on(create: Callable[[], Pipeline] | None = None) -> bool:
+    """Returns whether monitoring is enabled; given `create`, whether with exactly that function."""
+    if create is not None:
+        return _create is create
+    return pipeline is not None or _pending is not None
 
 
-def demand() -> Pipeline | None:
-    """The running pipeline, made now where it is not there yet; `None` where calls are not taken."""
-    if pipeline is None and _make is not None:
+def get_or_create() -> Pipeline | None:
+    """Returns the pipeline and creates it if it does not exist yet; `None` while monitoring is disabled."""
+    if pipeline is None and _pending is not None:
         with _lock:
-            _demand()
+            _create_pending()
     return pipeline
 
 
-def _demand() -> None:
-    global pipeline, _make, _is_making  # noqa: PLW0603
-    if pipeline is not None or _make is None or _is_making:
-        return  # a span that ends while the pipeline is made, of a library that it is made with, has none yet
-    _is_making = True
+def _create_pending() -> None:
+    global pipeline, _pending, _create  # noqa: PLW0603 -- the pipeline of the process is process state
+    pending = _pending
+    if pending is None:
+        return
     try:
-        pipeline = _make()
-        _tell(pipeline)
-    except Exception:
-        _make = None
-        log.warning("Monitoring could not start; the application runs on without it", exc_info=True)
-    finally:
-        _is_making = False
+        made = pending.get()
+        if made is not None:
+            pipeline, _pending = made, None
+            _announce(made)
+    except Exception:  # the application must run on without monitoring, whatever the settings or the disk did
+        _pending, _create = None, None
+        log.warning("Monitoring could not start; the application continues without it", exc_info=True)
 
 
-def _tell(made: Pipeline) -> None:
+def _announce(made: Pipeline) -> None:
     for then in _whenever_made:
         then(made)
 
 
-def expect() -> None:
-    """Has the pipeline made by a thread: an SDK was imported, so a call is to be expected."""
-    global _maker  # noqa: PLW0603
-    if pipeline is None and _make is not None and (_maker is None or not _maker.is_alive()):
-        _maker = threading.Thread(target=demand, name="cylestio-start", daemon=True)
-        _maker.start()
+def prewarm() -> None:
+    """Creates the pipeline in a thread: an SDK was imported, so a call is likely."""
+    global _creator  # noqa: PLW0603 -- one thread for the process
+    if pipeline is None and _pending is not None and (_creator is None or not _creator.is_alive()):
+        creator = threading.Thread(target=get_or_create, name="cylestio-start", daemon=True)
+        try:
+            creator.start()
+        except RuntimeError:  # no thread can start at interpreter shutdown: the first call creates the pipeline
+            return
+        _creator = creator
 
 
 def wait(timeout_s: float) -> None:
-    """Waits for a pipeline that is being made, at most `timeout_s` seconds."""
-    if _maker is not None and _maker is not threading.current_thread():
-        _maker.join(timeout_s)
+    """Waits at most `timeout_s` seconds for a pipeline that is being created."""
+    if _creator is not None and _creator is not threading.current_thread():
+        _creator.join(timeout_s)
 
 
 def _before_fork() -> None:
-    there = sys.modules.get(_STORE)
     wait(FORK_S)
-    store = sys.modules.get(_STORE)
-    if there is None and store is not None:
-        store.before()  # imported meanwhile: too late to be asked by this fork itself
 
 
-def _after_fork() -> None:
-    global _lock, _maker, _is_making  # noqa: PLW0603
+def _in_child() -> None:
+    global _lock, _creator  # noqa: PLW0603 -- the child's own
     _lock = threading.RLock()
-    _maker, _is_making = None, False
+    _creator = None
+    for part in list(_lazy_parts):
+        part.reset_lock()
 
 
-if hasattr(os, "register_at_fork"):
-    # A child has none of the threads, but every lock that they held: also those of modules half imported.
-    os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
+forks.register("runtime", forks.Order.RUNTIME, before=_before_fork, in_child=_in_child)

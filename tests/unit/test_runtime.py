@@ -10,7 +10,7 @@ import time
 import pytest
 
 from cylestio_monitor import pipeline, runtime
-from cylestio_monitor.otel.once import Once
+from cylestio_monitor.runtime import Lazy
 from road import Road
 
 
@@ -51,8 +51,8 @@ def test_an_import_of_an_sdk_has_it_made_by_a_thread(made):
         return made()
 
     runtime.turn_on(make)
-    runtime.expect()
-    runtime.expect()
+    runtime.prewarm()
+    runtime.prewarm()
     runtime.wait(10)
     assert runtime.pipeline is not None
     assert makers != [threading.current_thread()]
@@ -93,7 +93,7 @@ def test_off_waits_for_one_that_is_being_made(made):
         return made()
 
     runtime.turn_on(make)
-    runtime.expect()
+    runtime.prewarm()
     assert begun.wait(5)
     runtime.turn_off()
     assert runtime.pipeline is None
@@ -110,7 +110,7 @@ def test_a_fork_waits_for_it_and_the_child_has_it(made):
         return ready
 
     runtime.turn_on(make)
-    runtime.expect()
+    runtime.prewarm()
     assert begun.wait(5)
     child = os.fork()
     if child == 0:
@@ -127,15 +127,36 @@ def test_a_part_is_made_once_and_again_after_a_failure():
             raise answer
         return answer
 
-    part = Once(make)
-    assert part.made is None
+    part = Lazy(make)
+    assert part.created is None
     with pytest.raises(OSError, match="busy"):
-        part()
-    assert part() == part() == part.made == "part"
-    part.after_fork()
-    assert part() == "part"
+        part.get()
+    assert part.get() == part.get() == part.created == "part"
+    part.reset_lock()
+    assert part.get() == "part"
 
 
 def test_a_part_is_not_there_for_its_own_making():
-    part = Once(lambda: [part()])
-    assert part() == [None]
+    part = Lazy(lambda: [part.get()])
+    assert part.get() == [None]
+
+
+def test_a_part_that_was_being_created_at_a_fork_can_be_created_in_the_child():
+    begun, go_on = threading.Event(), threading.Event()
+
+    def create():
+        if threading.current_thread() is not threading.main_thread():
+            begun.set()
+            go_on.wait(5)
+        return "part"
+
+    part = Lazy(create)
+    creator = threading.Thread(target=part.get)
+    creator.start()
+    assert begun.wait(5)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if part.get() == "part" else 1)
+    go_on.set()
+    creator.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

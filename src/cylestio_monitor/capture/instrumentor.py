@@ -134,7 +134,7 @@ class Instrumentor(BaseInstrumentor):  # type: ignore[misc]
         try:
             self.patch(module, self._patches)
             self.state, self.reason = "hooked", ""
-            runtime.expect()
+            runtime.prewarm()
         except Exception as error:  # noqa: BLE001 -- whatever an unknown version holds: the import must succeed
             self._patches.restore()
             self.state, self.reason = "failed", f"{module.__name__}: {error}"

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry import metrics
 
-from cylestio_monitor import config, runtime
+from cylestio_monitor import config, forks, runtime
 from cylestio_monitor.errors import CylestioError
 from cylestio_monitor.otel import exits, instrumentors, provider
-from cylestio_monitor.otel.once import Once
 from cylestio_monitor.otel.processor import CylestioSpanProcessor, ForeignLogProcessor, ForeignSpanProcessor
+from cylestio_monitor.runtime import Lazy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,25 +86,25 @@ class Running:
         self.json_log = _open_json_log(loaded.settings)
         self.delivery: Delivery | None = None
         self.attached: list[Attached] = []
-        self.open_store: Once[Store | None] = Once(lambda: _open_store(loaded.settings))
-        self._scanner: Once[Scanner] = Once(lambda: scanner(loaded, self._key()))
+        self.store_part: Lazy[Store | None] = Lazy(lambda: _open_store(loaded.settings))
+        self._scanner: Lazy[Scanner] = Lazy(lambda: scanner(loaded, self._key()))
 
     @property
     def store(self) -> Store | None:
         """The local store, where it is switched on and can be written."""
-        return self.open_store()
+        return self.store_part.get()
 
     @property
     def scanner(self) -> Scanner:
         """The scanner."""
-        made = self._scanner()
+        made = self._scanner.get()
         assert made is not None
         return made
 
     @property
     def pipeline(self) -> Pipeline:
         """The road of every call."""
-        made = runtime.demand()
+        made = runtime.get_or_create()
         assert made is not None
         return made
 
@@ -123,11 +123,6 @@ class Running:
     def flush_delivery(self, timeout_s: float) -> bool:
         """Waits until the spans that are stored have been delivered, where any are; whether they have been."""
         return self.delivery is None or self.delivery.outbox.force_flush(timeout_s, ("traces",))
-
-    def after_fork(self) -> None:
-        """Lets go of locks that a thread of the parent may have held."""
-        self.open_store.after_fork()
-        self._scanner.after_fork()
 
     def _key(self) -> bytes:
         store = self.store
@@ -255,7 +250,7 @@ def _attach(made: Running) -> None:
     processors: list[SpanProcessor] = [ForeignSpanProcessor()]
     doubles: list[SpanProcessor] = []
     if made.loaded.settings.store.enabled:
-        processors.append(CylestioSpanProcessor(made.open_store, made.flush_delivery))
+        processors.append(CylestioSpanProcessor(made.store_part.get, made.flush_delivery))
         doubles = [one for one in theirs if _writes_to(one, made.loaded.settings)]
     if not provider.remove(tracer_provider, doubles):
         doubles = []
@@ -315,7 +310,7 @@ def _take_apart(made: Running) -> None:
             processor.shutdown()
         for processor in removed:
             tracer_provider.add_span_processor(processor)
-    store = made.open_store.made
+    store = made.store_part.created
     if store is not None:
         store.close(EXIT_S)
     if made.json_log is not None:
@@ -334,19 +329,16 @@ def _at_exit() -> None:
     exits.shut_down_metrics(deadline)
     if made.delivery is not None:
         made.delivery.outbox.stop(deadline - time.monotonic())
-    store = made.open_store.made
+    store = made.store_part.created
     if store is not None:
         store.close(max(0.5, deadline - time.monotonic()))
     exits.shut_down_processors([one.provider for one in made.attached], deadline)
 
 
-def _after_fork() -> None:
-    """A lock that another thread of the parent held would never be released in the child."""
-    global _lock  # noqa: PLW0603
+def _in_child() -> None:
+    """Replaces the lock in a forked child: the thread that held it does not exist there."""
+    global _lock  # noqa: PLW0603 -- the child's own
     _lock = threading.RLock()
-    if _running is not None:
-        _running.after_fork()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+forks.register("setup", forks.Order.THREADS, in_child=_in_child)

@@ -7,10 +7,11 @@ turns nobody but the application waits when the holder lets go.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from typing import Final
+
+from cylestio_monitor import forks
 
 _SLICE_S: Final = 0.002
 """How long one of our threads computes before others are let in."""
@@ -62,5 +63,4 @@ class Turn:
 
 turn: Final = Turn()
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=turn.reset)
+forks.register("gil_yield", forks.Order.THREADS, in_child=turn.reset)

@@ -7,12 +7,11 @@ held so that none is in use; afterwards both sides open their own when they next
 
 from __future__ import annotations
 
-import os
 import threading
 import weakref
 from typing import TYPE_CHECKING, Final, Protocol
 
-from cylestio_monitor import runtime
+from cylestio_monitor import forks
 
 if TYPE_CHECKING:
     import sqlite3
@@ -63,7 +62,6 @@ def leave_open(connection: sqlite3.Connection | None) -> None:
 
 def before() -> None:
     """Closes every connection; the guard stays held until the fork is through."""
-    runtime.wait(_PATIENCE_S)  # who makes the pipeline may need the guard for it
     guard.taken = guard.lock.acquire(timeout=_PATIENCE_S)
     if guard.taken:
         for member in list(_members):
@@ -82,5 +80,4 @@ def _in_child() -> None:
         member.after_fork_in_child()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=before, after_in_parent=_in_parent, after_in_child=_in_child)
+forks.register("store", forks.Order.STORE, before=before, in_parent=_in_parent, in_child=_in_child)

@@ -1,0 +1,67 @@
+"""Fork callbacks run in the order of the parts, and an error of one does not keep the others from running."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from cylestio_monitor import forks
+from cylestio_monitor.forks import Order
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    known: dict[str, object] = {}
+    monkeypatch.setattr(forks, "_registered", known)
+    return known
+
+
+def fork(child):
+    """Forks; returns the exit status of the child, which is the result of `child`."""
+    pid = os.fork()
+    if pid == 0:
+        os._exit(child())
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def test_callbacks_run_by_order_and_not_by_registration(registered):
+    seen = []
+    for order in reversed(Order):
+        forks.register(
+            order.name,
+            order,
+            before=lambda order=order: seen.append(("before", order)),
+            in_parent=lambda order=order: seen.append(("parent", order)),
+            in_child=lambda order=order: seen.append(("child", order)),
+        )
+    before = [("before", order) for order in sorted(Order)]
+    expected_in_child = [*before, *(("child", order) for order in sorted(Order))]
+    assert fork(lambda: 0 if seen == expected_in_child else 1) == 0
+    assert seen == [*before, *(("parent", order) for order in sorted(Order))]
+
+
+def test_a_part_that_is_imported_while_the_fork_waits_is_asked_too(registered):
+    """The thread that creates the pipeline may import the store while the fork waits for that thread."""
+    seen = []
+    forks.register(
+        "runtime",
+        Order.RUNTIME,
+        before=lambda: forks.register("store", Order.STORE, before=lambda: seen.append("store")),
+    )
+    assert fork(lambda: 0 if seen == ["store"] else 1) == 0
+
+
+def test_an_error_of_one_part_is_contained(registered):
+    seen = []
+    forks.register("runtime", Order.RUNTIME, before=lambda: 1 / 0, in_child=lambda: 1 / 0)
+    forks.register("store", Order.STORE, before=lambda: seen.append("before"), in_child=lambda: seen.append("child"))
+    assert fork(lambda: 0 if seen == ["before", "child"] else 1) == 0
+
+
+def test_a_second_registration_replaces_the_first(registered):
+    seen = []
+    for number in range(2):
+        forks.register("part", Order.THREADS, before=lambda number=number: seen.append(number))
+    assert fork(lambda: 0) == 0
+    assert seen == [1]
