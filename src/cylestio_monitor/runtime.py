@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from cylestio_monitor import forks
 
@@ -70,7 +70,7 @@ _create: Callable[[], Pipeline] | None = None
 _whenever_made: list[Callable[[Pipeline], None]] = []
 _creator: threading.Thread | None = None
 _lock = threading.RLock()
-_lazy_parts: weakref.WeakSet[Lazy[object]] = weakref.WeakSet()
+_lazy_parts: weakref.WeakSet[Lazy[Any]] = weakref.WeakSet()
 
 
 def turn_on(create: Callable[[], Pipeline]) -> None:
@@ -122,7 +122,7 @@ def get_or_create() -> Pipeline | None:
 
 
 def _create_pending() -> None:
-    global pipeline, _pending, _create  # noqa: PLW0603 -- the pipeline of the process is process state
+    global pipeline, _pending, _create
     pending = _pending
     if pending is None:
         return
