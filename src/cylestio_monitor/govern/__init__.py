@@ -1,0 +1,1 @@
+"""Control of tool calls: policy, provenance, approvals, limits and pinned tool definitions."""

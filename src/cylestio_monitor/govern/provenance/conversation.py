@@ -1,0 +1,296 @@
+"""The values of one session with their first speaker, and the lookup of a call's arguments in them."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import OrderedDict, deque
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
+
+from cylestio_monitor.govern.provenance import orders, tools
+from cylestio_monitor.govern.provenance.atoms import Atom, AtomKind, atoms, fold, phrase, record, words
+from cylestio_monitor.govern.provenance.leaves import Leaf, leaves
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from cylestio_monitor.govern.provenance.tools import Effect
+    from cylestio_monitor.model import Severity
+
+Speaker: TypeAlias = Literal["system", "user", "tool", "model"]
+Shape: TypeAlias = Literal["field", "prose"]
+
+_TRUSTED: Final = frozenset({"system", "user"})
+_FREE_TEXT: Final = frozenset(
+    [
+        "body",
+        "content",
+        "contents",
+        "text",
+        "message",
+        "messages",
+        "subject",
+        "title",
+        "description",
+        "note",
+        "notes",
+        "comment",
+        "comments",
+        "summary",
+        "prompt",
+        "query",
+        "question",
+        "answer",
+        "caption",
+        "input",
+        "thought",
+        "reason",
+        "details",
+        "data",
+        "location",
+    ]
+)
+_RECORD_KEY: Final = re.compile(r"(?:^|[._])ids?_?(?:\[\d+\])?$", re.IGNORECASE)
+_NAME: Final = re.compile(r"[a-z]+")
+_NAMED_KINDS: Final = frozenset({"email", "host", "url"})
+_LOOSE_KINDS: Final = frozenset({"identifier", "record"})
+_QUOTES: Final = frozenset("\"'`\u201c\u201d\u2018\u2019\u00ab\u00bb")
+_ADDRESS_KINDS: Final = frozenset({"url", "host"})
+_SEVERITIES: Final[tuple[Severity, ...]] = ("low", "medium", "high")
+
+
+class Source(NamedTuple):
+    """The place at which a value was said first.
+
+    Attributes:
+        speaker: Who said it.
+        tool: For a tool result: ``server/name`` or the tool's name; else empty.
+        part: Id of the message part, as the caller of `Conversation.add` gave it.
+        path: The leaf inside the part, such as ``[0].body``.
+        start: Offset of the value in the folded leaf.
+        end: Offset after the value.
+        shape: ``field`` for a leaf that is the value, ``prose`` for a value inside a longer text.
+        ordered: Whether an order stands near, or the part has an injection finding.
+    """
+
+    speaker: Speaker
+    tool: str
+    part: str
+    path: str
+    start: int
+    end: int
+    shape: Shape
+    ordered: bool
+
+
+class Origin(NamedTuple):
+    """One argument value that only an untrusted source has said.
+
+    Attributes:
+        argument: Place in the arguments, such as ``recipients[0]``.
+        kind: Kind of the value.
+        start: Offset of the value in the folded argument text.
+        end: Offset after the value.
+        source: Where it was said first.
+        severity: ``low`` for a field, ``medium`` for prose, ``high`` for prose near an order; one level more for a
+            tool that no word of the user asks for.
+    """
+
+    argument: str
+    kind: AtomKind
+    start: int
+    end: int
+    source: Source
+    severity: Severity
+
+
+class Conversation:
+    """The values that one session has met, bounded in number and size."""
+
+    def __init__(self, *, max_values: int = 20_000, max_prose: int = 400_000) -> None:
+        """Starts empty.
+
+        Args:
+            max_values: Values kept; the oldest go first.
+            max_prose: Code points of untrusted prose kept for the search of phrases; the oldest go first.
+        """
+        self._values: OrderedDict[str, Source] = OrderedDict()
+        self._max_values = max_values
+        self._said: dict[str, str] = {"user": " ", "system": " "}
+        self._prose: deque[tuple[str, str, Source]] = deque()
+        self._prose_size = 0
+        self._max_prose = max_prose
+        self._lock = threading.Lock()
+
+    def add(self, speaker: Speaker, content: object, *, tool: str = "", part: str = "", suspect: bool = False) -> None:
+        """Takes a message part that is new in the session.
+
+        Args:
+            speaker: Who said it.
+            content: Text, or any JSON-like value.
+            tool: For a tool result: the tool.
+            part: Id of the part, for `Source.part`.
+            suspect: Whether the scanner found an injection in it.
+        """
+        with self._lock:
+            # Only a tool result has fields: what a person or a model writes is read as one text.
+            parts = [Leaf("", content)] if speaker != "tool" and isinstance(content, str) else leaves(content)
+            for leaf in parts:
+                folded = fold(leaf.text)
+                if speaker in _TRUSTED:
+                    self._said[speaker] = (self._said[speaker] + words(folded))[-self._max_prose :]
+                self._add_leaf(speaker, folded, leaf.path, tool, part, suspect)
+
+    def trace(
+        self,
+        tool: str,
+        arguments: object,
+        *,
+        hints: Mapping[str, object] | None = None,
+        catalogue: Mapping[str, Effect] | None = None,
+    ) -> list[Origin]:
+        """The values of a call's arguments that only an untrusted source has said, one entry for each value.
+
+        Args:
+            tool: Name of the tool that is about to run.
+            arguments: Its arguments, any JSON-like value.
+            hints: MCP annotations of the tool.
+            catalogue: The user's statements about the effect of tools.
+        """
+        effect = tools.effect_of(tool, hints=hints, catalogue=catalogue)
+        if effect == "reads":
+            return []
+        with self._lock:
+            asked = tools.asked_for(tool, self._said["user"])
+            return [
+                Origin(
+                    path,
+                    kind,
+                    start,
+                    end,
+                    source,
+                    _severity(kind, source, effect, asked=asked, related=self._is_related(kind, folded[start:end])),
+                )
+                for path, kind, folded, start, end, source in self._lookup(arguments)
+                if effect == "acts" or kind in _ADDRESS_KINDS
+            ]
+
+    def _add_leaf(self, speaker: Speaker, folded: str, path: str, tool: str, part: str, suspect: bool) -> None:
+        stripped = folded.strip()
+        for atom in _atoms_of(path, folded):
+            known = self._values.get(atom.value)
+            if known is not None and known.speaker in _TRUSTED:
+                continue
+            shape: Shape = "field" if len(stripped) <= atom.end - atom.start + 2 else "prose"
+            ordered = speaker == "tool" and shape == "prose" and (suspect or orders.near(folded, atom.start, atom.end))
+            if known is None or speaker in _TRUSTED or (known.speaker == "tool" and ordered and not known.ordered):
+                self._keep(atom.value, Source(speaker, tool, part, path, atom.start, atom.end, shape, ordered))
+        if speaker == "tool" and " " in stripped:
+            self._keep_prose(words(folded), folded, Source(speaker, tool, part, path, 0, len(folded), "prose", suspect))
+
+    def _keep(self, value: str, source: Source) -> None:
+        self._values[value] = source
+        if len(self._values) > self._max_values:
+            self._values.popitem(last=False)
+
+    def _keep_prose(self, text: str, folded: str, source: Source) -> None:
+        self._prose.append((text, folded, source))
+        self._prose_size += len(text)
+        while self._prose_size > self._max_prose:
+            self._prose_size -= len(self._prose.popleft()[0])
+
+    def _lookup(self, arguments: object) -> Iterator[tuple[str, AtomKind, str, int, int, Source]]:
+        for leaf in leaves(arguments):
+            folded = fold(leaf.text)
+            seen = False
+            for atom in _atoms_of(leaf.path, folded):
+                seen = True
+                if atom.kind == "record" and self._is_said(atom.value.removeprefix("id ")):
+                    continue
+                source = self._values.get(atom.value)
+                if source is None or source.speaker != "tool":
+                    continue
+                if source.ordered or atom.kind not in _LOOSE_KINDS or not _is_free_text(leaf.path):
+                    yield leaf.path, atom.kind, folded, atom.start, atom.end, source
+            if seen:
+                continue
+            chosen = not _is_free_text(leaf.path)
+            if (name := phrase(folded)) and (source := self._phrase(name, chosen=chosen)) is not None:
+                yield leaf.path, "phrase", folded, 0, len(folded), source
+
+    def _is_related(self, kind: AtomKind, value: str) -> bool:
+        """Whether an address holds a name that the user said, as ``dora@example.org`` does for ``Dora``."""
+        return kind in _NAMED_KINDS and any(
+            f" {word} " in self._said["user"] for word in _NAME.findall(value) if len(word) > 3
+        )
+
+    def _phrase(self, name: str, *, chosen: bool) -> Source | None:
+        """The source of a phrase; one that was not chosen but composed counts where an order quotes it."""
+        if self._is_said(name):
+            return None
+        wanted = f" {name} "
+        spelled = re.compile(r"[\W_]+".join(name.split()))
+        for text, folded, source in self._prose:
+            place = spelled.search(folded) if wanted in text else None
+            if place is None:
+                continue
+            ordered = source.ordered or orders.near(folded, place.start(), place.end())
+            if chosen or (ordered and _is_quoted(folded, place.start(), place.end())):
+                return source._replace(ordered=ordered, start=place.start(), end=place.end())
+        return None
+
+    def _is_said(self, name: str) -> bool:
+        wanted = f" {name} "
+        return wanted in self._said["user"] or wanted in self._said["system"]
+
+
+def _atoms_of(path: str, folded: str) -> Iterator[Atom]:
+    """The atoms of a leaf; a short number under a key such as ``file_id`` is a record."""
+    if len(folded) < 6 and folded.isdecimal() and _RECORD_KEY.search(path):
+        yield Atom("record", record(folded), 0, len(folded))
+    else:
+        yield from atoms(folded)
+
+
+def _is_quoted(folded: str, start: int, end: int) -> bool:
+    return folded[:start].rstrip()[-1:] in _QUOTES and folded[end : end + 2].lstrip(" .!")[:1] in _QUOTES
+
+
+def _is_free_text(path: str) -> bool:
+    """Whether an argument holds text that is composed, such as a body: that it quotes a result chooses nothing."""
+    return not _FREE_TEXT.isdisjoint(_NAME.findall(path.lower()))
+
+
+def _severity(kind: AtomKind, source: Source, effect: Effect, *, asked: bool, related: bool) -> Severity:
+    if kind == "record" and source.shape == "field":
+        return "low"  # the number that a list gives a record is the only way to name it
+    level = 0 if source.shape == "field" else 2 if source.ordered else 1
+    if effect == "fetches":  # an address is read far more often than money is sent to it
+        level -= 1
+    if related:
+        level -= 1
+    if not asked:
+        level += 1
+    return _SEVERITIES[min(max(level, 0), 2)]
+
+
+class Conversations:
+    """The conversations of the open sessions; the one unused for longest goes first."""
+
+    def __init__(self, size: int = 1024) -> None:
+        """Keeps at most `size` sessions."""
+        self._size = size
+        self._open: OrderedDict[str, Conversation] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, session: str) -> Conversation:
+        """The conversation of a session, new where it is unknown."""
+        with self._lock:
+            known = self._open.get(session)
+            if known is None:
+                known = self._open[session] = Conversation()
+                if len(self._open) > self._size:
+                    self._open.popitem(last=False)
+            else:
+                self._open.move_to_end(session)
+            return known

@@ -1,0 +1,101 @@
+"""The leaves of a message part: a structured text is parsed, so that a value of its own differs from one inside prose.
+
+A tool often returns JSON, a Python literal or YAML as text. Judged by line, an attacker who writes ``value: X`` into a
+comment would look like a field; judged by parsed leaf, the comment stays one prose leaf.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_PARSED: Final = 100_000
+"""Code points up to which a text is parsed; a longer one is one prose leaf."""
+
+MAX_LEAVES: Final = 5000
+"""Leaves read from one part."""
+
+MAX_DEPTH: Final = 40
+"""Depth to which values are walked."""
+
+_YAML_LINE: Final = re.compile(r"^(?: *- )*[\w.-]{1,60}:(?: |$)|^ *- ", re.MULTILINE)
+
+
+class Leaf(NamedTuple):
+    """One text of a value.
+
+    Attributes:
+        path: Its place in the value, such as ``[0].body``; empty for a text that is the whole value.
+        text: The text.
+    """
+
+    path: str
+    text: str
+
+
+def leaves(content: object) -> Iterator[Leaf]:
+    """The leaves of a part's content, numbers as text, at most `MAX_LEAVES`.
+
+    Args:
+        content: A text, parsed where it holds JSON, a Python literal or YAML, or any JSON-like value.
+    """
+    value = parse(content) if isinstance(content, str) else content
+    budget = [MAX_LEAVES]
+    yield from _walk(value, "", 0, budget)
+
+
+def parse(text: str) -> object:
+    """The value that a text spells as JSON, Python literal or YAML; the text itself where it spells none."""
+    stripped = text.strip()
+    if not stripped or len(text) > MAX_PARSED:
+        return text
+    if stripped[0] in "{[":
+        try:
+            return msgspec.json.decode(stripped)
+        except (msgspec.DecodeError, RecursionError, UnicodeError):
+            pass
+        try:
+            return ast.literal_eval(stripped)
+        except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+            return text
+    if "\n" in stripped and _YAML_LINE.match(stripped):
+        return _yaml(text)
+    return text
+
+
+def _yaml(text: str) -> object:
+    import yaml  # noqa: PLC0415 -- few results are YAML, and the import is slow
+
+    loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+    try:
+        # The base loader builds text alone and shares what an alias names; the walk over it is bounded.
+        value = yaml.load(text, Loader=loader)  # noqa: S506 -- it builds no objects
+    except (yaml.YAMLError, RecursionError, ValueError, TypeError):
+        return text
+    return value if isinstance(value, dict | list) else text
+
+
+def _walk(value: object, path: str, depth: int, budget: list[int]) -> Iterator[Leaf]:
+    if budget[0] <= 0 or depth > MAX_DEPTH:
+        return
+    if isinstance(value, str):
+        budget[0] -= 1
+        yield Leaf(path, value)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if isinstance(key, str) and " " in key:  # a key with blanks is text that a model reads
+                budget[0] -= 1
+                yield Leaf(f"{path}.{{key}}" if path else "{key}", key)
+            yield from _walk(item, f"{path}.{key}" if path else str(key), depth + 1, budget)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for number, item in enumerate(value):
+            yield from _walk(item, f"{path}[{number}]", depth + 1, budget)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        budget[0] -= 1
+        yield Leaf(path, str(value))
