@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from cylestio_monitor.errors import StoreError
 from cylestio_monitor.store.audit.chain import Chain
 from cylestio_monitor.store.delivery.batch import IN_DOUBT
-from cylestio_monitor.store.sqlite import database, fork_guard, keys
+from cylestio_monitor.store.sqlite import database, keys
 from cylestio_monitor.store.upkeep.retention import Retention
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from cylestio_monitor import config
@@ -28,7 +24,7 @@ def remove_before(path: Path, settings: config.StoreSettings, time_ns: int) -> i
         StoreError: The store cannot be opened or written.
     """
     chain = Chain(keys.load(path)[0])
-    with writable(path, settings) as connection, database.transaction(connection):
+    with database.writable(path, settings) as connection, database.transaction(connection):
         return Retention(connection, chain).before(time_ns)
 
 
@@ -38,24 +34,10 @@ def optimize(path: Path, settings: config.StoreSettings) -> None:
     Raises:
         StoreError: The store cannot be opened or written.
     """
-    with writable(path, settings) as connection:
+    with database.writable(path, settings) as connection:
         connection.execute("PRAGMA incremental_vacuum").fetchall()
         connection.execute("PRAGMA optimize")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
-
-@contextmanager
-def writable(path: Path, settings: config.StoreSettings) -> Iterator[sqlite3.Connection]:
-    """A connection for one piece of work by hand; forks wait for it."""
-    with fork_guard.guard:
-        try:
-            connection = database.connect(path, settings)
-            try:
-                yield connection
-            finally:
-                connection.close()
-        except sqlite3.Error as error:
-            raise StoreError(f"{path}: {error}") from error
 
 
 def requeue(path: Path, settings: config.StoreSettings, signal: str | None = None, *, in_doubt: bool = False) -> int:
@@ -70,7 +52,7 @@ def requeue(path: Path, settings: config.StoreSettings, signal: str | None = Non
     Raises:
         StoreError: The store cannot be opened or written.
     """
-    with writable(path, settings) as connection, database.transaction(connection):
+    with database.writable(path, settings) as connection, database.transaction(connection):
         query = f"UPDATE outbox SET reason = NULL WHERE {_SET_ASIDE} AND (? OR reason NOT LIKE ?)"  # noqa: S608 -- constant
         return connection.execute(query, (signal, signal, in_doubt, f"%{IN_DOUBT}")).rowcount
 
@@ -86,7 +68,7 @@ def give_up(path: Path, settings: config.StoreSettings, signal: str | None = Non
     Raises:
         StoreError: The store cannot be opened or written.
     """
-    with writable(path, settings) as connection, database.transaction(connection):
+    with database.writable(path, settings) as connection, database.transaction(connection):
         refs = f"SELECT ref FROM outbox WHERE signal = 'metrics' AND {_SET_ASIDE}"  # noqa: S608 -- constant
         connection.execute(f"DELETE FROM metric WHERE id IN ({refs})", (signal, signal))  # noqa: S608 -- constant
         return connection.execute(f"DELETE FROM outbox WHERE {_SET_ASIDE}", (signal, signal)).rowcount  # noqa: S608

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from cylestio_monitor.errors import StoreError
-from cylestio_monitor.store import admin
 from cylestio_monitor.store.audit import checkpoint as checkpoints
 from cylestio_monitor.store.audit import evidence
 from cylestio_monitor.store.audit import verify as verifier
@@ -56,7 +55,7 @@ def seal(path: Path, settings: config.StoreSettings) -> Checkpoint | None:
         StoreError: The store cannot be written, or `cryptography` is not installed.
     """
     signer = checkpoints.Signer(keys.load(path)[0])
-    with admin.writable(path, settings) as connection, database.transaction(connection):
+    with database.writable(path, settings) as connection, database.transaction(connection):
         made = signer.make(connection)
     if made is not None:
         checkpoints.publish(path, made)

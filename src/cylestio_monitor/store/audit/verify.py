@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 from cylestio_monitor.store.audit import checkpoint as checkpoints
 from cylestio_monitor.store.audit.chain import GAP, HEAD, TABLES, Chain, Head, last
+from cylestio_monitor.store.sqlite.counters import GAP_EVENT
 from cylestio_monitor.store.sqlite.rows import EVENT_COLUMNS, FINDING_COLUMNS, SPAN_COLUMNS, digest, seal
-from cylestio_monitor.store.upkeep.retention import GAP_EVENT
 
 if TYPE_CHECKING:
     import sqlite3

@@ -13,7 +13,6 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
 from cylestio_monitor import semconv
-from cylestio_monitor.store.gil_yield import turn
 from cylestio_monitor.store.sqlite import content
 
 if TYPE_CHECKING:
@@ -68,19 +67,17 @@ class SpanBatch(Sequence["ReadableSpan"]):
         request = ExportTraceServiceRequest()
         resources: dict[bytes, ResourceSpans] = {}
         scopes: dict[int, ScopeSpans] = {}
-        with turn:
-            for record in self._records:
-                scope = scopes.get(record.source)
-                if scope is None:
-                    resource_bytes, scope_bytes = record.encoder.source(record.source)
-                    resource = resources.get(resource_bytes)
-                    if resource is None:
-                        resource = resources[resource_bytes] = request.resource_spans.add()
-                        resource.MergeFromString(resource_bytes)
-                    scope = scopes[record.source] = resource.scope_spans.add()
-                    scope.MergeFromString(scope_bytes)
-                scope.spans.append(record.message)
-                turn.offer()
+        for record in self._records:
+            scope = scopes.get(record.source)
+            if scope is None:
+                resource_bytes, scope_bytes = record.encoder.source(record.source)
+                resource = resources.get(resource_bytes)
+                if resource is None:
+                    resource = resources[resource_bytes] = request.resource_spans.add()
+                    resource.MergeFromString(resource_bytes)
+                scope = scopes[record.source] = resource.scope_spans.add()
+                scope.MergeFromString(scope_bytes)
+            scope.spans.append(record.message)
         return request
 
 

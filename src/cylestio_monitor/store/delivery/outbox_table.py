@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cylestio_monitor.errors import StoreError
 from cylestio_monitor.store.delivery import metric_queue, otlp_encoder, span_decoder
-from cylestio_monitor.store.gil_yield import turn
 from cylestio_monitor.store.sqlite import database, fork_guard, schema
+from cylestio_monitor.store.sqlite.counters import count
 from cylestio_monitor.store.sqlite.lease import LEASE_S, Lease
 from cylestio_monitor.store.sqlite.rows import EVENT_COLUMNS, SPAN_COLUMNS, encode_json
-from cylestio_monitor.store.upkeep.retention import count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,12 +105,7 @@ class OutboxTable:
                 shared = {number for row in rows for number in row[2 : 4 if signal == "traces" else 3]}
                 encoder.load(shared - {None})
         # Without the guard: the writer need not wait until all of it is encoded.
-        entries = []
-        with turn:
-            for row in rows:
-                entries.append(_entry(encoder, signal, row))
-                turn.offer()
-        return entries
+        return [_entry(encoder, signal, row) for row in rows]
 
     def batch(self, signal: str, entries: Sequence[Entry]) -> Any:
         """The records as the exporter of the signal takes them."""

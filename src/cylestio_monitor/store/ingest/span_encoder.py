@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from cylestio_monitor import semconv
 from cylestio_monitor.sanitize import clean_text, clean_value
-from cylestio_monitor.store.gil_yield import turn
 from cylestio_monitor.store.ingest.attribute_cache import AttributeCache
 from cylestio_monitor.store.sqlite import content
-from cylestio_monitor.store.sqlite.rows import MAX_NAME, Labels, encode_json, finding_of_event
+from cylestio_monitor.store.sqlite.rows import MAX_NAME, Labels, SpanRow, encode_json, finding_of_event
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -46,24 +45,6 @@ HOT: Final = {
 """Attributes that stand only in their column, and the type they must have to do so."""
 
 
-class SpanRow(NamedTuple):
-    """A span ready to be written.
-
-    Attributes:
-        source: JSON of resource and scope, for `shared`.
-        common: JSON of the attributes that repeat, for `shared`.
-        values: `SPAN_COLUMNS`, the content last.
-        findings: Rows of `findings`, without the checksum.
-        event_type: What the span is in the events view; `None` for a span that is not monitored.
-    """
-
-    source: bytes
-    common: bytes
-    values: list[Any]
-    findings: Sequence[tuple[Any, ...]]
-    event_type: str | None
-
-
 class UnfitError(Exception):
     """The span does not go the fast road."""
 
@@ -88,11 +69,7 @@ class SpanEncoder:
         Args:
             spans: Ended spans, each with the code points of text on it.
         """
-        made = []
-        with turn:
-            for span, size in spans:
-                made.append(self._one(span, size))
-                turn.offer()
+        made = [self._one(span, size) for span, size in spans]
         for (row, _), packed in zip(made, content.pack([bulk for _, bulk in made], self._cipher), strict=True):
             row.values.append(packed)
         return [row for row, _ in made]

@@ -11,14 +11,15 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from cylestio_monitor.store.audit import chain, checkpoint
-from cylestio_monitor.store.gil_yield import turn
 from cylestio_monitor.store.ingest.span_encoder import SpanEncoder
 from cylestio_monitor.store.sqlite import database, fork_guard, schema
+from cylestio_monitor.store.sqlite.counters import INSERT_OUTBOX, count
 from cylestio_monitor.store.sqlite.rows import (
     EVENT_COLUMNS,
     FINDING_COLUMNS,
     SPAN_COLUMNS,
     Event,
+    SpanRow,
     digest,
     event_row,
     finding_rows,
@@ -26,7 +27,7 @@ from cylestio_monitor.store.sqlite.rows import (
     seal_span,
 )
 from cylestio_monitor.store.upkeep import salvage, shared_gc
-from cylestio_monitor.store.upkeep.retention import INSERT_OUTBOX, Place, Retention, count
+from cylestio_monitor.store.upkeep.retention import Place, Retention
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from cylestio_monitor import config
     from cylestio_monitor.store.audit.checkpoint import Checkpoint
     from cylestio_monitor.store.ingest.queue import Kind, PendingWrite
-    from cylestio_monitor.store.ingest.span_encoder import SpanRow
     from cylestio_monitor.store.sqlite.keys import Cipher
 
 
@@ -271,19 +271,17 @@ class Writer:
         """
         first = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM span").fetchone()[0]
         records = []
-        with turn:
-            for ref, row in enumerate(rows, first):
-                source, source_digest = self._share(connection, row.source)
-                common, common_digest = self._share(connection, row.common)
-                checksum, leaf = seal_span(row.values, source_digest, common_digest)
-                seq = None
-                if row.event_type is not None:
-                    seq = run.next_seq
-                    run.add("span", ref, leaf)
-                records.append((ref, source, common, *row.values, seq, checksum))
-                if row.findings:
-                    self.store_findings(connection, run, row.findings)
-                turn.offer()
+        for ref, row in enumerate(rows, first):
+            source, source_digest = self._share(connection, row.source)
+            common, common_digest = self._share(connection, row.common)
+            checksum, leaf = seal_span(row.values, source_digest, common_digest)
+            seq = None
+            if row.event_type is not None:
+                seq = run.next_seq
+                run.add("span", ref, leaf)
+            records.append((ref, source, common, *row.values, seq, checksum))
+            if row.findings:
+                self.store_findings(connection, run, row.findings)
         database.insert(connection, _INTO_SPAN, records)
         return [record[0] for record in records]
 

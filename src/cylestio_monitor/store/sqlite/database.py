@@ -10,7 +10,7 @@ from operator import methodcaller
 from typing import TYPE_CHECKING, Any, Final
 
 from cylestio_monitor.errors import StoreError
-from cylestio_monitor.store.sqlite import files, schema
+from cylestio_monitor.store.sqlite import files, fork_guard, schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -91,6 +91,24 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
         raise StoreError(f"{path}: {error}") from error
     connection.row_factory = sqlite3.Row
     return connection
+
+
+@contextmanager
+def writable(path: Path, settings: config.StoreSettings) -> Iterator[sqlite3.Connection]:
+    """A connection for one administrative operation; a fork waits until it is closed.
+
+    Raises:
+        StoreError: The file cannot be opened or written.
+    """
+    with fork_guard.guard:
+        try:
+            connection = connect(path, settings)
+            try:
+                yield connection
+            finally:
+                connection.close()
+        except sqlite3.Error as error:
+            raise StoreError(f"{path}: {error}") from error
 
 
 @contextmanager

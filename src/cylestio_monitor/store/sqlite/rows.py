@@ -79,6 +79,24 @@ class Labels(NamedTuple):
     tool: str | None
 
 
+class SpanRow(NamedTuple):
+    """A span ready to be written.
+
+    Attributes:
+        source: JSON of resource and scope, for `shared`.
+        common: JSON of the attributes that repeat, for `shared`.
+        values: `SPAN_COLUMNS`, the content last.
+        findings: Rows of `findings`, without the checksum.
+        event_type: What the span is in the events view; `None` for a span that is not monitored.
+    """
+
+    source: bytes
+    common: bytes
+    values: list[Any]
+    findings: Sequence[tuple[Any, ...]]
+    event_type: str | None
+
+
 def digest(body: bytes) -> bytes:
     """The identity of an entry of `shared`: 16 bytes."""
     return sha256(body).digest()[:16]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
+from cylestio_monitor.store.sqlite.counters import GAP_EVENT, count
 from cylestio_monitor.store.sqlite.rows import encode_json, seal, timestamp
 
 if TYPE_CHECKING:
@@ -32,10 +33,6 @@ _NEXT_BENIGN: Final = (
 
 HIGH_WATER: Final = 0.9
 """Part of the page budget above which the oldest go."""
-
-GAP_EVENT: Final = "store_gap"
-
-INSERT_OUTBOX: Final = "INSERT OR IGNORE INTO outbox (signal, ref) VALUES (?, ?)"
 
 
 class Removed(NamedTuple):
@@ -203,11 +200,3 @@ def usage(connection: sqlite3.Connection) -> float:
         for name in ("page_count", "freelist_count", "max_page_count")
     )
     return (pages - free) / max(1, most)
-
-
-def count(connection: sqlite3.Connection, name: str, number: int) -> None:
-    """Adds to a counter that outlives the process; `queries.status` shows it."""
-    connection.execute(
-        "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = value + excluded.value",
-        (f"count.{name}", number),
-    )

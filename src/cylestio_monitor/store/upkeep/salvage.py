@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from cylestio_monitor.store.ingest.span_encoder import SpanRow
 from cylestio_monitor.store.sqlite import database, files
+from cylestio_monitor.store.sqlite.counters import INSERT_OUTBOX, count
 from cylestio_monitor.store.sqlite.lease import Lease
 from cylestio_monitor.store.sqlite.rows import (
     EVENT_COLUMNS,
     FINDING_COLUMNS,
     SPAN_COLUMNS,
     Event,
+    SpanRow,
     checksum,
     digest,
     encode_json,
     event_row,
 )
-from cylestio_monitor.store.upkeep.retention import INSERT_OUTBOX, count
 
 try:
     import fcntl
