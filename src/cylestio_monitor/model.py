@@ -1,21 +1,23 @@
-"""The data that travels the one road: a call, its answer, the findings and the verdict.
+"""The data of one call: what was asked, what came back, what was found and what was decided.
 
-Plain data: nothing of OpenTelemetry and nothing of any SDK. A capture module builds a `Call` and a `Result`; the
-pipeline and everything below read them.
+Plain data without OpenTelemetry and without any SDK. A capture module builds a `Call` and a `Result`; the pipeline and
+every layer below read them. The mutable types are `msgspec` structs, which are created in C.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+import msgspec
 
 Severity: TypeAlias = Literal["none", "low", "medium", "high", "critical"]
 Alert: TypeAlias = Literal["none", "suspicious", "dangerous"]
 Target: TypeAlias = Literal["input", "output"]
 Subtype: TypeAlias = Literal["llm", "tool_call", "tool_result", "tool_definition", "system", "memory"]
 Kind: TypeAlias = Literal["client", "server", "internal"]
-Action: TypeAlias = Literal["allow", "audit", "modify", "block"]
-Decision: TypeAlias = Literal["allow", "audit", "warn", "modify", "deny"]
+Action: TypeAlias = Literal["allow", "audit", "block"]
+Decision: TypeAlias = Literal["allow", "audit", "warn", "deny"]
 Scalar: TypeAlias = str | bool | int | float
 AttributeValue: TypeAlias = Scalar | list[str] | list[int] | list[float] | list[bool]
 
@@ -48,6 +50,7 @@ class Finding:
         owasp: OWASP identifiers, LLM (``LLM01:2025``) and agentic (``ASI01``).
         atlas: MITRE ATLAS technique identifiers.
         match_hash: Keyed hash of the matched text, so that equal matches can be told without keeping them.
+        reason: For the rule ``scan.incomplete``: the cap that was reached, or the type of the error.
     """
 
     rule_id: str
@@ -62,15 +65,37 @@ class Finding:
     owasp: tuple[str, ...] = ()
     atlas: tuple[str, ...] = ()
     match_hash: str = ""
+    reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What policy says of the findings of one side of a call.
+INCOMPLETE: Final = "scan.incomplete"
+"""Rule id of a finding that reports a part of a call that could not be scanned, or not as a whole."""
+
+INCOMPLETE_CATEGORY: Final = "scan_incomplete"
+
+
+def incomplete(reason: str, *, target: Target, subtype: Subtype, path: str, start: int = 0, end: int = 0) -> Finding:
+    """Returns the finding that reports an unscanned part of a call.
+
+    Args:
+        reason: The cap that was reached, such as ``depth`` or ``length``, or the type of the error.
+        target: The side of the call.
+        subtype: The surface.
+        path: The place of the part.
+        start: First code point that was not scanned, where it is known.
+        end: The code point after the last one that was not scanned.
+    """
+    return Finding(
+        INCOMPLETE, INCOMPLETE_CATEGORY, "medium", "suspicious", target, subtype, path, start, end, reason=reason
+    )
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """The judgement of the policy over the findings of one side of a call.
 
     Attributes:
-        decision: The judgement.
-        action: What is done about it.
+        decision: The judgement itself, independent of the mode.
+        action: The consequence; ``block`` only where an error was raised.
         reason: The rule that decided, for the error message and the audit trail; empty when allowed.
     """
 
@@ -79,8 +104,7 @@ class Verdict:
     reason: str = ""
 
 
-@dataclass(slots=True)
-class Part:
+class Part(msgspec.Struct):
     """One content block of a message, by the part types of the GenAI message JSON.
 
     Attributes:
@@ -103,8 +127,7 @@ class Part:
     mime_type: str | None = None
 
 
-@dataclass(slots=True)
-class Message:
+class Message(msgspec.Struct):
     """One message of a conversation.
 
     Attributes:
@@ -118,8 +141,7 @@ class Message:
     finish_reason: str | None = None
 
 
-@dataclass(slots=True)
-class ToolDefinition:
+class ToolDefinition(msgspec.Struct):
     """A tool offered to the model, or listed by a server.
 
     Attributes:
@@ -137,8 +159,7 @@ class ToolDefinition:
     path: str = ""
 
 
-@dataclass(slots=True)
-class Call:
+class Call(msgspec.Struct):
     """One operation about to happen: a model call, a tool call, an MCP request, an agent's turn.
 
     Attributes:
@@ -165,20 +186,19 @@ class Call:
     kind: Kind = "client"
     provider: str | None = None
     model: str | None = None
-    system: list[Part] = field(default_factory=list)
-    messages: list[Message] = field(default_factory=list)
-    tools: list[ToolDefinition] = field(default_factory=list)
+    system: list[Part] = []
+    messages: list[Message] = []
+    tools: list[ToolDefinition] = []
     tool_name: str | None = None
     arguments: object = None
-    attributes: dict[str, AttributeValue] = field(default_factory=dict)
+    attributes: dict[str, AttributeValue] = {}
     server_address: str | None = None
     server_port: int | None = None
     conversation_id: str | None = None
     user_id: str | None = None
 
 
-@dataclass(slots=True)
-class Usage:
+class Usage(msgspec.Struct):
     """Token counts of one call, as the conventions count them: input includes cache reads and writes.
 
     Attributes:
@@ -196,9 +216,8 @@ class Usage:
     reasoning: int | None = None
 
 
-@dataclass(slots=True)
-class Result:
-    """What came back.
+class Result(msgspec.Struct):
+    """The answer to a call.
 
     Attributes:
         messages: The model's answer, one message per choice.
@@ -212,12 +231,12 @@ class Result:
         error_type: ``error.type`` of a failure that is not an exception, such as ``tool_error``.
     """
 
-    messages: list[Message] = field(default_factory=list)
-    tools: list[ToolDefinition] = field(default_factory=list)
+    messages: list[Message] = []
+    tools: list[ToolDefinition] = []
     response: object = None
     response_id: str | None = None
     model: str | None = None
-    finish_reasons: list[str] = field(default_factory=list)
+    finish_reasons: list[str] = []
     usage: Usage | None = None
-    attributes: dict[str, AttributeValue] = field(default_factory=dict)
+    attributes: dict[str, AttributeValue] = {}
     error_type: str | None = None
