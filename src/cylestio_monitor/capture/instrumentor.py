@@ -1,7 +1,7 @@
-"""How an SDK is hooked: when it is imported, reversibly, once, and without a word to the application if that fails.
+"""The base class of all instrumentors: hooks an SDK at its import, reversibly, and never fails the import.
 
-No SDK is imported here. An instrumentor names the modules it waits for; what is imported already is patched at once,
-the rest when the application imports it.
+No SDK is imported here. An instrumentor registers the modules of its SDK: a module that is loaded already is patched at
+once, every other one when the application imports it, and each one again when it is reloaded.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import wrapt
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
 
 from cylestio_monitor import runtime
+from cylestio_monitor.capture import import_hooks
+from cylestio_monitor.capture.patching import Patches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -27,66 +28,34 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_ABSENT = object()
-
 State = Literal["off", "waiting", "hooked", "failed"]
 
+_states: dict[str, State] = {}
+"""The state of each instrumentor by the key of its SDK, for hooks that depend on the hook of another SDK."""
 
-class Patches:
-    """Replaced attributes of an SDK's classes and modules, and the objects that stood there before."""
 
-    def __init__(self) -> None:
-        """Starts with nothing replaced."""
-        self._replaced: list[tuple[Any, str, object, object]] = []
+def is_hooked(sdk: str) -> bool:
+    """Returns whether the hooks of an SDK are in place.
 
-    def wrap(self, owner: Any, name: str, make: Callable[[Any], object]) -> None:
-        """Replaces `owner.name` by `make(original)`.
-
-        Args:
-            owner: A class or module that defines the attribute itself.
-            name: The attribute.
-            make: Gives the replacement of the object that stands in the owner's own namespace.
-
-        Raises:
-            AttributeError: The owner does not define the attribute: this SDK is built otherwise than expected.
-        """
-        original = vars(owner).get(name)
-        if original is None:
-            raise AttributeError(f"{getattr(owner, '__qualname__', owner)} defines no {name}")
-        replacement = make(original)
-        setattr(owner, name, replacement)
-        self._replaced.append((owner, name, original, replacement))
-
-    def place(self, owner: Any, name: str, placed: object) -> None:
-        """Puts an attribute on a class that has none of that name: a descriptor over a field of its instances."""
-        setattr(owner, name, placed)
-        self._replaced.append((owner, name, _ABSENT, placed))
-
-    def restore(self) -> None:
-        """Puts the identical original objects back, the last replaced first."""
-        while self._replaced:
-            owner, name, original, replacement = self._replaced.pop()
-            if vars(owner).get(name) is replacement:
-                if original is _ABSENT:
-                    delattr(owner, name)
-                else:
-                    setattr(owner, name, original)
-            else:
-                # Another library has wrapped ours meanwhile. Ours stays below it, and passes calls through when off.
-                log.debug("%s.%s was replaced by another library and is left as it is", owner, name)
+    Args:
+        sdk: A key of `registry.SDKS`.
+    """
+    return _states.get(sdk) == "hooked"
 
 
 class Instrumentor(BaseInstrumentor):  # type: ignore[misc]
-    """Hooks one SDK. A subclass says which modules to wait for, and who wraps what is in them.
+    """Hooks one SDK. `registry` makes one subclass for each.
 
     Attributes:
+        sdk: The key of the SDK in `registry.SDKS`.
         modules: The modules whose import is waited for, by full name.
-        hooks: The module of this package whose `patch` wraps them; imported when the SDK is.
-        dependencies: Which versions of which distributions can be hooked.
+        hooks: The module whose `patch` wraps them, by full name; it is imported with the SDK.
+        dependencies: The supported versions, as requirement strings.
         state: ``waiting`` for an import, ``hooked``, ``failed``, or ``off``.
-        reason: Why it is so, in a few words, where the state does not say it.
+        reason: Why the SDK is in this state, in a few words, where the state does not say it.
     """
 
+    sdk: ClassVar[str] = ""
     modules: ClassVar[tuple[str, ...]] = ()
     hooks: ClassVar[str] = ""
     dependencies: ClassVar[tuple[str, ...]] = ()
@@ -95,54 +64,52 @@ class Instrumentor(BaseInstrumentor):  # type: ignore[misc]
     _registered: bool = False
     _patches: Patches
 
-    def patch(self, module: ModuleType, patches: Patches) -> None:
-        """Wraps what is to be observed in a module that has just been imported."""
-        importlib.import_module(f"{type(self).__module__}.{self.hooks}").patch(module, patches)
-
     def instrumentation_dependencies(self) -> Collection[str]:
-        """The versions that can be hooked, as requirement strings."""
+        """Returns the supported versions, as requirement strings."""
         return self.dependencies
 
     def instrument(self, **kwargs: Any) -> None:
-        """Hooks the SDK, once: the launcher asks again for what the set-up has done before it."""
+        """Hooks the SDK once: the launcher instruments again what the set-up has instrumented before it."""
         if not self.is_instrumented_by_opentelemetry:
             super().instrument(**kwargs)
 
     def _instrument(self, **kwargs: Any) -> None:
         _standalone.acquire(self, kwargs.get("tracer_provider"), kwargs.get("meter_provider"))
         self._patches = Patches()
-        self.state, self.reason = "waiting", "not imported yet"
-        waited_for = [name for name in self.modules if name not in sys.modules]
-        for name in self.modules:
-            if name not in waited_for:
-                self._imported(sys.modules[name])
+        self._set_state("waiting", "not imported yet")
         if not self._registered:
-            type(self)._registered = True  # noqa: SLF001 -- import hooks stay for good: one set a class, not one a call
+            type(self)._registered = True  # noqa: SLF001 -- import hooks are never removed: one set for each class
             for name in self.modules:
-                if name in waited_for:
-                    wrapt.register_post_import_hook(self._imported, name)
+                import_hooks.register(name, self._imported)
+        for name in self.modules:
+            if name in sys.modules:
+                self._imported(sys.modules[name])
 
     def _uninstrument(self, **_: Any) -> None:
-        self.state, self.reason = "off", ""
+        self._set_state("off", "")
         self._patches.restore()
         _standalone.release(self)
 
     def _imported(self, module: ModuleType) -> None:
-        """Patches a module. Runs inside the application's import: it must not raise."""
-        if self.state == "off":
+        """Patches a module. It runs inside the application's import, so it must not raise."""
+        if self.state in {"off", "failed"}:
             return
         try:
-            self.patch(module, self._patches)
-            self.state, self.reason = "hooked", ""
+            importlib.import_module(self.hooks).patch(module, self._patches)
+            self._set_state("hooked", "")
             runtime.prewarm()
-        except Exception as error:  # noqa: BLE001 -- whatever an unknown version holds: the import must succeed
+        except Exception as error:  # noqa: BLE001 -- an unknown version may hold anything, and the import must succeed
             self._patches.restore()
-            self.state, self.reason = "failed", f"{module.__name__}: {error}"
+            self._set_state("failed", f"{module.__name__}: {error}")
             log.warning("%s could not be hooked and is not monitored: %s", module.__name__, error)
+
+    def _set_state(self, state: State, reason: str) -> None:
+        self.state, self.reason = state, reason
+        _states[self.sdk] = state
 
 
 class _Standalone:
-    """The pipeline of instrumentors that are used by themselves, without `start_monitoring` and the launcher."""
+    """The pipeline of instrumentors that are used without `start_monitoring` and without the launcher."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -10,7 +10,7 @@ from cylestio_monitor.capture.instrumentor import Instrumentor
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from cylestio_monitor.capture.instrumentor import Patches
+    from cylestio_monitor.capture.patching import Patches
 
 _SCOPE = "pydantic-ai"
 

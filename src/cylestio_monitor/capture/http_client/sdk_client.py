@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
-    from cylestio_monitor.capture.instrumentor import Patches
+    from cylestio_monitor.capture.patching import Patches
     from cylestio_monitor.model import Call, Result
     from cylestio_monitor.pipeline import Invocation, Pipeline
 

@@ -6,27 +6,13 @@ context carried in ``params._meta``. Arguments, results and tool definitions are
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING
 
-from cylestio_monitor.capture.instrumentor import Instrumentor
+from cylestio_monitor.capture import registry
+
+if TYPE_CHECKING:
+    from cylestio_monitor.capture.instrumentor import Instrumentor
 
 
-class MCPInstrumentor(Instrumentor):
-    """Hooks the `mcp` SDK, and takes the place of the spans that it and `fastmcp` make."""
-
-    modules: ClassVar[tuple[str, ...]] = (
-        "mcp.client.session",
-        "mcp.client.streamable_http",
-        "mcp.server._otel",
-        "mcp.server._streamable_http_modern",
-        "mcp.server.lowlevel.server",
-        "mcp.server.runner",
-        "mcp.server.session",
-        "mcp.shared.direct_dispatcher",
-        "mcp.shared.jsonrpc_dispatcher",
-        "mcp.shared.session",
-        "fastmcp.client.telemetry",
-        "fastmcp.server.telemetry",
-    )
-    dependencies: ClassVar[tuple[str, ...]] = ("mcp >= 1.9, < 3",)
-    hooks = "targets"
+def __getattr__(name: str) -> type[Instrumentor]:
+    return registry.public_attribute("mcp", name)

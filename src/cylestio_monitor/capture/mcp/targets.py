@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
-    from cylestio_monitor.capture.instrumentor import Patches
+    from cylestio_monitor.capture.patching import Patches
 
 
 class _Target(NamedTuple):

@@ -11,7 +11,7 @@ from cylestio_monitor.model import Call, Result
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from cylestio_monitor.capture.instrumentor import Patches
+    from cylestio_monitor.capture.patching import Patches
 
 _OTHERS = (
     "openinference.instrumentation.crewai",

@@ -21,7 +21,7 @@ from cylestio_monitor.model import Call, Message, Part, Result, Usage
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from cylestio_monitor.capture.instrumentor import Patches
+    from cylestio_monitor.capture.patching import Patches
     from cylestio_monitor.pipeline import Invocation
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from cylestio_monitor import semconv
+from cylestio_monitor import runtime, semconv
+from cylestio_monitor.capture.external_spans import scopes
 from cylestio_monitor.capture.http_client import sdk_client
 from cylestio_monitor.capture.http_client.provider_names import server
 from cylestio_monitor.capture.http_client.sdk_client import Endpoint
@@ -16,13 +17,22 @@ from cylestio_monitor.model import Call, Message, Part, Result
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from cylestio_monitor.capture.instrumentor import Patches
-    from cylestio_monitor.pipeline import Invocation
+    from cylestio_monitor.capture.patching import Patches
+    from cylestio_monitor.pipeline import Invocation, Pipeline
 
 
 def patch(module: ModuleType, patches: Patches) -> None:
-    """Wraps the clients' request methods."""
-    sdk_client.patch(module, patches, _SDK())
+    """Wraps the clients' request methods; for OpenLLMetry, whose spans come after the call, enables external spans."""
+    if module.__name__ == scopes.OPENLLMETRY_RESPONSES:
+        runtime.whenever_made(_enable_external_spans)
+    else:
+        sdk_client.patch(module, patches, _SDK())
+
+
+def _enable_external_spans(pipeline: Pipeline) -> None:
+    from cylestio_monitor.capture.external_spans import span_tracker  # noqa: PLC0415 -- few have both
+
+    span_tracker.look_out(pipeline)
 
 
 class _SDK:

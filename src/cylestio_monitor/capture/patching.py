@@ -1,0 +1,131 @@
+"""Replaces attributes of an SDK's classes and modules, and puts the original objects back."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from types import FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+log = logging.getLogger(__name__)
+
+
+class Target(NamedTuple):
+    """One attribute of an SDK that is wrapped.
+
+    Attributes:
+        module: The module that defines it, by full name.
+        owner: The class that holds it; empty for a function of the module.
+        name: The attribute.
+        make: Returns the replacement of the original object.
+        optional: Whether a version of the SDK without the attribute is supported.
+        applies: Returns whether the installed version of the SDK uses the attribute.
+    """
+
+    module: str
+    owner: str
+    name: str
+    make: Callable[[Any], Any]
+    optional: bool = False
+    applies: Callable[[], bool] | None = None
+
+
+class _Replacement(NamedTuple):
+    owner: Any
+    name: str
+    original: object
+    replacement: object
+
+
+class Patches:
+    """The attributes that one instrumentor has replaced, with the original objects."""
+
+    def __init__(self) -> None:
+        """Starts with nothing replaced."""
+        self._replaced: list[_Replacement] = []
+        self._undo: list[Callable[[], None]] = []
+
+    def apply(self, targets: Iterable[Target], module: ModuleType) -> None:
+        """Wraps the targets that a module defines.
+
+        Args:
+            targets: The targets of one SDK, of all its modules.
+            module: A module that has just been executed.
+
+        Raises:
+            AttributeError: The module does not define a target that is not optional.
+        """
+        for target in targets:
+            if target.module != module.__name__ or (target.applies is not None and not target.applies()):
+                continue
+            owner = getattr(module, target.owner, None) if target.owner else module
+            if target.optional and (owner is None or target.name not in vars(owner)):
+                continue
+            if owner is None:
+                raise AttributeError(f"{module.__name__} defines no {target.owner}")
+            self.wrap(owner, target.name, target.make)
+
+    def wrap(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
+        """Replaces `owner.name` with `make(original)`.
+
+        A function that several modules export is wrapped once: all of them get the same replacement.
+
+        Args:
+            owner: A class or module that defines the attribute itself.
+            name: The attribute.
+            make: Returns the replacement of the object in the owner's own namespace.
+
+        Raises:
+            AttributeError: The owner does not define the attribute.
+        """
+        found = vars(owner).get(name)
+        if found is None:
+            raise AttributeError(f"{getattr(owner, '__qualname__', owner)} defines no {name}")
+        original, replacement = self._known(found) or (found, make(found))
+        if found is not replacement:
+            setattr(owner, name, replacement)
+        self._replaced.append(_Replacement(owner, name, original, replacement))
+
+    def wrap_imported(self, original: object, replacement: object) -> None:
+        """Replaces a function in the namespaces of all loaded modules that imported it by name.
+
+        Args:
+            original: The function of the SDK.
+            replacement: The function that `wrap` has put in its place.
+        """
+        for module in list(sys.modules.values()):
+            for name, value in list(getattr(module, "__dict__", {}).items()):
+                if value is original and isinstance(module, ModuleType):
+                    self.wrap(module, name, lambda _: replacement)
+
+    def on_restore(self, undo: Callable[[], None]) -> None:
+        """Calls a function when the attributes are restored.
+
+        Args:
+            undo: Takes back what was changed apart from attributes.
+        """
+        self._undo.append(undo)
+
+    def restore(self) -> None:
+        """Puts the identical original objects back, the last replaced first."""
+        while self._replaced:
+            owner, name, original, replacement = self._replaced.pop()
+            if vars(owner).get(name) is replacement:
+                setattr(owner, name, original)
+            elif vars(owner).get(name) is not original:
+                # Another library has wrapped our function since. Ours stays below it and passes calls through.
+                log.debug("%s.%s was replaced by another library and is not restored", owner, name)
+        while self._undo:
+            self._undo.pop()()
+
+    def _known(self, found: object) -> tuple[object, object] | None:
+        """The original and the replacement of a function that was replaced elsewhere before."""
+        if not isinstance(found, FunctionType):
+            return None
+        for replaced in self._replaced:
+            if found is replaced.original or found is replaced.replacement:
+                return replaced.original, replaced.replacement
+        return None
