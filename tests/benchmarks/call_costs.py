@@ -31,7 +31,7 @@ STORED = "monitored"
 """The whole of this package: as `start_monitoring` sets it up, with scan and store."""
 
 PEERS = {
-    "Cylestio Monitor": ("cylestio_monitor.capture.sdks.anthropic", "cylestio_monitor.capture.sdks.openai"),
+    "Cylestio Monitor": ("cylestio_monitor.capture.anthropic", "cylestio_monitor.capture.sdks.openai"),
     "OpenInference": ("openinference.instrumentation.anthropic", "openinference.instrumentation.openai"),
     "OpenLLMetry": ("opentelemetry.instrumentation.anthropic", "opentelemetry.instrumentation.openai"),
     "OpenTelemetry GenAI": (

@@ -5,9 +5,8 @@ from __future__ import annotations
 import gc
 
 import pytest
-
-from cylestio_monitor.capture.sdks.anthropic import AnthropicInstrumentor
-from cylestio_monitor.capture.sdks.openai import OpenAIInstrumentor
+from cylestio_monitor.capture.anthropic import AnthropicInstrumentor
+from cylestio_monitor.capture.openai import OpenAIInstrumentor
 
 
 @pytest.fixture

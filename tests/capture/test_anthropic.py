@@ -268,7 +268,7 @@ def test_a_tool_call_that_is_refused_never_reaches_the_caller(hooked, wire, clie
 
 
 def test_a_client_made_before_is_covered(monitor, wire, client):
-    from cylestio_monitor.capture.sdks.anthropic import AnthropicInstrumentor
+    from cylestio_monitor.capture.anthropic import AnthropicInstrumentor
 
     client.messages.create(**REQUEST)
     before = len(monitor.spans())  # versions that trace themselves made one
@@ -320,7 +320,7 @@ def test_other_requests_make_no_span_of_ours(hooked, client):
 
 
 def test_what_is_sent_is_what_was_sent_before(monitor, wire, client):
-    from cylestio_monitor.capture.sdks.anthropic import AnthropicInstrumentor
+    from cylestio_monitor.capture.anthropic import AnthropicInstrumentor
 
     request = {**REQUEST, "extra_body": {"extra": 1}, "extra_headers": {"x-extra": "1"}}
     client.messages.create(**request)

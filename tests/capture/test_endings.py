@@ -221,8 +221,8 @@ def test_an_interrupt_is_a_cancel(hooked, source, client, wire, monkeypatch):
 
 
 def test_the_stream_stays_the_sdks_own(monitor, source, client):
-    from cylestio_monitor.capture.sdks.anthropic import AnthropicInstrumentor
-    from cylestio_monitor.capture.sdks.openai import OpenAIInstrumentor
+    from cylestio_monitor.capture.anthropic import AnthropicInstrumentor
+    from cylestio_monitor.capture.openai import OpenAIInstrumentor
 
     bare = opened(source, client)
     bare.close()
@@ -245,8 +245,8 @@ def test_the_stream_stays_the_sdks_own(monitor, source, client):
 
 
 def test_a_dropped_stream_gives_its_connection_back_as_early_as_before(monitor, source, wire):
-    from cylestio_monitor.capture.sdks.anthropic import AnthropicInstrumentor
-    from cylestio_monitor.capture.sdks.openai import OpenAIInstrumentor
+    from cylestio_monitor.capture.anthropic import AnthropicInstrumentor
+    from cylestio_monitor.capture.openai import OpenAIInstrumentor
 
     def closed_at_once():
         with source.client(wire) as client:

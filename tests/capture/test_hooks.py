@@ -11,6 +11,8 @@ import anthropic
 import openai
 import pytest
 from anthropic import _base_client as anthropic_base
+from cylestio_monitor.capture.anthropic import AnthropicInstrumentor
+from cylestio_monitor.capture.openai import OpenAIInstrumentor
 from openai import _base_client as openai_base
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -18,8 +20,6 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from capture.anthropic_calls import REQUEST
 from cylestio_monitor import pipeline, runtime, semconv
-from cylestio_monitor.capture.sdks.anthropic import AnthropicInstrumentor
-from cylestio_monitor.capture.sdks.openai import OpenAIInstrumentor
 from wire import Status
 
 INSTRUMENTORS = [(AnthropicInstrumentor, anthropic_base), (OpenAIInstrumentor, openai_base)]
@@ -157,8 +157,8 @@ def test_another_librarys_wrapper_on_top_is_left_in_place(monitor, wire):
 
 SCRIPT = """
 import sys
-from cylestio_monitor.capture.sdks.anthropic import AnthropicInstrumentor
-from cylestio_monitor.capture.sdks.openai import OpenAIInstrumentor
+from cylestio_monitor.capture.anthropic import AnthropicInstrumentor
+from cylestio_monitor.capture.openai import OpenAIInstrumentor
 instrumentors = AnthropicInstrumentor(), OpenAIInstrumentor()
 for instrumentor in instrumentors:
     instrumentor.instrument(skip_dep_check=True)
@@ -178,7 +178,7 @@ import sys
 from pathlib import Path
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter
-from cylestio_monitor.capture.sdks.anthropic import AnthropicInstrumentor
+from cylestio_monitor.capture.anthropic import AnthropicInstrumentor
 provider = TracerProvider()
 provider.add_span_processor(BatchSpanProcessor(ConsoleSpanExporter(formatter=lambda span: span.name + chr(10))))
 AnthropicInstrumentor().instrument(tracer_provider=provider)

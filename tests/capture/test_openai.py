@@ -329,7 +329,7 @@ def test_other_requests_make_no_span(hooked, client):
 
 
 def test_what_is_sent_is_what_was_sent_before(monitor, wire, client):
-    from cylestio_monitor.capture.sdks.openai import OpenAIInstrumentor
+    from cylestio_monitor.capture.openai import OpenAIInstrumentor
 
     request = {**CHAT, "extra_body": {"extra": 1}, "extra_headers": {"x-extra": "1"}}
     client.chat.completions.create(**request)

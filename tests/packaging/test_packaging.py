@@ -14,6 +14,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from cylestio_monitor.capture.registry import SDKS
+
 ROOT = Path(__file__).resolve().parents[2]
 PINNED = re.compile(r"^([\w.-]+)==([^\s;]+)(?: ; (.+?))? \\$", re.MULTILINE)
 
@@ -115,14 +117,9 @@ def capture_modules() -> list[tuple[str, Path]]:
 
 
 def test_every_instrumentor_of_the_package_has_an_entry_point():
-    defined = {
-        name
-        for name, path in capture_modules()
-        if re.search(r"^class \w+\((?:BaseInstrumentor|\w*Instrumentor)\)", path.read_text("utf-8"), re.MULTILINE)
-    } - {"cylestio_monitor.capture.instrumentor"}
-    group = importlib.metadata.entry_points(group="opentelemetry_instrumentor")
-    named = {entry.module for entry in group if entry.name.startswith("cylestio_")}
-    assert named == defined
+    group = importlib.metadata.distribution("cylestio-monitor").entry_points.select(group="opentelemetry_instrumentor")
+    expected = {f"cylestio_{sdk}": f"cylestio_monitor.capture.{sdk}:{row.class_name}" for sdk, row in SDKS.items()}
+    assert {entry.name: entry.value for entry in group} == expected
 
 
 def test_importing_any_capture_module_imports_no_sdk():

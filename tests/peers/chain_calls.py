@@ -11,12 +11,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+from cylestio_monitor.capture.langchain import LangChainInstrumentor
+from cylestio_monitor.capture.openai import OpenAIInstrumentor
 from langchain.agents import create_agent
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 
-from cylestio_monitor.capture.frameworks.langchain import LangChainInstrumentor
-from cylestio_monitor.capture.sdks.openai import OpenAIInstrumentor
 from peers.recording import Recording
 from wire import Text, ToolCall, WireServer
 

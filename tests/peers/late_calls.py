@@ -14,10 +14,10 @@ from typing import Any
 
 import httpx2
 import openai
+from cylestio_monitor.capture.openai import OpenAIInstrumentor
 from opentelemetry import trace
 from opentelemetry.instrumentation.openai import OpenAIInstrumentor as OpenLLMetry
 
-from cylestio_monitor.capture.sdks.openai import OpenAIInstrumentor
 from peers.recording import Recording
 from wire import Broken, Status, Text, WireServer
 

@@ -63,7 +63,8 @@ class _Finder:
 
 def _notifying(spec: ModuleSpec | None) -> ModuleSpec | None:
     if spec is not None and hasattr(spec.loader, "exec_module"):
-        spec.loader = _Loader(spec.loader)
+        loader: Any = _Loader(spec.loader)
+        spec.loader = loader
     return spec
 
 

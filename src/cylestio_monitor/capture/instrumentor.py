@@ -81,9 +81,11 @@ class Instrumentor(BaseInstrumentor):  # type: ignore[misc]
             type(self)._registered = True  # noqa: SLF001 -- import hooks are never removed: one set for each class
             for name in self.modules:
                 import_hooks.register(name, self._imported)
+        self._patches.is_late = True
         for name in self.modules:
             if name in sys.modules:
                 self._imported(sys.modules[name])
+        self._patches.is_late = False
 
     def _uninstrument(self, **_: Any) -> None:
         self._set_state("off", "")

@@ -23,6 +23,8 @@ class Target(NamedTuple):
         make: Returns the replacement of the original object.
         optional: Whether a version of the SDK without the attribute is supported.
         applies: Returns whether the installed version of the SDK uses the attribute.
+        is_imported_by_name: Whether applications import the function by name: if the SDK was loaded before it is
+            hooked, the function is replaced in all loaded modules that hold it.
     """
 
     module: str
@@ -31,6 +33,7 @@ class Target(NamedTuple):
     make: Callable[[Any], Any]
     optional: bool = False
     applies: Callable[[], bool] | None = None
+    is_imported_by_name: bool = False
 
 
 class _Replacement(NamedTuple):
@@ -41,10 +44,15 @@ class _Replacement(NamedTuple):
 
 
 class Patches:
-    """The attributes that one instrumentor has replaced, with the original objects."""
+    """The attributes that one instrumentor has replaced, with the original objects.
+
+    Attributes:
+        is_late: Whether the module that is patched was loaded before the SDK is hooked.
+    """
 
     def __init__(self) -> None:
         """Starts with nothing replaced."""
+        self.is_late = False
         self._replaced: list[_Replacement] = []
         self._undo: list[Callable[[], None]] = []
 
@@ -66,7 +74,10 @@ class Patches:
                 continue
             if owner is None:
                 raise AttributeError(f"{module.__name__} defines no {target.owner}")
+            original = vars(owner).get(target.name)
             self.wrap(owner, target.name, target.make)
+            if target.is_imported_by_name and self.is_late:
+                self._wrap_imported(original, target.make)
 
     def wrap(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
         """Replaces `owner.name` with `make(original)`.
@@ -89,18 +100,6 @@ class Patches:
             setattr(owner, name, replacement)
         self._replaced.append(_Replacement(owner, name, original, replacement))
 
-    def wrap_imported(self, original: object, replacement: object) -> None:
-        """Replaces a function in the namespaces of all loaded modules that imported it by name.
-
-        Args:
-            original: The function of the SDK.
-            replacement: The function that `wrap` has put in its place.
-        """
-        for module in list(sys.modules.values()):
-            for name, value in list(getattr(module, "__dict__", {}).items()):
-                if value is original and isinstance(module, ModuleType):
-                    self.wrap(module, name, lambda _: replacement)
-
     def on_restore(self, undo: Callable[[], None]) -> None:
         """Calls a function when the attributes are restored.
 
@@ -120,6 +119,13 @@ class Patches:
                 log.debug("%s.%s was replaced by another library and is not restored", owner, name)
         while self._undo:
             self._undo.pop()()
+
+    def _wrap_imported(self, original: object, make: Callable[[Any], Any]) -> None:
+        """Replaces a function in all loaded modules that imported it by name before it was wrapped."""
+        for module in list(sys.modules.values()):
+            if isinstance(module, ModuleType):
+                for name in [name for name, value in list(vars(module).items()) if value is original]:
+                    self.wrap(module, name, make)
 
     def _known(self, found: object) -> tuple[object, object] | None:
         """The original and the replacement of a function that was replaced elsewhere before."""

@@ -8,10 +8,10 @@ import timeit
 
 import anthropic
 import pytest
+from cylestio_monitor.capture.anthropic import AnthropicInstrumentor
 from opentelemetry import trace
 
 from cylestio_monitor import semconv
-from cylestio_monitor.capture.sdks.anthropic import AnthropicInstrumentor
 from cylestio_monitor.errors import BlockedError
 from cylestio_monitor.otel.processor import ForeignSpanProcessor
 from wire import Status, Text, WireServer

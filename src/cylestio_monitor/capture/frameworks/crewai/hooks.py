@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from cylestio_monitor import semconv
 from cylestio_monitor.capture import call_wrappers
+from cylestio_monitor.capture.patching import Target
 from cylestio_monitor.model import Call, Result
 
 if TYPE_CHECKING:
@@ -18,19 +19,6 @@ _OTHERS = (
     "opentelemetry.instrumentation.crewai",
     "openlit.instrumentation.crewai",
 )
-
-
-def patch(module: ModuleType, patches: Patches) -> None:
-    """Wraps the methods that every use of a component comes through."""
-    last = module.__name__.rpartition(".")[2]
-    if last == "crew":
-        patches.wrap(module.Crew, "kickoff", call_wrappers.around(_crew))
-    elif last == "core":
-        patches.wrap(module.Agent, "execute_task", call_wrappers.around(_agent))
-    elif last == "structured_tool":
-        patches.wrap(module.CrewStructuredTool, "invoke", call_wrappers.around(_tool, _returned))
-    else:
-        patches.wrap(module.BaseTool, "run", call_wrappers.around(_tool, _returned))
 
 
 def _crew(crew: Any, _: tuple[Any, ...], __: dict[str, Any]) -> Call | None:
@@ -61,3 +49,16 @@ def _tool(tool: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | No
 
 def _returned(answer: Any) -> Result:
     return Result(response=answer)
+
+
+TARGETS = (
+    Target("crewai.crew", "Crew", "kickoff", call_wrappers.around(_crew)),
+    Target("crewai.agent.core", "Agent", "execute_task", call_wrappers.around(_agent)),
+    Target("crewai.tools.structured_tool", "CrewStructuredTool", "invoke", call_wrappers.around(_tool, _returned)),
+    Target("crewai.tools.base_tool", "BaseTool", "run", call_wrappers.around(_tool, _returned)),
+)
+
+
+def patch(module: ModuleType, patches: Patches) -> None:
+    """Wraps the targets of a module of CrewAI."""
+    patches.apply(TARGETS, module)

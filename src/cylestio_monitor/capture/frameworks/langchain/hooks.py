@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from cylestio_monitor import semconv
 from cylestio_monitor.capture import call_wrappers
+from cylestio_monitor.capture.instrumentor import is_hooked
 from cylestio_monitor.capture.parsing import message_parts
+from cylestio_monitor.capture.patching import Target
 from cylestio_monitor.model import Call, Message, Part, Result, Usage
 
 if TYPE_CHECKING:
@@ -23,37 +25,13 @@ _OTHERS = (
     "openlit.instrumentation.langchain",
 )
 _PROVIDERS = {"anthropic-chat": "anthropic", "openai-chat": "openai", "azure-openai-chat": "azure.ai.openai"}
-# Integrations whose SDK has a hook of ours: there the one inference span is the SDK's.
-_CAPTURED_BELOW = {
+# Integrations over an SDK that has hooks of its own: while these are in place, they make the inference span.
+_SDK_BELOW = {
     "langchain_openai": "openai",
     "langchain_anthropic": "anthropic",
     "langchain_aws": "bedrock",
     "langchain_google_genai": "google_genai",
 }
-
-
-def patch(module: ModuleType, patches: Patches) -> None:
-    """Wraps the one method that every use of a component comes through."""
-    if module.__name__ == "langchain_core.tools.base":
-        patches.wrap(module.BaseTool, "run", call_wrappers.around(_tool, _tool_result))
-        patches.wrap(module.BaseTool, "arun", call_wrappers.around_async(_tool, _tool_result))
-    elif module.__name__ == "langchain_core.retrievers":
-        patches.wrap(module.BaseRetriever, "invoke", call_wrappers.around(_retrieval, _documents))
-        patches.wrap(module.BaseRetriever, "ainvoke", call_wrappers.around_async(_retrieval, _documents))
-    elif module.__name__ == "langchain_core.runnables.base":
-        patches.wrap(module.RunnableSequence, "invoke", call_wrappers.around(_chain))
-        patches.wrap(module.RunnableSequence, "ainvoke", call_wrappers.around_async(_chain))
-        patches.wrap(module.RunnableSequence, "stream", call_wrappers.around_steps(_chain))
-        patches.wrap(module.RunnableSequence, "astream", call_wrappers.around_steps_async(_chain))
-    elif module.__name__ == "langgraph.pregel.main":
-        patches.wrap(module.Pregel, "stream", call_wrappers.around_steps(_graph))
-        patches.wrap(module.Pregel, "astream", call_wrappers.around_steps_async(_graph))
-    else:
-        model = module.BaseChatModel
-        patches.wrap(model, "_generate_with_cache", call_wrappers.around(_model, _answer))
-        patches.wrap(model, "_agenerate_with_cache", call_wrappers.around_async(_model, _answer))
-        patches.wrap(model, "stream", call_wrappers.around_steps(_model, _chunks))
-        patches.wrap(model, "astream", call_wrappers.around_steps_async(_model, _chunks))
 
 
 def _is_traced_by_others() -> bool:
@@ -149,13 +127,15 @@ def _model(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | 
     )
 
 
+def _is_captured_below(model: type) -> bool:
+    """Returns whether the SDK below a chat model makes the inference span: its hook has to be in place."""
+    return any(map(is_hooked, _sdks_below(model)))
+
+
 @functools.lru_cache(maxsize=256)
-def _is_captured_below(model: Any) -> bool:
-    return any(
-        base.__module__.partition(".")[0] == package and f"cylestio_monitor.capture.{hook}" in sys.modules
-        for base in model.__mro__
-        for package, hook in _CAPTURED_BELOW.items()
-    )
+def _sdks_below(model: type) -> tuple[str, ...]:
+    packages = {base.__module__.partition(".")[0] for base in model.__mro__}
+    return tuple(sdk for package, sdk in _SDK_BELOW.items() if package in packages)
 
 
 def _messages(given: Any) -> list[Message]:
@@ -202,3 +182,30 @@ def _result(messages: list[Any]) -> Result:
 
 def _one(message: Any, path: str) -> list[Message]:
     return message_parts.messages(_plain(message), path, "assistant")
+
+
+_TOOLS, _RETRIEVERS = "langchain_core.tools.base", "langchain_core.retrievers"
+_RUNNABLES, _MODELS = "langchain_core.runnables.base", "langchain_core.language_models.chat_models"
+_GRAPHS = "langgraph.pregel.main"
+
+TARGETS = (
+    Target(_TOOLS, "BaseTool", "run", call_wrappers.around(_tool, _tool_result)),
+    Target(_TOOLS, "BaseTool", "arun", call_wrappers.around_async(_tool, _tool_result)),
+    Target(_RETRIEVERS, "BaseRetriever", "invoke", call_wrappers.around(_retrieval, _documents)),
+    Target(_RETRIEVERS, "BaseRetriever", "ainvoke", call_wrappers.around_async(_retrieval, _documents)),
+    Target(_RUNNABLES, "RunnableSequence", "invoke", call_wrappers.around(_chain)),
+    Target(_RUNNABLES, "RunnableSequence", "ainvoke", call_wrappers.around_async(_chain)),
+    Target(_RUNNABLES, "RunnableSequence", "stream", call_wrappers.around_steps(_chain)),
+    Target(_RUNNABLES, "RunnableSequence", "astream", call_wrappers.around_steps_async(_chain)),
+    Target(_GRAPHS, "Pregel", "stream", call_wrappers.around_steps(_graph)),
+    Target(_GRAPHS, "Pregel", "astream", call_wrappers.around_steps_async(_graph)),
+    Target(_MODELS, "BaseChatModel", "_generate_with_cache", call_wrappers.around(_model, _answer)),
+    Target(_MODELS, "BaseChatModel", "_agenerate_with_cache", call_wrappers.around_async(_model, _answer)),
+    Target(_MODELS, "BaseChatModel", "stream", call_wrappers.around_steps(_model, _chunks)),
+    Target(_MODELS, "BaseChatModel", "astream", call_wrappers.around_steps_async(_model, _chunks)),
+)
+
+
+def patch(module: ModuleType, patches: Patches) -> None:
+    """Wraps the targets of a module of LangChain or LangGraph: the one method that every use goes through."""
+    patches.apply(TARGETS, module)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import logging
-import sys
 from typing import TYPE_CHECKING, Any
 
 from cylestio_monitor import semconv
 from cylestio_monitor.capture import call_wrappers
 from cylestio_monitor.capture.frameworks.litellm import otel_callback
 from cylestio_monitor.capture.parsing import message_parts
+from cylestio_monitor.capture.patching import Target
 from cylestio_monitor.model import Call, Message, Part, Result, Usage
 
 if TYPE_CHECKING:
@@ -38,18 +38,6 @@ _PROVIDERS = {
     "xai": "x_ai",
 }
 _INNER = ("acompletion", "aembedding")
-
-
-def patch(module: ModuleType, patches: Patches) -> None:
-    """Wraps the functions where they are defined and where the package shows them, and the callback that traces."""
-    if module.__name__ == otel_callback.MODULE:
-        otel_callback.patch(module, patches)
-        return
-    for owner in (module, sys.modules["litellm.main"]):
-        patches.wrap(owner, "completion", functools.partial(_sync, "chat"))
-        patches.wrap(owner, "acompletion", functools.partial(_async, "chat"))
-        patches.wrap(owner, "embedding", functools.partial(_sync, "embeddings"))
-        patches.wrap(owner, "aembedding", functools.partial(_async, "embeddings"))
 
 
 def _sync(operation: str, original: Callable[..., Any]) -> Callable[..., Any]:
@@ -202,3 +190,17 @@ def _usage(used: Any) -> Usage | None:
     if not isinstance(used, dict):
         return None
     return Usage(used.get("prompt_tokens"), used.get("completion_tokens"))
+
+
+TARGETS = (
+    Target("litellm.main", "", "completion", functools.partial(_sync, "chat"), is_imported_by_name=True),
+    Target("litellm.main", "", "acompletion", functools.partial(_async, "chat"), is_imported_by_name=True),
+    Target("litellm.main", "", "embedding", functools.partial(_sync, "embeddings"), is_imported_by_name=True),
+    Target("litellm.main", "", "aembedding", functools.partial(_async, "embeddings"), is_imported_by_name=True),
+    *otel_callback.TARGETS,
+)
+
+
+def patch(module: ModuleType, patches: Patches) -> None:
+    """Wraps the targets of a module of LiteLLM."""
+    patches.apply(TARGETS, module)

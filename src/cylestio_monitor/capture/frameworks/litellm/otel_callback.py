@@ -21,12 +21,11 @@ from opentelemetry import trace
 from cylestio_monitor.capture import call_wrappers
 from cylestio_monitor.capture.external_spans import deferred
 from cylestio_monitor.capture.external_spans.deferred import DeferredSpanSource, Expected, ReplaceableSpanInvocation
+from cylestio_monitor.capture.patching import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import ModuleType
 
-    from cylestio_monitor.capture.patching import Patches
     from cylestio_monitor.pipeline import Invocation
 
 log = logging.getLogger(__name__)
@@ -39,13 +38,6 @@ _OWN_SPAN = "USE_OTEL_LITELLM_REQUEST_SPAN"
 
 _streams: weakref.WeakValueDictionary[str, ReplaceableSpanInvocation] = weakref.WeakValueDictionary()
 """Calls by LiteLLM's id of them: the callback of a stream does not run in the context of the call."""
-
-
-def patch(module: ModuleType, patches: Patches) -> None:
-    """Wraps what the callback does when a call is over; a version that is built otherwise is left as it is."""
-    for name in ("_handle_success", "_handle_failure"):
-        if name in vars(module.OpenTelemetry):
-            patches.wrap(module.OpenTelemetry, name, _handler)
 
 
 def begin(make: call_wrappers.Make) -> Invocation | None:
@@ -109,3 +101,10 @@ def _call(kwargs: Any) -> ReplaceableSpanInvocation | None:
 
 def _makes_own_span() -> bool:
     return os.environ.get(_OWN_SPAN, "").strip().lower() == "true"
+
+
+TARGETS = (
+    Target(MODULE, "OpenTelemetry", "_handle_success", _handler, optional=True),
+    Target(MODULE, "OpenTelemetry", "_handle_failure", _handler, optional=True),
+)
+"""The methods of the callback that run when a call is over; a version that has none is supported."""

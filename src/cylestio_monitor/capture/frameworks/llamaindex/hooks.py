@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import functools
-import weakref
 from typing import TYPE_CHECKING, Any
 
 from cylestio_monitor import semconv
 from cylestio_monitor.capture import call_wrappers
+from cylestio_monitor.capture.frameworks.background_runs import around_background_run
+from cylestio_monitor.capture.patching import Target
 from cylestio_monitor.model import Call, Message, Part, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import ModuleType
 
     from cylestio_monitor.capture.patching import Patches
-    from cylestio_monitor.pipeline import Invocation
 
 _OTHERS = (
     "openinference.instrumentation.llama_index",
@@ -25,59 +23,16 @@ _OTHERS = (
 )
 
 
-def patch(module: ModuleType, patches: Patches) -> None:
-    """Wraps the methods that every use of a component comes through."""
-    last = module.__name__.rpartition(".")[2]
-    if last == "function_tool":
-        patches.wrap(module.FunctionTool, "call", call_wrappers.around(_tool, _tool_result))
-        patches.wrap(module.FunctionTool, "acall", call_wrappers.around_async(_tool, _tool_result))
-    elif last == "base_retriever":
-        patches.wrap(module.BaseRetriever, "retrieve", call_wrappers.around(_retrieval, _documents))
-        patches.wrap(module.BaseRetriever, "aretrieve", call_wrappers.around_async(_retrieval, _documents))
-    elif last == "base_query_engine":
-        patches.wrap(module.BaseQueryEngine, "query", call_wrappers.around(_query))
-        patches.wrap(module.BaseQueryEngine, "aquery", call_wrappers.around_async(_query))
-    else:
-        owner = module.BaseWorkflowAgent if last == "base_agent" else module.AgentWorkflow
-        patches.wrap(owner, "run", _run)
-
-
-def _run(original: Callable[..., Any]) -> Callable[..., Any]:
-    """An agent's run is begun here and goes on in tasks of its own, which take the span along in their context."""
-
-    @functools.wraps(original)
-    def run(self: Any, *args: Any, **kwargs: Any) -> Any:
-        invocation = call_wrappers.begin(lambda: _agent(self))
-        if invocation is None:
-            return original(self, *args, **kwargs)
-        with call_wrappers.Inside(invocation):
-            try:
-                handler = original(self, *args, **kwargs)
-            except BaseException as error:
-                invocation.end(None, error)
-                raise
-        task = getattr(handler, "_result_task", handler)  # the handler was a future itself in earlier versions
-        if hasattr(task, "add_done_callback"):
-            task.add_done_callback(functools.partial(_done, invocation))
-        else:
-            weakref.finalize(handler, invocation.abandon).atexit = False
-        return handler
-
-    return run
-
-
-def _done(invocation: Invocation, task: Any) -> None:
-    if task.cancelled():
-        invocation.end(Result(error_type="CancelledError"))
-    else:
-        invocation.end(None, task.exception())
-
-
-def _agent(agent: Any) -> Call | None:
+def _agent(agent: Any, _: tuple[Any, ...], __: dict[str, Any]) -> Call | None:
     if call_wrappers.is_traced(_OTHERS):
         return None
     name = str(getattr(agent, "name", None) or type(agent).__name__)
     return Call("invoke_agent", f"invoke_agent {name}", kind="internal", attributes={semconv.AGENT_NAME: name})
+
+
+def _task(handler: Any) -> Any:
+    # The handler was a future itself in earlier versions.
+    return getattr(handler, "_result_task", handler)
 
 
 def _query(engine: Any, _: tuple[Any, ...], __: dict[str, Any]) -> Call | None:
@@ -122,3 +77,24 @@ def _documents(answer: Any) -> Result:
     texts = [item.node.get_content() for item in answer]
     found = [Part("tool_call_response", text, path=f"documents[{number}]") for number, text in enumerate(texts)]
     return Result(messages=[Message("tool", found)])
+
+
+_CORE, _AGENTS = "llama_index.core", "llama_index.core.agent.workflow"
+
+TARGETS = (
+    Target(f"{_CORE}.tools.function_tool", "FunctionTool", "call", call_wrappers.around(_tool, _tool_result)),
+    Target(f"{_CORE}.tools.function_tool", "FunctionTool", "acall", call_wrappers.around_async(_tool, _tool_result)),
+    Target(f"{_CORE}.base.base_retriever", "BaseRetriever", "retrieve", call_wrappers.around(_retrieval, _documents)),
+    Target(
+        f"{_CORE}.base.base_retriever", "BaseRetriever", "aretrieve", call_wrappers.around_async(_retrieval, _documents)
+    ),
+    Target(f"{_CORE}.base.base_query_engine", "BaseQueryEngine", "query", call_wrappers.around(_query)),
+    Target(f"{_CORE}.base.base_query_engine", "BaseQueryEngine", "aquery", call_wrappers.around_async(_query)),
+    Target(f"{_AGENTS}.base_agent", "BaseWorkflowAgent", "run", around_background_run(_agent, _task)),
+    Target(f"{_AGENTS}.multi_agent_workflow", "AgentWorkflow", "run", around_background_run(_agent, _task)),
+)
+
+
+def patch(module: ModuleType, patches: Patches) -> None:
+    """Wraps the targets of a module of LlamaIndex."""
+    patches.apply(TARGETS, module)

@@ -1,4 +1,4 @@
-"""The OpenAI Agents SDK: the turns of its agents and its function tools; the model calls are the OpenAI SDK's."""
+"""The OpenAI Agents SDK: runs and the turns of their agents; the model calls are those of the OpenAI SDK."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from cylestio_monitor import semconv
 from cylestio_monitor.capture import call_wrappers
-from cylestio_monitor.capture.parsing import message_parts
+from cylestio_monitor.capture.frameworks.background_runs import around_background_run
+from cylestio_monitor.capture.frameworks.openai_agents import tools
+from cylestio_monitor.capture.patching import Target
 from cylestio_monitor.model import Call, Result
 
 if TYPE_CHECKING:
@@ -17,92 +19,35 @@ if TYPE_CHECKING:
     from cylestio_monitor.capture.patching import Patches
     from cylestio_monitor.pipeline import Invocation
 
-_OTHERS = (
-    "openinference.instrumentation.openai_agents",
-    "opentelemetry.instrumentation.openai_agents",
-    "opentelemetry.instrumentation.genai.openai_agents",
-    "openlit.instrumentation.openai_agents",
-)
-_TOOL = "on_invoke_tool"
-
-
-def patch(module: ModuleType, patches: Patches) -> None:
-    """Wraps the SDK's spans, which it makes also where its tracing is off, and the field that holds a tool."""
-    if module.__name__ == "agents.tool":
-        patches.place(module.FunctionTool, _TOOL, _ToolFunction())
-        return
-    if module.__name__ == "agents.run":
-        patches.wrap(module.AgentRunner, "run", call_wrappers.around_async(_workflow))
-        return
-    for span in (module.SpanImpl, module.NoOpSpan):
-        patches.wrap(span, "start", _start)
-        patches.wrap(span, "finish", _finish)
-
-
-class _ToolFunction:
-    """The field `on_invoke_tool` of every tool, those that exist already included: read, it is an observed function."""
-
-    def __get__(self, tool: Any, owner: type | None = None) -> Any:
-        if tool is None or _TOOL not in vars(tool):
-            raise AttributeError(_TOOL)
-        function = vars(tool)[_TOOL]
-
-        @functools.wraps(function)
-        async def invoke(context: Any, arguments: Any) -> Any:
-            return await call_wrappers.observe_async(
-                lambda: _tool_call(tool, context, arguments), lambda: function(context, arguments), _tool_result
-            )
-
-        invoke.__dict__["__cylestio_original__"] = function
-        return invoke
-
-    def __set__(self, tool: Any, function: Any) -> None:
-        # A copy of a tool is made from what was read from the first.
-        vars(tool)[_TOOL] = getattr(function, "__cylestio_original__", function)
-
-
-def _tool_call(tool: Any, context: Any, arguments: Any) -> Call | None:
-    if call_wrappers.is_traced(_OTHERS):
-        return None
-    call = Call("execute_tool", f"execute_tool {tool.name}", kind="internal", tool_name=tool.name)
-    call.arguments = message_parts.decoded(arguments)
-    call.attributes = {semconv.TOOL_TYPE: "function"}
-    if description := getattr(tool, "description", None):
-        call.attributes[semconv.TOOL_DESCRIPTION] = str(description)
-    if call_id := getattr(context, "tool_call_id", None):
-        call.attributes[semconv.TOOL_CALL_ID] = str(call_id)
-    return call
-
-
-def _tool_result(answer: Any) -> Result:
-    return Result(response=answer)
-
-
-_open: dict[int, tuple[Any, Invocation, call_wrappers.Inside | None]] = {}
-"""The turns under way, by the identity of the SDK's span, which is held beside them."""
+_turns: dict[int, tuple[Any, Invocation, call_wrappers.Inside | None]] = {}
+"""The turns that are under way, by the identity of the SDK's span, which is kept beside them."""
 
 
 def _start(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Wraps the start of a span of the SDK: that of an agent begins a turn. The SDK makes it with tracing off, too."""
+
     @functools.wraps(original)
     def start(self: Any, mark_as_current: bool = False) -> Any:
         answer = original(self, mark_as_current)
         data = self.span_data
-        if data.type == "agent" and id(self) not in _open and not call_wrappers.is_traced(_OTHERS):
+        if data.type == "agent" and id(self) not in _turns and not _is_traced():
             invocation = call_wrappers.begin(lambda: _turn(data))
             if invocation is not None:
                 inside = call_wrappers.Inside(invocation) if mark_as_current else None
                 if inside is not None:
                     inside.__enter__()
-                _open[id(self)] = (self, invocation, inside)
+                _turns[id(self)] = (self, invocation, inside)
         return answer
 
     return start
 
 
 def _finish(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Wraps the end of a span of the SDK."""
+
     @functools.wraps(original)
     def finish(self: Any, reset_current: bool = False) -> Any:
-        _, invocation, inside = _open.pop(id(self), (None, None, None))
+        _, invocation, inside = _turns.pop(id(self), (None, None, None))
         if inside is not None:
             inside.__exit__(None, None, None)
         if invocation is not None:
@@ -112,12 +57,16 @@ def _finish(original: Callable[..., Any]) -> Callable[..., Any]:
     return finish
 
 
-def _workflow(_: Any, __: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
-    """A run: the span around the turns of the agents that hand over to each other."""
-    if call_wrappers.is_traced(_OTHERS):
+def _is_traced() -> bool:
+    return call_wrappers.is_traced(tools.OTHER_INSTRUMENTATIONS)
+
+
+def _run(_: Any, __: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
+    """Reads a run: the workflow around the turns of the agents that hand over to each other."""
+    if _is_traced():
         return None
     name = str(getattr(kwargs.get("run_config"), "workflow_name", None) or "Agent workflow")
-    conversation = kwargs.get("conversation_id")
+    conversation = kwargs.get("conversation_id") or getattr(kwargs.get("session"), "session_id", None)
     return Call(
         "invoke_workflow",
         f"invoke_workflow {name}",
@@ -129,3 +78,24 @@ def _workflow(_: Any, __: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | Non
 def _turn(data: Any) -> Call:
     name = str(data.name)
     return Call("invoke_agent", f"invoke_agent {name}", kind="internal", attributes={semconv.AGENT_NAME: name})
+
+
+def _task(result: Any) -> Any:
+    # The attribute was called `_run_impl_task` in earlier versions.
+    return getattr(result, "run_loop_task", None) or getattr(result, "_run_impl_task", None)
+
+
+TARGETS = (
+    Target("agents.run", "AgentRunner", "run", call_wrappers.around_async(_run)),
+    Target("agents.run", "AgentRunner", "run_streamed", around_background_run(_run, _task)),
+    Target("agents.tracing.spans", "SpanImpl", "start", _start),
+    Target("agents.tracing.spans", "SpanImpl", "finish", _finish),
+    Target("agents.tracing.spans", "NoOpSpan", "start", _start),
+    Target("agents.tracing.spans", "NoOpSpan", "finish", _finish),
+    *tools.TARGETS,
+)
+
+
+def patch(module: ModuleType, patches: Patches) -> None:
+    """Wraps the targets of a module of the SDK."""
+    patches.apply(TARGETS, module)

@@ -1,0 +1,122 @@
+"""Tools of the OpenAI Agents SDK: function tools, and the tools that run shell commands, patches and computer actions.
+
+The SDK compares `FunctionTool.on_invoke_tool` by identity and inspects its type, so a tool object is never changed:
+what is wrapped is the function through which the SDK calls every function tool.
+"""
+
+from __future__ import annotations
+
+import functools
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from cylestio_monitor import semconv
+from cylestio_monitor.capture import call_wrappers
+from cylestio_monitor.capture.parsing import message_parts
+from cylestio_monitor.capture.patching import Target
+from cylestio_monitor.model import Call, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+OTHER_INSTRUMENTATIONS = (
+    "openinference.instrumentation.openai_agents",
+    "opentelemetry.instrumentation.openai_agents",
+    "opentelemetry.instrumentation.genai.openai_agents",
+    "openlit.instrumentation.openai_agents",
+)
+
+_handled: ContextVar[list[str] | None] = ContextVar("cylestio_openai_agents_handled_error", default=None)
+"""The types of the exceptions that the SDK turned into a text for the model, for the tool call of this context."""
+
+
+def _invoke(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Wraps the function that calls a function tool: `(*, function_tool, context, arguments)`."""
+
+    @functools.wraps(original)
+    async def invoke(*args: Any, **kwargs: Any) -> Any:
+        errors: list[str] = []
+        token = _handled.set(errors)
+        try:
+            return await call_wrappers.observe_async(
+                lambda: _function_tool(**kwargs),
+                lambda: original(*args, **kwargs),
+                lambda answer: Result(
+                    response=getattr(answer, "output", answer), error_type=errors[0] if errors else None
+                ),
+            )
+        finally:
+            _handled.reset(token)
+
+    return invoke
+
+
+def _handle_failure(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Wraps the function that turns a tool's exception into a text for the model, to note the exception's type."""
+
+    @functools.wraps(original)
+    async def handle(*args: Any, **kwargs: Any) -> Any:
+        answer = await original(*args, **kwargs)
+        errors, error = _handled.get(), kwargs.get("error")
+        if answer is not None and errors is not None and error is not None:
+            errors.append(type(error).__qualname__)
+        return answer
+
+    return handle
+
+
+def _action(field: str) -> Callable[[Any], Any]:
+    """Returns a decorator for the class method that runs a built-in tool.
+
+    Args:
+        field: The attribute of the tool call's record that holds the tool.
+    """
+    around = call_wrappers.around_async(functools.partial(_built_in_tool, field), _output)
+    return lambda original: classmethod(around(original.__func__))
+
+
+def _function_tool(*, function_tool: Any, context: Any, arguments: Any, **_: Any) -> Call | None:
+    return _tool_call(function_tool, arguments, getattr(context, "tool_call_id", None))
+
+
+def _built_in_tool(field: str, _: Any, __: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
+    run = kwargs.get("call") or kwargs.get("action")
+    asked: Any = getattr(run, "tool_call", None)
+    dumped = asked.model_dump(exclude_none=True) if hasattr(asked, "model_dump") else asked
+    given = dumped if isinstance(dumped, dict) else {}
+    arguments = next((given[key] for key in ("action", "actions", "operation", "input") if given.get(key)), dumped)
+    return _tool_call(getattr(run, field), arguments, given.get("call_id"))
+
+
+def _tool_call(tool: Any, arguments: Any, call_id: Any) -> Call | None:
+    if call_wrappers.is_traced(OTHER_INSTRUMENTATIONS):
+        return None
+    name = str(tool.name)
+    call = Call("execute_tool", f"execute_tool {name}", kind="internal", tool_name=name)
+    call.arguments = message_parts.decoded(arguments)
+    call.attributes = {semconv.TOOL_TYPE: "function"}
+    if description := getattr(tool, "description", None):
+        call.attributes[semconv.TOOL_DESCRIPTION] = str(description)
+    if call_id:
+        call.attributes[semconv.TOOL_CALL_ID] = str(call_id)
+    return call
+
+
+def _output(item: Any) -> Result:
+    return Result(response=getattr(item, "output", None))
+
+
+_EXECUTION, _ACTIONS = "agents.run_internal.tool_execution", "agents.run_internal.tool_actions"
+
+TARGETS = (
+    # 0.9 to 0.19 call the first, later versions the second.
+    Target(_EXECUTION, "", "invoke_function_tool", _invoke, optional=True),
+    Target(_EXECUTION, "", "_invoke_function_tool_with_metadata", _invoke, optional=True),
+    Target("agents.realtime.session", "", "invoke_function_tool", _invoke),
+    Target("agents.tool", "", "maybe_invoke_function_tool_failure_error_function", _handle_failure, optional=True),
+    Target(_ACTIONS, "ComputerAction", "execute", _action("computer_tool"), optional=True),
+    Target(_ACTIONS, "LocalShellAction", "execute", _action("local_shell_tool"), optional=True),
+    Target(_ACTIONS, "ShellAction", "execute", _action("shell_tool"), optional=True),
+    Target(_ACTIONS, "ApplyPatchAction", "execute", _action("apply_patch_tool"), optional=True),
+    Target(_ACTIONS, "CustomToolAction", "execute", _action("custom_tool"), optional=True),
+)
