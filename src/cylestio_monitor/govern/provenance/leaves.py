@@ -46,8 +46,37 @@ def leaves(content: object) -> Iterator[Leaf]:
         content: A text, parsed where it holds JSON, a Python literal or YAML, or any JSON-like value.
     """
     value = parse(content) if isinstance(content, str) else content
-    budget = [MAX_LEAVES]
-    yield from _walk(value, "", 0, budget)
+    for number, (path, item) in enumerate(walk(value, keys=True)):
+        if number == MAX_LEAVES:
+            return
+        if isinstance(item, str):
+            yield Leaf(path, item)
+        elif isinstance(item, int | float) and not isinstance(item, bool):
+            yield Leaf(path, str(item))
+
+
+def walk(value: object, path: str = "", *, keys: bool = False, depth: int = 0) -> Iterator[tuple[str, object]]:
+    """The scalars of a JSON-like value, each with its place, to a depth of `MAX_DEPTH`.
+
+    Args:
+        value: The value.
+        path: The place of the value.
+        keys: Whether a key that holds blanks, text that a model reads, is given too, under the place ``{key}``.
+        depth: The depth of the value.
+    """
+    if depth > MAX_DEPTH:
+        return
+    if isinstance(value, dict):
+        for key, item in value.items():
+            place = f"{path}.{key}" if path else str(key)
+            if keys and isinstance(key, str) and " " in key:
+                yield f"{path}.{{key}}" if path else "{key}", key
+            yield from walk(item, place, keys=keys, depth=depth + 1)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for number, item in enumerate(value):
+            yield from walk(item, f"{path}[{number}]", keys=keys, depth=depth + 1)
+    else:
+        yield path, value
 
 
 def parse(text: str) -> object:
@@ -79,23 +108,3 @@ def _yaml(text: str) -> object:
     except (yaml.YAMLError, RecursionError, ValueError, TypeError):
         return text
     return value if isinstance(value, dict | list) else text
-
-
-def _walk(value: object, path: str, depth: int, budget: list[int]) -> Iterator[Leaf]:
-    if budget[0] <= 0 or depth > MAX_DEPTH:
-        return
-    if isinstance(value, str):
-        budget[0] -= 1
-        yield Leaf(path, value)
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            if isinstance(key, str) and " " in key:  # a key with blanks is text that a model reads
-                budget[0] -= 1
-                yield Leaf(f"{path}.{{key}}" if path else "{key}", key)
-            yield from _walk(item, f"{path}.{key}" if path else str(key), depth + 1, budget)
-    elif isinstance(value, list | tuple | set | frozenset):
-        for number, item in enumerate(value):
-            yield from _walk(item, f"{path}[{number}]", depth + 1, budget)
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        budget[0] -= 1
-        yield Leaf(path, str(value))

@@ -1,0 +1,315 @@
+"""The conditions of a policy rule, each as one entry of a table: key in the document to test of the facts.
+
+A test returns ``True``, ``False``, or ``None`` for a replay that lacks the content it needs. A value that cannot be
+read counts against the caller: an ``allow`` rule does not fit it, every other rule does.
+"""
+
+from __future__ import annotations
+
+import re
+from fnmatch import translate
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+import msgspec
+
+from cylestio_monitor.govern.facts import digest, normal_path
+from cylestio_monitor.govern.policy.document import SECONDS, ArgumentCondition, PolicyRule, texts
+from cylestio_monitor.model import SEVERITY_NUMBER
+from cylestio_monitor.rules import pattern
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from cylestio_monitor.govern.facts import ArgumentFact, CallFacts
+    from cylestio_monitor.govern.policy.document import (
+        AfterCondition,
+        BudgetCondition,
+        FindingCondition,
+        OriginCondition,
+        RateCondition,
+        Texts,
+    )
+
+    Outcome: TypeAlias = bool | None
+    Test: TypeAlias = Callable[["CallFacts", "History"], "Outcome"]
+    ValueTest: TypeAlias = Callable[["ArgumentFact"], "Outcome"]
+
+
+class History(Protocol):
+    """What a decision may know of earlier calls; one class serves live decisions, one a replay."""
+
+    def tools(self, facts: CallFacts) -> Iterable[str]:
+        """Full names of the tools that ran earlier in the session or trace."""
+
+    def findings(self, facts: CallFacts) -> Iterable[tuple[str, str]]:
+        """Category and rule of the findings reported earlier in the session or trace."""
+
+    def count(self, counter: str, facts: CallFacts, seconds: int) -> int:
+        """Calls of the counter's subject within the last `seconds`, this one included."""
+
+    def used(self, counter: str, facts: CallFacts, seconds: int) -> tuple[int, float]:
+        """Tokens and cost used by the counter's subject within the last `seconds`."""
+
+
+_DATA = {"secret": ("secret",), "personal": ("sensitive_data",)}
+
+
+def tests_of(rule: PolicyRule, key: bytes) -> list[Test]:
+    """The tests of a rule, cheapest first; the tool is not among them, because rules are looked up by it.
+
+    Args:
+        rule: The rule.
+        key: Key of the digests that equality is tested with.
+
+    Raises:
+        ValueError: A pattern or schema of the rule cannot be used; the message starts with the key.
+    """
+    strict = rule.action != "allow"
+    found = [make(getattr(rule, name)) for name, make in _WHO.items() if getattr(rule, name) is not None]
+    if rule.findings is not None:
+        found.append(_finding(rule.findings))
+    if rule.origin is not None:
+        found.append(_origin(rule.origin))
+    for name, condition in (rule.arguments or {}).items():
+        found.append(_argument(name, condition, key, strict=strict))
+    if rule.after is not None:
+        found.append(_after(rule.after))
+    if rule.rate is not None:
+        found.append(_rate(rule.id, rule.rate))
+    if rule.budget is not None:
+        found.append(_budget(rule.id, rule.budget))
+    return found
+
+
+def matcher(patterns: Texts) -> Callable[[str], bool]:
+    """A test whether a name matches one of the patterns; `*` is any run of characters, case counts."""
+    names = texts(patterns)
+    if not any(set(name) & set("*?[") for name in names):
+        return frozenset(names).__contains__
+    expression = re.compile("|".join(translate(name) for name in names))
+    return lambda name: expression.match(name) is not None
+
+
+def _name_test(field: str) -> Callable[[Texts], Test]:
+    def make(patterns: Texts) -> Test:
+        fits = matcher(patterns)
+        return lambda facts, _: fits(getattr(facts, field))
+
+    return make
+
+
+def _role_test(patterns: Texts) -> Test:
+    fits = matcher(patterns)
+    return lambda facts, _: any(map(fits, facts.roles))
+
+
+_WHO: dict[str, Callable[[Any], Test]] = {
+    "agent": _name_test("agent"),
+    "user": _name_test("user"),
+    "role": _role_test,
+    "session": _name_test("session"),
+}
+
+
+def _finding(condition: FindingCondition) -> Test:
+    category, rule, surface = (
+        matcher(value) if value is not None else _always
+        for value in (condition.category, condition.rule, condition.surface)
+    )
+    least = SEVERITY_NUMBER[condition.severity or "low"]
+    return lambda facts, _: any(
+        SEVERITY_NUMBER[one.severity] >= least and category(one.category) and rule(one.rule) and surface(one.surface)
+        for one in facts.findings
+    )
+
+
+def _origin(condition: OriginCondition) -> Test:
+    tool = matcher(condition.tool) if condition.tool is not None else _always
+    argument = matcher(condition.argument) if condition.argument is not None else _always
+    least = SEVERITY_NUMBER[condition.severity or "low"]
+    return lambda facts, _: any(
+        SEVERITY_NUMBER[one.severity] >= least
+        and condition.shape in {None, one.shape}
+        and tool(one.tool)
+        and (argument(one.argument) or argument(_stem(one.argument)))
+        for one in facts.origins
+    )
+
+
+def _after(condition: AfterCondition) -> Test:
+    tool = matcher(condition.tool) if condition.tool is not None else None
+    category = matcher(condition.category) if condition.category is not None else _always
+    rule = matcher(condition.rule) if condition.rule is not None else _always
+    kinds = {name for data in condition.data or () for name in _DATA[data]}
+    asks_finding = condition.category is not None or condition.rule is not None or bool(kinds)
+
+    def test(facts: CallFacts, history: History) -> bool:
+        if tool is not None and not any(map(tool, history.tools(facts))):
+            return False
+        return not asks_finding or any(
+            category(name) and rule(rule_id) and (not kinds or name in kinds)
+            for name, rule_id in history.findings(facts)
+        )
+
+    return test
+
+
+def _rate(rule_id: str, condition: RateCondition) -> Test:
+    counter, seconds = f"{rule_id}:{condition.by}", SECONDS[condition.per]
+    return lambda facts, history: history.count(counter, facts, seconds) > condition.limit
+
+
+def _budget(rule_id: str, condition: BudgetCondition) -> Test:
+    counter, seconds = f"{rule_id}:{condition.by}", SECONDS[condition.per]
+
+    def test(facts: CallFacts, history: History) -> bool:
+        tokens, cost = history.used(counter, facts, seconds)
+        return (condition.tokens is not None and tokens >= condition.tokens) or (
+            condition.cost is not None and cost >= condition.cost
+        )
+
+    return test
+
+
+def _argument(name: str, given: Any, key: bytes, *, strict: bool) -> Test:
+    condition = _condition(given)
+    wanted = matcher(name)
+    try:
+        # A negated test reads an unreadable value the other way round, so that it still counts against the caller.
+        value_tests = _value_tests(condition, key, strict=strict is not condition.negate)
+    except (ValueError, re.error) as error:
+        raise ValueError(f"arguments.{name}: {error}") from error
+    negate, present = condition.negate, condition.present
+
+    def test(facts: CallFacts, _: History) -> Outcome:
+        values = [one for one in facts.arguments if wanted(_stem(one.name)) or wanted(one.name)]
+        if present is not None and bool(values) is not present:
+            return False
+        if not value_tests:
+            return True
+        if not facts.complete and not strict:
+            return False  # a value that was not looked at may not fit
+        outcomes = [_all(value_tests, value, negate=negate) for value in values]
+        if strict:
+            return True if True in outcomes else None if None in outcomes else False
+        if not outcomes or False in outcomes:
+            return False
+        return None if None in outcomes else True
+
+    return test
+
+
+def _all(value_tests: list[ValueTest], value: ArgumentFact, *, negate: bool) -> Outcome:
+    outcomes = [test(value) for test in value_tests]
+    outcome = False if False in outcomes else None if None in outcomes else True
+    return outcome if outcome is None else outcome is not negate
+
+
+def _condition(given: Any) -> ArgumentCondition:
+    if isinstance(given, ArgumentCondition):
+        return given
+    if isinstance(given, tuple | list):
+        return ArgumentCondition(one_of=tuple(given))
+    return ArgumentCondition(equals=given)
+
+
+def _value_tests(condition: ArgumentCondition, key: bytes, *, strict: bool) -> list[ValueTest]:
+    return [
+        make(value, key, strict)
+        for name, make in _VALUE.items()
+        if (value := getattr(condition, name)) is not msgspec.UNSET and (value is not None or name == "equals")
+    ]
+
+
+def _equals(value: Any, key: bytes, strict: bool) -> ValueTest:
+    return _one_of((value,), key, strict)
+
+
+def _one_of(values: Any, key: bytes, _strict: bool) -> ValueTest:
+    digests = frozenset(digest(value, key) for value in values)
+    return lambda fact: fact.digest in digests
+
+
+def _glob(value: Any, _key: bytes, _strict: bool) -> ValueTest:
+    fits = matcher(value)
+    return lambda fact: None if fact.text is None and fact.kind == "text" else fits(_spelled(fact))
+
+
+def _regex(value: Any, _key: bytes, _strict: bool) -> ValueTest:
+    shape = pattern.shape(value, ignore_case=False)
+    expression = re.compile(shape.regex, shape.flags)
+    return lambda fact: (
+        None if fact.text is None and fact.kind == "text" else expression.fullmatch(_spelled(fact)) is not None
+    )
+
+
+def _host(value: Any, _key: bytes, strict: bool) -> ValueTest:
+    fits = matcher(tuple(name.lower() for name in texts(value)))
+    every = any if strict else all
+    return lambda fact: bool(fact.hosts) and every(map(fits, fact.hosts))
+
+
+def _path(value: Any, _key: bytes, strict: bool) -> ValueTest:
+    folders = tuple(normal_path(name) for name in texts(value))
+
+    def test(fact: ArgumentFact) -> bool:
+        if not fact.folder:
+            return strict and fact.size > 0 and fact.number is None  # what cannot be read as a path may be one
+        return any(
+            (folder == "/" and fact.folder.startswith("/"))
+            or fact.folder == folder
+            or fact.folder.startswith(f"{folder}/")
+            for folder in folders
+        )
+
+    return test
+
+
+def _least(value: Any, _key: bytes, strict: bool) -> ValueTest:
+    return lambda fact: strict if fact.number is None else fact.number >= value
+
+
+def _most(value: Any, _key: bytes, strict: bool) -> ValueTest:
+    return lambda fact: strict if fact.number is None else fact.number <= value
+
+
+def _length(value: Any, _key: bytes, _strict: bool) -> ValueTest:
+    return lambda fact: fact.size <= value
+
+
+def _schema(value: Any, _key: bytes, _strict: bool) -> ValueTest:
+    from cylestio_monitor.govern import schemas  # noqa: PLC0415 -- few policies have a schema
+
+    validator = schemas.validator(value)
+    return lambda fact: None if fact.text is None and fact.kind == "text" else validator.is_valid(_value(fact))
+
+
+_VALUE: dict[str, Callable[[Any, bytes, bool], ValueTest]] = {
+    "equals": _equals,
+    "one_of": _one_of,
+    "host": _host,
+    "path": _path,
+    "min": _least,
+    "max": _most,
+    "max_length": _length,
+    "glob": _glob,
+    "regex": _regex,
+    "json_schema": _schema,
+}
+
+
+def _spelled(fact: ArgumentFact) -> str:
+    return fact.text if fact.text is not None else "" if fact.number is None else f"{fact.number:g}"
+
+
+def _value(fact: ArgumentFact) -> object:
+    return fact.text if fact.kind == "text" else fact.number
+
+
+def _stem(name: str) -> str:
+    """The argument that a place belongs to: ``recipients[0].mail`` to ``recipients``."""
+    return re.split(r"[.\[]", name, maxsplit=1)[0]
+
+
+def _always(_: str) -> bool:
+    return True

@@ -1,0 +1,197 @@
+"""A compiled policy and its decisions. The same function decides live and in a replay."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from cylestio_monitor.govern.policy.conditions import matcher, tests_of
+from cylestio_monitor.govern.policy.document import STRICTNESS, Action, PolicyDocument, texts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cylestio_monitor.govern.facts import CallFacts
+    from cylestio_monitor.govern.policy.conditions import History, Test
+    from cylestio_monitor.govern.policy.document import PolicyRule
+
+_MAX_TOOLS = 4096  # names of tools that rules were looked up for; a server that invents names must not fill memory
+
+
+class PolicyDecision(NamedTuple):
+    """The decision about one call.
+
+    Attributes:
+        action: The action.
+        rule: Id of the rule that decided; ``default`` where none fitted.
+        version: Version of the policy.
+        reason: A readable sentence without content.
+        fitting: Ids of all rules that fitted, in the order of the document.
+        undecided: Ids of rules that a replay could not test without content.
+    """
+
+    action: Action
+    rule: str
+    version: str
+    reason: str
+    fitting: tuple[str, ...] = ()
+    undecided: tuple[str, ...] = ()
+
+
+class _CompiledPolicyRule(NamedTuple):
+    rule: PolicyRule
+    tool: Callable[[str], bool] | None
+    tests: list[Test]
+    names: int  # how many of the tests, the first, ask for agent, user, role and session
+
+
+class Policy:
+    """A compiled policy."""
+
+    def __init__(self, document: PolicyDocument, key: bytes) -> None:
+        """Compiles the rules.
+
+        Args:
+            document: The checked document.
+            key: Key of the digests, the same that `facts.argument_facts` gets.
+
+        Raises:
+            ValueError: A pattern or schema cannot be used; the message starts with ``rules[N].``.
+        """
+        self.document = document
+        self.version = document.version or digest_of(document)
+        self._rules: list[_CompiledPolicyRule] = []
+        for number, rule in enumerate(document.rules):
+            try:
+                tests = tests_of(rule, key)
+            except ValueError as error:
+                raise ValueError(f"rules[{number}].{error}") from error
+            self._rules.append(_CompiledPolicyRule(rule, _tool_test(rule), tests, _names(rule)))
+        self._by_tool: dict[tuple[str, str], list[_CompiledPolicyRule]] = {}
+
+    def decide(self, facts: CallFacts, history: History) -> PolicyDecision:
+        """The decision about a call: the strictest action of the rules that fit, else the default of its agent.
+
+        Args:
+            facts: The facts of the call.
+            history: What happened before; it counts this call already.
+        """
+        fitting: list[PolicyRule] = []
+        undecided: list[str] = []
+        for compiled in self._of_tool(facts):
+            outcome: bool | None = True
+            for test in compiled.tests:
+                found = test(facts, history)
+                if found is False:
+                    outcome = False
+                    break
+                if found is None:
+                    outcome = None
+            if outcome:
+                fitting.append(compiled.rule)
+            elif outcome is None:
+                undecided.append(compiled.rule.id)
+        if not fitting:
+            return self._default(facts, tuple(undecided))
+        strictest = max(fitting, key=lambda rule: STRICTNESS[rule.action])
+        return PolicyDecision(
+            strictest.action,
+            strictest.id,
+            self.version,
+            strictest.reason or _sentence(strictest, facts),
+            tuple(rule.id for rule in fitting),
+            tuple(undecided),
+        )
+
+    def never_allows(self, facts: CallFacts) -> bool:
+        """Whether a tool is denied whatever its arguments are, so that it need not be offered to the model.
+
+        Args:
+            facts: Facts of agent, user, roles and session with the tool's name; no arguments.
+        """
+        for compiled in self._of_tool(facts):
+            rule = compiled.rule
+            bare = not any((rule.arguments, rule.findings, rule.origin, rule.after, rule.rate, rule.budget))
+            if rule.action == "deny" and bare and all(test(facts, _NO_HISTORY) for test in compiled.tests):
+                return True
+        if self._default(facts, ()).action != "deny":
+            return False
+        return not any(
+            compiled.rule.action != "deny"
+            and all(test(facts, _NO_HISTORY) for test in compiled.tests[: compiled.names])
+            for compiled in self._of_tool(facts)
+        )
+
+    def _default(self, facts: CallFacts, undecided: tuple[str, ...]) -> PolicyDecision:
+        own = self.document.agents.get(facts.agent)
+        action: Action = own.default if own is not None else self.document.default
+        if not facts.tool:
+            action = "allow"  # the default is about tools: a model call has rules of its own
+        reason = f"No rule allows the tool {facts.full_tool}." if action == "deny" else "No rule fits."
+        return PolicyDecision(action, "default", self.version, reason, (), undecided)
+
+    def _of_tool(self, facts: CallFacts) -> list[_CompiledPolicyRule]:
+        name = (facts.server, facts.tool)
+        found = self._by_tool.get(name)
+        if found is None:
+            found = [
+                compiled
+                for compiled in self._rules
+                if compiled.tool is None
+                or (facts.tool and (compiled.tool(facts.full_tool) or compiled.tool(facts.tool)))
+            ]
+            if len(self._by_tool) < _MAX_TOOLS:
+                self._by_tool[name] = found
+        return found
+
+
+class _NoHistory:
+    """The history of a question about a tool that no call has been made of."""
+
+    def tools(self, _facts: CallFacts) -> tuple[str, ...]:
+        return ()
+
+    def findings(self, _facts: CallFacts) -> tuple[tuple[str, str], ...]:
+        return ()
+
+    def count(self, _counter: str, _facts: CallFacts, _seconds: int) -> int:
+        return 0
+
+    def used(self, _counter: str, _facts: CallFacts, _seconds: int) -> tuple[int, float]:
+        return 0, 0.0
+
+
+_NO_HISTORY = _NoHistory()
+
+
+def digest_of(document: PolicyDocument) -> str:
+    """A version for a document that names none: the first 12 hexadecimal digits of its SHA-256."""
+    return hashlib.sha256(msgspec.json.encode(document, order="deterministic")).hexdigest()[:12]
+
+
+def _names(rule: PolicyRule) -> int:
+    return sum(getattr(rule, name) is not None for name in ("agent", "user", "role", "session"))
+
+
+def _tool_test(rule: PolicyRule) -> Callable[[str], bool] | None:
+    return matcher(texts(rule.tool)) if rule.tool is not None else None
+
+
+def _sentence(rule: PolicyRule, facts: CallFacts) -> str:
+    verb = {"allow": "allows", "audit": "records", "redact": "redacts", "ask": "asks a person about", "deny": "denies"}
+    subject = f"the tool {facts.full_tool}" if facts.tool else f"the model {facts.model}" if facts.model else "a call"
+    because = [
+        name
+        for name, given in (
+            ("its arguments", rule.arguments),
+            ("a finding", rule.findings),
+            ("an untrusted value", rule.origin),
+            ("an earlier call", rule.after),
+            ("its rate", rule.rate),
+            ("its budget", rule.budget),
+        )
+        if given is not None
+    ]
+    return f"Rule {rule.id} {verb[rule.action]} {subject}{' because of ' + ' and '.join(because) if because else ''}."

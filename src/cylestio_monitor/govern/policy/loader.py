@@ -1,0 +1,124 @@
+"""Reads a policy from a file or from the settings; every problem names file, line and key."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from cylestio_monitor import yamlfile
+from cylestio_monitor.errors import ConfigError
+from cylestio_monitor.govern.policy import checks
+from cylestio_monitor.govern.policy.document import (
+    AfterCondition,
+    AgentPolicy,
+    ArgumentCondition,
+    BudgetCondition,
+    FindingCondition,
+    OriginCondition,
+    PolicyDocument,
+    PolicyRule,
+    RateCondition,
+)
+from cylestio_monitor.govern.policy.engine import Policy
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_STRUCTS = (
+    PolicyDocument,
+    PolicyRule,
+    AgentPolicy,
+    ArgumentCondition,
+    FindingCondition,
+    OriginCondition,
+    AfterCondition,
+    RateCondition,
+    BudgetCondition,
+)
+_KEYS = sorted({field.encode_name for struct in _STRUCTS for field in msgspec.structs.fields(struct)})
+
+
+class LoadedPolicy(NamedTuple):
+    """What was read.
+
+    Attributes:
+        policy: The compiled policy; ``None`` where the document has an error.
+        problems: Errors and warnings; with an error there is no policy.
+    """
+
+    policy: Policy | None
+    problems: list[ConfigError]
+
+
+def read(path: Path, key: bytes) -> LoadedPolicy:
+    """Reads a policy file. Never raises for what it holds.
+
+    Args:
+        path: A YAML file whose top level is the policy, or a mapping with the one key ``policy``.
+        key: Key of the digests.
+    """
+    try:
+        tree, lines = yamlfile.read_mapping(path)
+    except ConfigError as error:
+        return LoadedPolicy(None, [error])
+    if set(tree) == {"policy"} and isinstance(tree["policy"], dict):
+        tree = tree["policy"]
+        lines = {name.removeprefix("policy."): line for name, line in lines.items()}
+    return build(tree, lines, str(path), key)
+
+
+def build(tree: dict[str, Any], lines: yamlfile.Lines, source: str, key: bytes, *, prefix: str = "") -> LoadedPolicy:
+    """Compiles a policy from its parsed document. Never raises for what it holds.
+
+    Args:
+        tree: The document.
+        lines: The line of each dotted key, without the prefix.
+        source: The file that the errors name.
+        key: Key of the digests.
+        prefix: Key of the document within its file, such as ``policy.``, for the errors.
+    """
+
+    def problem(reason: str, place: str) -> ConfigError:
+        return ConfigError(reason, source=source, line=_line(lines, place), key=prefix + place)
+
+    try:
+        document = msgspec.convert(tree, PolicyDocument)
+    except msgspec.ValidationError as error:
+        reason, place = yamlfile.split_error(str(error))
+        place = _with_map_key(place, tree)
+        if reason == "is not a known key" and (near := difflib.get_close_matches(place.rpartition(".")[2], _KEYS, 1)):
+            reason += f"; did you mean `{near[0]}`?"
+        return LoadedPolicy(None, [problem(reason, place)])
+    found = [problem(one.reason, one.key) for one in checks.check(document) if one.is_error]
+    warnings = [problem(one.reason, one.key) for one in checks.check(document) if not one.is_error]
+    if found:
+        return LoadedPolicy(None, found + warnings)
+    try:
+        return LoadedPolicy(Policy(document, key), warnings)
+    except ValueError as error:
+        place, _, reason = str(error).partition(": ")
+        return LoadedPolicy(None, [problem(reason, place), *warnings])
+
+
+def _with_map_key(place: str, tree: dict[str, Any]) -> str:
+    """A place in which msgspec names a key of a mapping as ``[...]``, with the only key that it can be."""
+    head, found, rest = place.partition("[...]")
+    if not found:
+        return place
+    node: Any = tree
+    for step in yamlfile.steps(head):
+        node = node[step]
+    names = list(node) if isinstance(node, dict) else []
+    return f"{head}.{names[0]}{rest}" if len(names) == 1 else head
+
+
+def _line(lines: yamlfile.Lines, place: str) -> int | None:
+    """The line of a place, or of the nearest part of the document around it."""
+    while place:
+        if place in lines:
+            return lines[place]
+        cut = max(place.rfind("."), place.rfind("["))
+        place = place[:cut] if cut > 0 else ""
+    return 1
