@@ -149,8 +149,7 @@ def _scanner() -> Scanner:
     with _lock:
         if _default is None:
             loaded = load()
-            for problem in loaded.problems:
-                log.warning("%s; the default is used", problem)
+            loaded.report(log)
             _default = setup.scanner(loaded, os.urandom(32))
         return _default
 

@@ -44,9 +44,10 @@ class ConfigError(CylestioError, ValueError):
         line: The line in the file, from 1; ``None`` for an environment variable.
         key: The dotted key, such as ``store.max_bytes``; empty for the file as a whole.
         reason: What is wrong with it.
+        used: What the package does instead, such as ``Cylestio uses "block"``; empty where it is not known.
     """
 
-    def __init__(self, reason: str, *, source: str, line: int | None = None, key: str = "") -> None:
+    def __init__(self, reason: str, *, source: str, line: int | None = None, key: str = "", used: str = "") -> None:
         """Builds the one line that names file, line and key.
 
         Args:
@@ -54,9 +55,12 @@ class ConfigError(CylestioError, ValueError):
             source: The file's path or the variable's name.
             line: The line from 1, where there is one.
             key: The dotted key.
+            used: What the package does instead.
         """
         where = f"{source}:{line}" if line is not None else source
-        super().__init__(f"{where}: {key}: {reason}" if key else f"{where}: {reason}")
+        text = f"{reason}; {used}" if used else reason
+        super().__init__(f"{where}: {key}: {text}" if key else f"{where}: {text}")
+        self.used = used
         self.source = source
         self.line = line
         self.key = key

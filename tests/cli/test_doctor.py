@@ -71,10 +71,10 @@ def test_a_version_that_cannot_be_hooked_names_one_that_can(cylestio, place, mon
 
 
 def test_monitoring_that_is_switched_off_says_where(cylestio, place):
-    (place / "cylestio.yaml").write_text("enabled: false\n")
-    answer = cylestio("doctor", "--no-probe", "--json")
+    (place / "own.yaml").write_text("enabled: false\n")
+    answer = cylestio("--config", "own.yaml", "doctor", "--no-probe", "--json")
     assert sdk(answer, "mcp")["state"] == "off"
-    assert "cylestio.yaml:1" in sdk(answer, "mcp")["reason"]
+    assert "own.yaml:1" in sdk(answer, "mcp")["reason"]
 
 
 @pytest.mark.parametrize(

@@ -39,8 +39,7 @@ class SQLiteSpanExporter(SpanExporter):
             path: The database file, in place of the one that the settings name.
         """
         loaded = config.load(overrides={"store": {"path": path}} if path else None)
-        for problem in loaded.problems:
-            log.warning("%s; the default is used", problem)
+        loaded.report(log)
         self.settings = loaded.settings
         self.path = Path(config.database_path(loaded.settings))
         self._store: Store | None = None

@@ -157,13 +157,13 @@ def start(
         if _running is None or overrides or path:
             merged = _merge(_running.overrides if _running else {}, overrides or {})
             path = path or (_running.path if _running else None)
-            loaded = config.load(path=path, overrides=merged)
+            in_force = _running.loaded.settings if _running else None
+            loaded = config.load(path=path, overrides=merged, in_force=in_force)
+            loaded.report(log)
             if _running is None or loaded.settings != _running.loaded.settings:
                 if _running is not None:
                     _take_apart(_running)
                     _running = None
-                for problem in loaded.problems:
-                    log.warning("%s; the default is used", problem)
                 if not loaded.settings.enabled:
                     return None
                 _running = _put_together(loaded, merged, path)

@@ -1,0 +1,139 @@
+"""Loads the settings: reads every layer, validates each by itself, merges them.
+
+The layers, the later winning: the defaults, the file of the user's configuration folder, `cylestio.yaml` in the working
+directory (which can only tighten), the environment, the arguments of `start_monitoring`. A file that `CYLESTIO_CONFIG`
+names replaces the two files. `load` never raises for the content of a layer: a wrong value is reported and replaced by
+one that protects at least as well.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from cylestio_monitor import yamlfile
+from cylestio_monitor.config import local_file, names, validation
+from cylestio_monitor.config.locations import settings_files
+from cylestio_monitor.config.settings import Settings, options
+from cylestio_monitor.config.trees import flatten, get, merge, put
+from cylestio_monitor.config.validation import Layer
+from cylestio_monitor.errors import ConfigError
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from cylestio_monitor.config.locations import SettingsFile
+
+_MOST_LINES = 20
+"""Most problems that `Loaded.report` writes out."""
+
+
+class Loaded(NamedTuple):
+    """The result of `load`.
+
+    Attributes:
+        settings: The settings in force.
+        problems: The values that could not be used, each with its file, line and key.
+        sources: The settings files that were read, the weakest first.
+        origin: The place that set each key that differs from its default: a file with line, a variable, ``argument``.
+    """
+
+    settings: Settings
+    problems: list[ConfigError]
+    sources: tuple[Path, ...]
+    origin: dict[str, str]
+
+    @property
+    def source(self) -> Path | None:
+        """The settings file with the highest priority."""
+        return self.sources[-1] if self.sources else None
+
+    def report(self, log: logging.Logger) -> None:
+        """Writes one warning per problem; of very many, a number."""
+        for problem in self.problems[:_MOST_LINES]:
+            log.warning("%s", problem)
+        if len(self.problems) > _MOST_LINES:
+            more = len(self.problems) - _MOST_LINES
+            log.warning("cylestio: %d more problems in the settings; `cylestio config check` lists them", more)
+
+
+def load(
+    environ: Mapping[str, str] | None = None,
+    *,
+    path: str | Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    in_force: Settings | None = None,
+) -> Loaded:
+    """Reads the settings from files, environment and arguments. It never raises for their content.
+
+    Args:
+        environ: The environment; `os.environ` without it.
+        path: A settings file that replaces those of the usual places.
+        overrides: Nested values with the highest priority, in the form of the YAML file.
+        in_force: The settings of a running set-up that `overrides` changes; a wrong value keeps the one there.
+    """
+    environ = os.environ if environ is None else environ
+    problems: list[ConfigError] = []
+    origin: dict[str, str] = {}
+    tree: dict[str, Any] = {}
+    files = settings_files(environ, path, problems)
+    for file in files:
+        _add_file(file, tree, origin, problems)
+    for variable, value in validation.from_environment(environ, _convert(tree), problems):
+        put(tree, variable.key, value)
+        origin[variable.key] = variable.env
+    if overrides:
+        layer = Layer(dict(overrides), {}, "argument")
+        before = _convert(tree) if in_force is None else in_force
+        valid = validation.validate(layer, before, problems, kept=in_force)
+        merge(tree, valid)
+        origin.update(dict.fromkeys((key for key, _ in flatten(valid)), "argument"))
+    problems += names.unknown_variables(environ)
+    settings = _convert(tree)
+    return Loaded(
+        settings, [_with_value(one, settings) for one in problems], tuple(file.path for file in files), origin
+    )
+
+
+def _add_file(file: SettingsFile, tree: dict[str, Any], origin: dict[str, str], problems: list[ConfigError]) -> None:
+    source = str(file.path)
+    try:
+        values, lines = yamlfile.parse_mapping(file.text, source)
+    except ConfigError as error:
+        problems.append(error)
+        values, lines = validation.salvage(file.text, source)
+    layer = Layer(values, lines, source)
+    before = _convert(tree)
+    valid = validation.validate(layer, before, problems)
+    if not file.trusted:
+        valid = local_file.restrict(valid, layer, before, file.path.absolute().parent, problems)
+    packs = get(valid, "rules.packs")
+    if packs:
+        folder = file.path.absolute().parent
+        put(valid, "rules.packs", [pack if pack.startswith("~") else str(folder / pack) for pack in packs])
+    merge(tree, valid)
+    for key, _ in flatten(valid):
+        origin[key] = f"{source}:{lines[layer.written(key)]}" if layer.written(key) in lines else source
+
+
+def _convert(tree: dict[str, Any]) -> Settings:
+    """Converts a tree of which every part is valid."""
+    return msgspec.convert(tree, Settings)
+
+
+def _with_value(problem: ConfigError, settings: Settings) -> ConfigError:
+    """Adds the value in force to a problem that concerns one setting."""
+    if problem.used or not problem.key:
+        return problem
+    option = next((one for one in options() if validation.is_below(problem.key, one.key)), None)
+    if option is None:
+        return problem
+    value = msgspec.to_builtins(get(settings, option.key))
+    text = json.dumps(value, ensure_ascii=False)
+    used = "Cylestio uses " + ("no value" if value is None else text if len(text) <= 60 else "the other values")
+    return ConfigError(problem.reason, source=problem.source, line=problem.line, key=problem.key, used=used)

@@ -1,0 +1,300 @@
+"""The table of settings: type, default, bounds, environment variable and description of each one.
+
+Each section of the settings file is one class. A field declares its row with `_setting`. The generated reference page,
+the JSON Schema, the environment variables, the flags of the launcher and `cylestio config show` all read this table.
+"""
+
+import os
+from collections.abc import Iterator, Mapping  # noqa: TC003 -- msgspec evaluates the annotations of this module
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, get_args
+
+import msgspec
+from msgspec import Meta
+
+CONTENT_VARIABLE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+
+Local: TypeAlias = Literal["no", "greater", "less", "add", "label", "path", "paths", "critical"]
+"""The change that a settings file in the working directory may make to a setting.
+
+``no``: none. ``greater`` and ``less``: only towards the larger or smaller value; a `Literal` has the order of its
+values, and ``true`` is greater than ``false``. ``add``: items are added to the list. ``label``: a free value where no
+trusted source sets one. ``path``: a path inside the folder of the file. ``paths``: such paths are added to the list.
+``critical``: entries that raise a severity to ``critical``.
+"""
+
+
+def _setting(text: str, *, env: str | None = None, local: Local = "no", **bounds: Any) -> Meta:
+    """Declares one row of the table.
+
+    Args:
+        text: The description.
+        env: The environment variable; without it, ``CYLESTIO_`` and the key in upper case.
+        local: The change that a settings file in the working directory may make.
+        bounds: Bounds of the value, as `msgspec.Meta` takes them.
+    """
+    return Meta(description=text, extra={"env": env, "local": local}, **bounds)
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The base of every section: immutable, and an unknown key is an error."""
+
+
+class KeywordSettings(Section, frozen=True, kw_only=True):
+    """Words and phrases of the user; each raises the alert level that its list is named after."""
+
+    suspicious: Annotated[
+        tuple[str, ...],
+        _setting("Words or phrases that raise `suspicious`.", env="CYLESTIO_SUSPICIOUS_KEYWORDS", local="add"),
+    ] = ()
+    dangerous: Annotated[
+        tuple[str, ...],
+        _setting("Words or phrases that raise `dangerous`.", env="CYLESTIO_DANGEROUS_KEYWORDS", local="add"),
+    ] = ()
+    defaults: Annotated[bool, _setting("Also applies the keyword rules of the package.", local="greater")] = True
+
+
+class SilenceSettings(Section, frozen=True, kw_only=True):
+    """One accepted finding; every criterion that is given must match."""
+
+    rule: Annotated[str | None, _setting("A rule id, or a prefix ending in `.*`.")] = None
+    path: Annotated[str | None, _setting("A place, such as `tools[*]`; `*` matches any run of characters.")] = None
+    match_hash: Annotated[str | None, _setting("The keyed hash of a match, as a finding shows it.")] = None
+    until: Annotated[str | None, _setting("Last day of validity, `YYYY-MM-DD`; without it, no end.")] = None
+    reason: Annotated[str | None, _setting("The reason, for later readers.")] = None
+
+
+class OverrideSettings(Section, frozen=True, kw_only=True):
+    """A changed severity of one rule or of a group of rules."""
+
+    rule: Annotated[str, _setting("A rule id, or a prefix ending in `.*`.")]
+    severity: Annotated[Literal["low", "medium", "high", "critical"], _setting("The new severity.")]
+
+
+class RuleSettings(Section, frozen=True, kw_only=True):
+    """The rules that apply."""
+
+    packs: Annotated[
+        tuple[str, ...],
+        _setting(
+            "Additional rule files; relative paths start at the folder of the settings file.",
+            env="CYLESTIO_RULE_PACKS",
+            local="paths",
+        ),
+    ] = ()
+    experimental: Annotated[bool, _setting("Also applies rules of status `experimental`.", local="greater")] = False
+    silence: Annotated[tuple[SilenceSettings, ...], _setting("Accepted findings, which are not reported.")] = ()
+    override: Annotated[
+        tuple[OverrideSettings, ...], _setting("Severities that differ from those of the packs.", local="critical")
+    ] = ()
+
+
+class ScanSettings(Section, frozen=True, kw_only=True):
+    """The scanner."""
+
+    enabled: Annotated[bool, _setting("Scans texts.", local="greater")] = True
+    engine: Annotated[
+        Literal["auto", "hyperscan", "python"],
+        _setting("`auto` uses hyperscan where it is installed. Both engines give the same findings."),
+    ] = "auto"
+    max_bytes: Annotated[
+        int,
+        _setting(
+            "Longest text that is scanned, in code points; of a longer one the two ends are scanned.",
+            local="greater",
+            ge=1024,
+        ),
+    ] = 4_000_000
+    parsers: Annotated[
+        Literal["builtin", "installed"],
+        _setting(
+            "`installed` also parses shell and SQL in tool arguments with `tree-sitter-bash` and `sqlglot`, for the "
+            "whole process; they add half a second to the start.",
+            local="greater",
+        ),
+    ] = "builtin"
+    locales: Annotated[
+        tuple[str, ...],
+        _setting("Countries (ISO 3166) whose national identifiers are detected; an empty list means all."),
+    ] = ()
+
+
+class DetectorSettings(Section, frozen=True, kw_only=True):
+    """Models and services that classify texts in addition to the rules."""
+
+    use: Annotated[tuple[str, ...], _setting("Detectors by the name of their entry point, such as `onnx`.")] = ()
+    model: Annotated[str | None, _setting("Folder of the model that the detector `onnx` loads.")] = None
+    threshold: Annotated[float, _setting("Lowest score that makes a finding.", local="less", ge=0, le=1)] = 0.9
+    severity: Annotated[
+        Literal["low", "medium", "high", "critical"],
+        _setting("Severity of the findings, `classifier.<name>`.", local="greater"),
+    ] = "medium"
+    surfaces: Annotated[
+        tuple[Literal["llm", "tool_result", "system", "memory"], ...],
+        _setting("Surfaces of the input that are classified.", local="add"),
+    ] = ("llm", "tool_result")
+    wait: Annotated[
+        bool,
+        _setting(
+            "Calls wait for the scores, at most `budget_ms`: only then can a score block a call.", local="greater"
+        ),
+    ] = False
+    budget_ms: Annotated[int, _setting("Longest wait for a score, in ms.", ge=1)] = 500
+    max_chars: Annotated[int, _setting("Longest text that is classified, in code points.", local="greater", ge=256)] = (
+        20_000
+    )
+
+
+class StoreSettings(Section, frozen=True, kw_only=True):
+    """The local SQLite file."""
+
+    enabled: Annotated[bool, _setting("Keeps spans, findings and events locally.", local="greater")] = True
+    path: Annotated[
+        str | None,
+        _setting(
+            "The database file; without it, `cylestio.db` in the user's data folder.",
+            env="CYLESTIO_DB_PATH",
+            local="path",
+        ),
+    ] = None
+    max_mb: Annotated[
+        int, _setting("Disk budget in MiB; at the limit the oldest benign spans are removed.", local="greater", ge=8)
+    ] = 1024
+    keep_days: Annotated[int, _setting("Days for which spans without a finding are kept.", local="greater", ge=1)] = 30
+    keep_findings_days: Annotated[
+        int, _setting("Days for which spans with findings, and events, are kept.", local="greater", ge=1)
+    ] = 365
+    durable_wait_ms: Annotated[
+        int,
+        _setting("Longest wait, in ms, for a high or critical finding to be on disk before the call continues.", ge=0),
+    ] = 250
+
+
+class LogSettings(Section, frozen=True, kw_only=True):
+    """The JSON-lines log."""
+
+    file: Annotated[
+        str | None,
+        _setting(
+            "File that also receives the events, one JSON object per line.", env="CYLESTIO_LOG_FILE", local="path"
+        ),
+    ] = None
+    max_mb: Annotated[int, _setting("Size in MiB at which the file is rotated.", local="greater", ge=1)] = 10
+    backups: Annotated[int, _setting("Number of rotated files that are kept.", local="greater", ge=0)] = 5
+
+
+class Settings(Section, frozen=True, kw_only=True):
+    """All settings; the dotted key of a nested setting is its place here."""
+
+    enabled: Annotated[bool, _setting("The main switch; `false` instruments nothing.", local="greater")] = True
+    mode: Annotated[
+        Literal["monitor", "block"],
+        _setting(
+            "`monitor` observes; `block` refuses calls whose findings reach one of the levels of `block`.",
+            local="greater",
+        ),
+    ] = "monitor"
+    block: Annotated[
+        tuple[Literal["suspicious", "dangerous"], ...],
+        _setting("Alert levels that are refused in mode `block`.", local="add"),
+    ] = ("dangerous",)
+    content: Annotated[
+        Literal["none", "masked", "full"] | None,
+        _setting(
+            "Records messages, arguments and results on the span: `none`, `masked` (without secrets and personal data) "
+            f"or `full`. Without it, the standard variable `{CONTENT_VARIABLE}` chooses between `none` and `masked`.",
+            local="less",
+        ),
+    ] = None
+    content_max_bytes: Annotated[
+        int, _setting("Longest content attribute, in bytes of its JSON.", local="less", ge=1024)
+    ] = 750_000
+    agent_id: Annotated[str | None, _setting("Name of this agent on every span and event.", local="label")] = None
+    session_id: Annotated[
+        str | None, _setting("Session on every span and event for which the application sets none.", local="label")
+    ] = None
+    keywords: KeywordSettings = KeywordSettings()
+    rules: RuleSettings = RuleSettings()
+    scan: ScanSettings = ScanSettings()
+    detectors: DetectorSettings = DetectorSettings()
+    store: StoreSettings = StoreSettings()
+    log: LogSettings = LogSettings()
+
+
+class Option(NamedTuple):
+    """One row of the table.
+
+    Attributes:
+        key: The dotted key.
+        env: The environment variable.
+        annotation: The annotated type.
+        default: The default value.
+        doc: The description.
+        local: The change that a settings file in the working directory may make.
+    """
+
+    key: str
+    env: str
+    annotation: Any
+    default: Any
+    doc: str
+    local: Local
+
+    @property
+    def from_text(self) -> bool:
+        """Tells if a variable can hold the value; a list of mappings is possible in a file only."""
+        items = get_args(self.type)
+        return not any(isinstance(item, type) and issubclass(item, Section) for item in items)
+
+    @property
+    def type(self) -> Any:
+        """The type without its annotation."""
+        return get_args(self.annotation)[0]
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The values of a `Literal` in the order of the table; empty for other types."""
+        return _choices(self.type)
+
+
+def options(section: type[Section] = Settings, prefix: str = "") -> Iterator[Option]:
+    """Yields every setting in the order of the table."""
+    # `typing.get_type_hints` took longer than the rest of a start; the annotations here are evaluated already.
+    names, values = section.__struct_fields__, section.__struct_defaults__
+    defaults = dict(zip(names[len(names) - len(values) :], values, strict=True))
+    for name, hint in section.__annotations__.items():
+        key = prefix + name
+        if isinstance(hint, type) and issubclass(hint, Section):
+            yield from options(hint, f"{key}.")
+            continue
+        meta = next(item for item in get_args(hint) if isinstance(item, Meta))
+        extra = meta.extra or {}
+        env = extra.get("env") or "CYLESTIO_" + key.upper().replace(".", "_")
+        yield Option(key, env, hint, defaults[name], meta.description or "", extra.get("local", "no"))
+
+
+def content_mode(settings: Settings, environ: Mapping[str, str] | None = None) -> Literal["none", "masked", "full"]:
+    """Returns the content that spans record: the setting, or else the choice of the standard variable."""
+    if settings.content is not None:
+        return settings.content
+    standard = (os.environ if environ is None else environ).get(CONTENT_VARIABLE, "").strip().upper()
+    return "masked" if standard in {"SPAN_ONLY", "SPAN_AND_EVENT", "TRUE"} else "none"
+
+
+def json_schema() -> dict[str, Any]:
+    """Returns the JSON Schema of the settings file, for editors."""
+    schema = msgspec.json.schema(Settings)
+    words = {"type": "array", "items": {"type": "string"}}
+    names = ("suspicious_keywords", "dangerous_keywords")
+    schema["$defs"]["Settings"]["properties"]["security"] = {
+        "description": "The keyword lists under the names of earlier releases.",
+        "type": "object",
+        "properties": dict.fromkeys(names, words),
+        "additionalProperties": False,
+    }
+    return schema
+
+
+def _choices(kind: Any) -> tuple[str, ...]:
+    if getattr(kind, "__origin__", None) is Literal:
+        return get_args(kind)
+    return next((found for item in get_args(kind) if (found := _choices(item))), ())
