@@ -29,10 +29,10 @@ class Past:
     def findings(self, _):
         return self._answers[1]
 
-    def count(self, counter, facts, seconds):
-        return self._answers[2]
+    def exceeds(self, rule, condition, facts):
+        return self._answers[2] > condition.limit
 
-    def used(self, counter, facts, seconds):
+    def used(self, subject, seconds, facts):
         return self._answers[3]
 
 

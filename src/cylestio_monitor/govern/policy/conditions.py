@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from fnmatch import translate
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import msgspec
@@ -44,11 +45,11 @@ class History(Protocol):
     def findings(self, facts: CallFacts) -> Iterable[tuple[str, str]]:
         """Category and rule of the findings reported earlier in the session or trace."""
 
-    def count(self, counter: str, facts: CallFacts, seconds: int) -> int:
-        """Calls of the counter's subject within the last `seconds`, this one included."""
+    def exceeds(self, rule: str, condition: RateCondition, facts: CallFacts) -> bool:
+        """Counts this call for the rule, and tells whether it is beyond the rate."""
 
-    def used(self, counter: str, facts: CallFacts, seconds: int) -> tuple[int, float]:
-        """Tokens and cost used by the counter's subject within the last `seconds`."""
+    def used(self, subject: str, seconds: int, facts: CallFacts) -> tuple[int, float]:
+        """Tokens and cost used by the calls with the same subject within the last `seconds`."""
 
 
 _DATA = {"secret": ("secret",), "personal": ("sensitive_data",)}
@@ -77,7 +78,7 @@ def tests_of(rule: PolicyRule, key: bytes) -> list[Test]:
     if rule.rate is not None:
         found.append(_rate(rule.id, rule.rate))
     if rule.budget is not None:
-        found.append(_budget(rule.id, rule.budget))
+        found.append(_budget(rule.budget))
     return found
 
 
@@ -155,15 +156,12 @@ def _after(condition: AfterCondition) -> Test:
 
 
 def _rate(rule_id: str, condition: RateCondition) -> Test:
-    counter, seconds = f"{rule_id}:{condition.by}", SECONDS[condition.per]
-    return lambda facts, history: history.count(counter, facts, seconds) > condition.limit
+    return lambda facts, history: history.exceeds(rule_id, condition, facts)
 
 
-def _budget(rule_id: str, condition: BudgetCondition) -> Test:
-    counter, seconds = f"{rule_id}:{condition.by}", SECONDS[condition.per]
-
+def _budget(condition: BudgetCondition) -> Test:
     def test(facts: CallFacts, history: History) -> bool:
-        tokens, cost = history.used(counter, facts, seconds)
+        tokens, cost = history.used(condition.by, SECONDS[condition.per], facts)
         return (condition.tokens is not None and tokens >= condition.tokens) or (
             condition.cost is not None and cost >= condition.cost
         )
@@ -306,6 +304,7 @@ def _value(fact: ArgumentFact) -> object:
     return fact.text if fact.kind == "text" else fact.number
 
 
+@lru_cache(maxsize=4096)
 def _stem(name: str) -> str:
     """The argument that a place belongs to: ``recipients[0].mail`` to ``recipients``."""
     return re.split(r"[.\[]", name, maxsplit=1)[0]

@@ -156,10 +156,10 @@ class _NoHistory:
     def findings(self, _facts: CallFacts) -> tuple[tuple[str, str], ...]:
         return ()
 
-    def count(self, _counter: str, _facts: CallFacts, _seconds: int) -> int:
-        return 0
+    def exceeds(self, _rule: str, _condition: object, _facts: CallFacts) -> bool:
+        return False
 
-    def used(self, _counter: str, _facts: CallFacts, _seconds: int) -> tuple[int, float]:
+    def used(self, _subject: str, _seconds: int, _facts: CallFacts) -> tuple[int, float]:
         return 0, 0.0
 
 
