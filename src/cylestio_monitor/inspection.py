@@ -132,7 +132,7 @@ class Inspection:
                 target, subtype = surface(part, message.role)
                 self._part(part, target, subtype, known=number < history)
         for tool in call.tools:
-            mark = hash((tool.name, tool.description, _encoded(tool.parameters)))
+            mark = hash((tool.name, tool.description, _encoded(tool.parameters), _encoded(tool.extra)))
             if history and self._seen.get(mark) is not None:
                 continue
             found = self._tool(tool)
@@ -153,9 +153,11 @@ class Inspection:
     def parts(self, parts: Iterable[Part]) -> None:
         """Scans parts of the answer that are complete before the answer is; `result` does not scan them again."""
         for part in parts:
-            target, subtype = surface(part, "assistant")
-            self._part(part, target, subtype, known=False)
-            self._checked[part.path] = part
+            checked = self._checked.get(part.path)
+            if checked is None or _mark(checked) != _mark(part):
+                target, subtype = surface(part, "assistant")
+                self._part(part, target, subtype, known=False)
+                self._checked[part.path] = part
 
     def result(self, result: Result | None) -> None:
         """Scans what came back; text that was scanned while it streamed is not scanned again."""

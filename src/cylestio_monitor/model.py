@@ -150,6 +150,8 @@ class ToolDefinition(msgspec.Struct):
         parameters: JSON Schema of its arguments, or ``None``.
         type: ``function``, ``unreadable`` for a definition that could not be read, or a provider's own kind.
         path: Where it stood, such as ``tools[0]``.
+        extra: Further fields that the model reads, such as examples, a grammar, or the server of the tool. They are
+            scanned and not recorded.
     """
 
     name: str
@@ -157,6 +159,7 @@ class ToolDefinition(msgspec.Struct):
     parameters: object = None
     type: str = "function"
     path: str = ""
+    extra: object = None
 
 
 class Call(msgspec.Struct):

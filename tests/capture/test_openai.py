@@ -228,13 +228,15 @@ def test_items_of_a_response_are_messages(hooked, wire, client):
 
 
 @pytest.mark.case("Facts: OpenAI, conversation")
-def test_a_conversation_has_one_id(hooked, wire, client):
+def test_a_conversation_is_named_only_where_the_call_has_one(hooked, wire, client):
     client.responses.create(**RESPONSE, conversation="conv_1")
     assert hooked.span().attributes[semconv.CONVERSATION_ID] == "conv_1"
     client.responses.create(**RESPONSE)
-    assert hooked.span().attributes[semconv.CONVERSATION_ID] == "resp_wire_1"
+    assert semconv.CONVERSATION_ID not in hooked.span().attributes
     client.responses.create(**RESPONSE, previous_response_id="resp_wire_1")
-    assert hooked.span().attributes[semconv.CONVERSATION_ID] == "resp_wire_1"
+    attributes = hooked.span().attributes
+    assert semconv.CONVERSATION_ID not in attributes
+    assert attributes[semconv.REQUEST_PREVIOUS_RESPONSE_ID] == "resp_wire_1"
 
 
 def test_findings_name_the_place_in_the_request(hooked, client):

@@ -129,7 +129,10 @@ class Scanner:
             place = _join(tool.path, "description")
             found += self.text(tool.description, target=target, subtype="tool_definition", path=place)
         place = _join(tool.path, "parameters")
-        return found + self.value(tool.parameters, target=target, subtype="tool_definition", path=place)
+        found += self.value(tool.parameters, target=target, subtype="tool_definition", path=place)
+        if tool.extra is None:
+            return found
+        return found + self.value(tool.extra, target=target, subtype="tool_definition", path=tool.path)
 
     def stream(self, *, target: Target, subtype: Subtype, path: str = "") -> TextStream:
         """A text that comes in chunks; see `TextStream`."""

@@ -1,104 +1,38 @@
-"""The body of an HTTP response, observed: when it is closed, and what it says where the application reads the bytes.
+"""The body of an httpx response, observed: its close, and its bytes where the application reads them.
 
-A body is replaced by one of the same kind, which passes everything on. The kind is looked up in the HTTP library the
-response came from, httpx or httpx2.
+A body is replaced by one of the same kind, which passes everything on. The kind is looked up in the HTTP library that
+made the response, httpx or httpx2.
 """
 
 from __future__ import annotations
 
 import functools
-import json
-import logging
 import weakref
 from typing import TYPE_CHECKING, Any
+
+from cylestio_monitor.capture.http_client.body_fold import BodyFold, decoded_by
+from cylestio_monitor.capture.http_client.observed_answer import ObservedAnswer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-    from cylestio_monitor.capture.http_client.sdk_client import Endpoint
-    from cylestio_monitor.capture.http_client.streams import Reading
-    from cylestio_monitor.model import Result
+    from cylestio_monitor.capture.http_client.endpoint import Endpoint
     from cylestio_monitor.pipeline import Invocation
 
-log = logging.getLogger(__name__)
 
-MAX_BODY = 16 * 1024 * 1024
-"""Bytes of a body that are kept where it can be read only as a whole."""
-
-
-class Fields(dict[str, Any]):
-    """A JSON object whose members are attributes too, as on the SDK's own objects; absent ones are ``None``."""
-
-    __getattr__ = dict.get
-
-
-def parse(text: str | bytes) -> Any:
-    """JSON as the SDK's objects are read: by attribute."""
-    return json.loads(text, object_hook=Fields)
-
-
-class WholeBody:
-    """Folds a body that the application reads as bytes: JSON as a whole, server-sent events as they come.
-
-    It is fed the bytes on the wire; compressed ones are kept up to `MAX_BODY` and decoded at the end.
-    """
-
-    def __init__(self, response: Any, endpoint: Endpoint, invocation: Invocation) -> None:
-        """Looks at the response's headers and its class, and at nothing else of it."""
-        headers = response.headers
-        encoding = headers.get("content-encoding", "identity").lower()
-        self.is_stream = "event-stream" in headers.get("content-type", "")
-        self._incremental = self.is_stream and encoding == "identity"
-        self._response_class: Callable[..., Any] = type(response)
-        self._encoding = encoding
-        self._fold = endpoint.fold(invocation)
-        self._read = endpoint.result
-        self._call = invocation.call
-        self._rest = b""
-        self._kept: list[bytes] = []
-        self._size = 0
-
-    def event(self, chunk: bytes) -> None:
-        """Takes the next bytes."""
-        if self._incremental:
-            self._lines(chunk)
-            return
-        self._size += len(chunk)
-        if self._size <= MAX_BODY:
-            self._kept.append(chunk)
-
-    def result(self) -> Result:
-        """The answer, as far as it has come."""
-        if self._incremental:
-            return self._fold.result()
-        if not self._kept or self._size > MAX_BODY:
-            return self._fold.result()
-        headers = {"content-encoding": self._encoding}
-        body: bytes = self._response_class(200, headers=headers, content=b"".join(self._kept)).content
-        if not self.is_stream:
-            return self._read(parse(body), self._call)
-        self._lines(body + b"\n")
-        return self._fold.result()
-
-    def _lines(self, chunk: bytes) -> None:
-        *lines, self._rest = (self._rest + chunk).split(b"\n")
-        for line in lines:
-            if line.startswith(b"data:"):
-                payload = line[5:].strip()
-                if payload.startswith(b"{"):
-                    self._fold.event(parse(payload))
-
-
-def observe_close(response: Any, reading: Reading) -> None:
-    """Has `reading` told when the body is closed, without keeping it alive."""
+def observe_close(response: Any, answer: ObservedAnswer) -> None:
+    """Reports the close of the body to `answer` without keeping it alive."""
     body = response.stream
-    response.stream = _classes(response.__class__, _is_async(body))[0](body, weakref.ref(reading))
+    response.stream = _classes(response.__class__, _is_async(body))[0](body, weakref.ref(answer))
 
 
-def observe_bytes(response: Any, reading: Reading) -> None:
-    """Shows `reading` the bytes of the body as the application reads them, and how that ends."""
+def observe_bytes(response: Any, endpoint: Endpoint, invocation: Invocation) -> None:
+    """Reads the answer from the bytes of the body as the application reads them."""
     body = response.stream
-    response.stream = _classes(response.__class__, _is_async(body))[1](body, reading)
+    fold = BodyFold(response.headers, endpoint, invocation, decoded_by(response))
+    answer = ObservedAnswer(invocation, fold, is_stream=fold.is_stream)
+    withholds = answer.can_block and not fold.is_incremental
+    response.stream = _classes(response.__class__, _is_async(body))[1](body, answer, withholds=withholds)
 
 
 def _is_async(body: Any) -> bool:
@@ -117,10 +51,10 @@ class _Body:
         return getattr(self._body, name)
 
 
-class _Closing(_Body):
-    def __init__(self, body: Any, reading: Callable[[], Reading | None]) -> None:
+class _CloseReporter(_Body):
+    def __init__(self, body: Any, answer: Callable[[], ObservedAnswer | None]) -> None:
         super().__init__(body)
-        self._reading = reading
+        self._answer = answer
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._body)
@@ -129,14 +63,14 @@ class _Closing(_Body):
         try:
             self._body.close()
         finally:
-            if (reading := self._reading()) is not None:
-                reading.body_closed()
+            if (answer := self._answer()) is not None:
+                answer.body_closed()
 
 
-class _AsyncClosing(_Body):
-    def __init__(self, body: Any, reading: Callable[[], Reading | None]) -> None:
+class _AsyncCloseReporter(_Body):
+    def __init__(self, body: Any, answer: Callable[[], ObservedAnswer | None]) -> None:
         super().__init__(body)
-        self._reading = reading
+        self._answer = answer
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._body.__aiter__()  # type: ignore[no-any-return]
@@ -145,66 +79,87 @@ class _AsyncClosing(_Body):
         try:
             await self._body.aclose()
         finally:
-            if (reading := self._reading()) is not None:
-                reading.body_closed()
+            if (answer := self._answer()) is not None:
+                answer.body_closed()
 
 
-class _Reading(_Body):
-    def __init__(self, body: Any, reading: Reading) -> None:
+class _ObservedBody(_Body):
+    """A body whose chunks are judged before they are handed over.
+
+    A refusal is raised to the reader of the body. A body that can be judged only as a whole is withheld until its end
+    where it can be refused.
+    """
+
+    def __init__(self, body: Any, answer: ObservedAnswer, *, withholds: bool) -> None:
         super().__init__(body)
-        self._reading = reading
+        self._answer = answer
+        self._withholds = withholds
 
     def __iter__(self) -> Iterator[bytes]:
-        reading = self._reading
+        answer = self._answer
+        kept: list[bytes] = []
         try:
             for chunk in self._body:
-                reading.observe(chunk)
-                yield chunk
+                answer.observe(chunk)
+                if self._withholds:
+                    kept.append(chunk)
+                else:
+                    yield chunk
         except GeneratorExit:
             raise
         except BaseException as error:
-            reading.failed(error)
+            answer.failed(error)
             raise
-        reading.read()
-        reading.settle()
+        answer.finished()
+        answer.settle()
+        yield from kept
 
     def close(self) -> None:
         try:
             self._body.close()
         finally:
-            self._reading.closed()
+            self._answer.closed()
 
     def __del__(self) -> None:
-        self._reading.dropped()
+        self._answer.dropped()
 
 
-class _AsyncReading(_Body):
-    def __init__(self, body: Any, reading: Reading) -> None:
+class _ObservedAsyncBody(_Body):
+    """The same for an asynchronous body."""
+
+    def __init__(self, body: Any, answer: ObservedAnswer, *, withholds: bool) -> None:
         super().__init__(body)
-        self._reading = reading
+        self._answer = answer
+        self._withholds = withholds
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        reading = self._reading
+        answer = self._answer
+        kept: list[bytes] = []
         try:
             async for chunk in self._body:
-                reading.observe(chunk)
-                yield chunk
+                answer.observe(chunk)
+                if self._withholds:
+                    kept.append(chunk)
+                else:
+                    yield chunk
         except GeneratorExit:
             raise
         except BaseException as error:
-            reading.failed(error)
+            answer.failed(error)
             raise
-        reading.read()
-        await reading.settle_async()
+        answer.finished()
+        await answer.settle_async()
+        for chunk in kept:
+            yield chunk
 
     async def aclose(self) -> None:
         try:
             await self._body.aclose()
         finally:
-            self._reading.closed()
+            self._answer.closed()
 
     def __del__(self) -> None:
-        self._reading.dropped()
+        self._answer.dropped()
 
 
 @functools.lru_cache(maxsize=8)
@@ -212,5 +167,5 @@ def _classes(response: Callable[..., Any], is_async: bool) -> tuple[Any, Any]:
     """The two observing bodies as classes of the HTTP library that made the response."""
     library = __import__(response.__module__.partition(".")[0])
     base = library.AsyncByteStream if is_async else library.SyncByteStream
-    kinds = (_AsyncClosing, _AsyncReading) if is_async else (_Closing, _Reading)
+    kinds = (_AsyncCloseReporter, _ObservedAsyncBody) if is_async else (_CloseReporter, _ObservedBody)
     return tuple(type(kind.__name__, (kind, base), {}) for kind in kinds)  # type: ignore[return-value]

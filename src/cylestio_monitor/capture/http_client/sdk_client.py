@@ -1,8 +1,9 @@
-"""The one place where the Anthropic and OpenAI SDKs make every request, and what is observed there.
+"""Observation of the one method through which a generated SDK makes every request.
 
-Both SDKs are generated alike: each endpoint, helper, raw response, batch and stream goes through the method `request`
-of `_base_client.SyncAPIClient` or `AsyncAPIClient`. It is wrapped on the class, so clients that exist already are
-covered. What the endpoint is follows from the method and the path of the request, what is sent from its JSON body.
+The SDKs that Stainless generates (Anthropic, OpenAI and others) are built alike: each endpoint, helper, raw response,
+batch and stream goes through the method `request` of `_base_client.SyncAPIClient` or `AsyncAPIClient`. It is wrapped on
+the class, so clients that exist already are covered. The endpoint follows from the method and the path of the request,
+the content from its JSON body.
 """
 
 from __future__ import annotations
@@ -10,20 +11,23 @@ from __future__ import annotations
 import functools
 import logging
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cylestio_monitor import semconv
-from cylestio_monitor.capture.http_client import response_body, streams
-from cylestio_monitor.capture.http_client.streams import Fold, ObservedAsyncIterator, ObservedIterator, Reading
+from cylestio_monitor.capture.http_client import observed_answer, response_body
+from cylestio_monitor.capture.http_client.body_fold import BodyFold, decoded_by
+from cylestio_monitor.capture.http_client.observed_answer import ObservedAnswer
+from cylestio_monitor.capture.http_client.streams import ObservedAsyncIterator, ObservedIterator
+from cylestio_monitor.capture.parsing.fields import parse_json, unreadable, unreadable_result
+from cylestio_monitor.model import Call, Message, Result
 from cylestio_monitor.pipeline import current
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
+    from cylestio_monitor.capture.http_client.endpoint import Endpoint
     from cylestio_monitor.capture.patching import Patches
-    from cylestio_monitor.model import Call, Result
     from cylestio_monitor.pipeline import Invocation, Pipeline
 
 log = logging.getLogger(__name__)
@@ -31,38 +35,37 @@ log = logging.getLogger(__name__)
 _sending: ContextVar[Invocation | None] = ContextVar("cylestio_sending", default=None)
 """The invocation whose request is under way in this thread or task."""
 
+_MAX_CONTENT = 64 * 1024 * 1024
+"""Bytes of a request's raw content that are read."""
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """How to read one endpoint.
+
+class SDKClients(Protocol):
+    """What a provider's module knows about the clients of its SDK.
 
     Attributes:
-        call: Reads a request: the client, the JSON body, and whether the answer is streamed.
-        result: Reads a whole answer to a call: an object of the SDK, or the same as parsed JSON with attributes.
-        fold: Makes what collects the events of a streamed answer.
+        provider: The provider whose format the SDK speaks, for requests that cannot be read.
     """
 
-    call: Callable[[Any, Any, bool], Call]
-    result: Callable[[Any, Call], Result]
-    fold: Callable[[Invocation], Fold]
-
-
-class SDK(Protocol):
-    """What a provider's module knows of its SDK."""
+    provider: str
 
     def endpoint(self, method: str, url: str) -> Endpoint | None:
-        """The endpoint of a request; ``None`` for one that is not observed."""
+        """Returns the endpoint of a request; ``None`` for one that is not observed."""
 
     def own_trace(self, client: Any, invocation: Invocation) -> dict[str, Any] | None:
-        """What stands in for the SDK's own span of a request, as arguments of its `_request` method.
+        """Returns what replaces the SDK's own span of a request, as arguments of its `_request` method.
 
-        ``None`` where the SDK makes no span, or shall make its own.
+        ``None`` where the SDK makes no span, or where it shall make its own.
         """
 
 
-def patch(module: ModuleType, patches: Patches, sdk: SDK) -> None:
+def request_in_flight() -> bool:
+    """Tells whether a request of an observed SDK is under way in this thread or task."""
+    return _sending.get() is not None
+
+
+def patch(module: ModuleType, patches: Patches, sdk: SDKClients) -> None:
     """Wraps the request methods of an SDK's `_base_client` module."""
-    streams.end_open_at_exit()
+    observed_answer.end_open_at_exit()
     patches.wrap(module.SyncAPIClient, "request", functools.partial(_observe_sync, sdk))
     patches.wrap(module.AsyncAPIClient, "request", functools.partial(_observe_async, sdk))
     for client in (module.SyncAPIClient, module.AsyncAPIClient):
@@ -81,7 +84,7 @@ def _count_retries(original: Callable[..., Any]) -> Callable[..., Any]:
     return sleep_for_retry
 
 
-def _observe_sync(sdk: SDK, original: Callable[..., Any]) -> Callable[..., Any]:
+def _observe_sync(sdk: SDKClients, original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def request(self: Any, *args: Any, **kwargs: Any) -> Any:
         attempt = _Attempt.of(sdk, self, args, kwargs)
@@ -90,8 +93,6 @@ def _observe_sync(sdk: SDK, original: Callable[..., Any]) -> Callable[..., Any]:
         if attempt.prepares:
             attempt.prepared(self._copy_and_prepare(attempt.options))
         invocation = attempt.begin()
-        if invocation is None:
-            return original(self, *attempt.args, **attempt.kwargs)
         before = _sending.get()
         _sending.set(invocation)
         try:
@@ -110,7 +111,7 @@ def _observe_sync(sdk: SDK, original: Callable[..., Any]) -> Callable[..., Any]:
     return request
 
 
-def _observe_async(sdk: SDK, original: Callable[..., Any]) -> Callable[..., Any]:
+def _observe_async(sdk: SDKClients, original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     async def request(self: Any, *args: Any, **kwargs: Any) -> Any:
         attempt = _Attempt.of(sdk, self, args, kwargs)
@@ -119,8 +120,6 @@ def _observe_async(sdk: SDK, original: Callable[..., Any]) -> Callable[..., Any]
         if attempt.prepares:
             attempt.prepared(await self._copy_and_prepare(attempt.options))
         invocation = attempt.begin()
-        if invocation is None:
-            return await original(self, *attempt.args, **attempt.kwargs)
         before = _sending.get()
         _sending.set(invocation)
         try:
@@ -140,13 +139,13 @@ def _observe_async(sdk: SDK, original: Callable[..., Any]) -> Callable[..., Any]
 
 
 class _Attempt:
-    """One request that is observed: what it is, how it is sent, and what becomes of its answer."""
+    """One observed request: its endpoint, its sending, and the reading of its answer."""
 
     __slots__ = ("_client", "_endpoint", "_pipeline", "_sdk", "args", "kwargs", "options", "prepares")
 
     def __init__(
         self,
-        sdk: SDK,
+        sdk: SDKClients,
         pipeline: Pipeline,
         endpoint: Endpoint,
         client: Any,
@@ -160,13 +159,13 @@ class _Attempt:
         self.args = args
         self.kwargs = kwargs
         self.options = args[1] if len(args) > 1 else kwargs["options"]
-        # Where the SDK prepares the body inside `request`, it may hold iterators and files that can be read only once:
-        # it is prepared here as the SDK does it, and given to what `request` would give it to.
+        # Where the SDK prepares the body inside `request`, the body may hold iterators and files that can be read only
+        # once: it is prepared here as the SDK does it, and passed on to the method that `request` would call.
         self.prepares = hasattr(client, "_copy_and_prepare")
 
     @classmethod
-    def of(cls, sdk: SDK, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Attempt | None:
-        """The request, where it is one to be observed."""
+    def of(cls, sdk: SDKClients, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Attempt | None:
+        """Returns the request, where it is one to be observed."""
         pipeline = current()
         if pipeline is None:
             return None
@@ -174,19 +173,19 @@ class _Attempt:
             options = args[1] if len(args) > 1 else kwargs["options"]
             endpoint = sdk.endpoint(options.method, options.url)
             return None if endpoint is None else cls(sdk, pipeline, endpoint, client, args, kwargs)
-        except Exception:  # wrong arguments: the SDK says what is wrong with them
-            log.debug("Could not tell what a request is", exc_info=True)
+        except Exception:  # wrong arguments: the SDK raises an error that names them
+            log.debug("Could not find the endpoint of a request", exc_info=True)
             return None
 
     def prepared(self, options: Any) -> None:
-        """Takes the options as the SDK has prepared them, in place of the ones given."""
+        """Uses the options that the SDK has prepared in place of the given ones."""
         self.options = options
         if len(self.args) > 1:
             self.args = (self.args[0], options, *self.args[2:])
         else:
             self.kwargs = {**self.kwargs, "options": options}
 
-    def begin(self) -> Invocation | None:
+    def begin(self) -> Invocation:
         """Starts the span and scans what goes in.
 
         Raises:
@@ -194,9 +193,9 @@ class _Attempt:
         """
         try:
             call = self._endpoint.call(self._client, _body(self.options), bool(self.kwargs.get("stream")))
-        except Exception:
-            log.debug("Could not read a request", exc_info=True)
-            return None
+        except Exception as error:  # noqa: BLE001 -- a request of any form: it is recorded as unreadable, so that it can be refused
+            call = Call("chat", "chat", provider=self._sdk.provider)
+            call.messages = [Message("user", [unreadable(error, "")])]
         return self._pipeline.begin(call)
 
     def send(self, original: Callable[..., Any], invocation: Invocation) -> Any:
@@ -206,7 +205,7 @@ class _Attempt:
             return original(self._client, *self.args, **self.kwargs)
         cast_to = self.args[0] if self.args else self.kwargs["cast_to"]
         streaming = {name: self.kwargs[name] for name in ("stream", "stream_cls") if name in self.kwargs}
-        # This is where the SDK's own `request` goes on, once its span has begun.
+        # The SDK's own `request` calls this method once its span has begun.
         return self._client._request(cast_to, self.options, **streaming, **own_trace)  # noqa: SLF001
 
     @staticmethod
@@ -218,10 +217,10 @@ class _Attempt:
         invocation.end(None, error)
 
     def observe(self, answer: Any, invocation: Invocation) -> bool:
-        """Ends the span with the answer, or sees to it that reading the answer will.
+        """Ends the span with the answer, or has the reading of the answer end it.
 
         Returns:
-            Whether the span has ended.
+            True if the span has ended.
 
         Raises:
             BlockedError: The answer asks for a tool call that is refused.
@@ -236,39 +235,66 @@ class _Attempt:
                 return False
             if kind == "object":
                 result = self._endpoint.result(answer, invocation.call)
-        except Exception:
-            log.debug("Could not read an answer", exc_info=True)
+        except Exception as error:  # noqa: BLE001 -- an answer of any form: it is recorded as unreadable
+            result = unreadable_result(error)
         invocation.end(result, enforce=True)
         return True
 
     def _observe_stream(self, stream: Any, invocation: Invocation) -> None:
         generator = stream._iterator  # noqa: SLF001 -- the one attribute that every version's stream reads from
-        reading = Reading(invocation, self._endpoint.fold(invocation), generator)
+        answer = ObservedAnswer(invocation, self._endpoint.fold(invocation), generator)
         observed = ObservedAsyncIterator if hasattr(generator, "__anext__") else ObservedIterator
-        stream.__dict__["_iterator"] = observed(generator, reading)
+        stream.__dict__["_iterator"] = observed(generator, answer)
         response = getattr(stream, "response", None) or getattr(stream, "http_response", None)
         if response is not None:
-            response_body.observe_close(response, reading)
+            response_body.observe_close(response, answer)
 
     def _observe_raw(self, answer: Any, invocation: Invocation) -> Result | None:
-        """Reads a body that is here already; one that is not is observed while the application reads it."""
+        """Reads a body that is here already; one that is not is read while the application reads it."""
         response = getattr(answer, "http_response", answer)
         if hasattr(response, "_content"):
-            return self._endpoint.result(response_body.parse(response.content), invocation.call)
-        whole = response_body.WholeBody(response, self._endpoint, invocation)
-        response_body.observe_bytes(response, Reading(invocation, whole, is_stream=whole.is_stream))
+            fold = BodyFold(response.headers, self._endpoint, invocation, decoded_by(response))
+            return fold.whole(response.content)
+        response_body.observe_bytes(response, self._endpoint, invocation)
         return None
 
 
 def _body(options: Any) -> Any:
-    """The JSON body as it will be sent: with what the caller added through `extra_body`."""
+    """Returns the JSON body as it will be sent, with what the caller added through `extra_body`."""
     body, extra = options.json_data, getattr(options, "extra_json", None)
+    content = getattr(options, "content", None)
+    if body is None and content is not None:
+        body = _content(content)
     return {**body, **extra} if extra and isinstance(body, dict) else body
+
+
+def _content(content: Any) -> Any:
+    """Returns the JSON of a raw body: bytes, or a file, which is put back to its place.
+
+    Raises:
+        TypeError: The content can be read only once, by the request itself.
+        ValueError: It is no JSON, or too long.
+    """
+    if hasattr(content, "seekable") and content.seekable():
+        place = content.tell()
+        content, file = content.read(_MAX_CONTENT + 1), content
+        file.seek(place)
+    if isinstance(content, memoryview):
+        content = bytes(content)
+    if not isinstance(content, (bytes, bytearray, str)):
+        raise TypeError(f"content of type {type(content).__name__}")
+    if len(content) > _MAX_CONTENT:
+        raise ValueError("the content is too long")
+    return parse_json(bytes(content) if isinstance(content, bytearray) else content)
 
 
 @functools.lru_cache(maxsize=512)
 def _kind(answer: Callable[..., Any]) -> str:
-    """What the SDK returned: a ``stream``, a ``raw`` response, or the ``object`` of an answer."""
+    """Returns the kind of an answer: ``stream``, ``raw`` response, ``binary`` content, or ``object`` of the SDK."""
     if hasattr(answer, "__next__") or hasattr(answer, "__anext__"):
         return "stream"
-    return "raw" if hasattr(answer, "http_request") or hasattr(answer, "iter_bytes") else "object"
+    if hasattr(answer, "http_request"):
+        return "raw"
+    if hasattr(answer, "stream_to_file"):
+        return "binary"
+    return "raw" if hasattr(answer, "iter_bytes") else "object"

@@ -1,20 +1,31 @@
-"""Small pieces of reading that the providers' modules share."""
+"""Field access that the readers of every provider share: typed, tolerant of wrong types, and contained on errors."""
 
 from __future__ import annotations
 
 import json
+import logging
 from typing import TYPE_CHECKING, Any
 
+from cylestio_monitor.model import Message, Part, Result
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from cylestio_monitor.model import AttributeValue
 
+log = logging.getLogger(__name__)
+
+
+class Fields(dict[str, Any]):
+    """A JSON object whose members are also attributes, as on the objects of an SDK; absent ones are ``None``."""
+
+    __getattr__ = dict.get
+
 
 def members(value: Any) -> Callable[[str], Any]:
-    """Gives the fields of an SDK's object by name, and ``None`` for one that is absent.
+    """Returns a getter of the fields of an SDK object by name, which gives ``None`` for an absent field.
 
-    An absent attribute of a Pydantic model costs more than all that are there: its error is made to be read.
+    An absent attribute of a Pydantic model costs more than all present ones, because its error message is built.
 
     Args:
         value: An object of the SDK, parsed JSON, or ``None``.
@@ -27,30 +38,118 @@ def members(value: Any) -> Callable[[str], Any]:
 
 
 def as_dict(value: Any) -> dict[str, Any]:
-    """An item of a request or answer as a mapping, also where it is an object of the SDK."""
-    if isinstance(value, dict):
+    """Returns an item of a request or answer as a plain mapping; anything else counts as an empty one."""
+    if type(value) is dict or type(value) is Fields:
         return value
+    if isinstance(value, dict):
+        return dict(value.items())  # a subclass is serialised by its `items`, whatever its other methods return
     dump = getattr(value, "model_dump", None)
-    return dump() if callable(dump) else {}
+    dumped = dump() if callable(dump) else None
+    return dumped if isinstance(dumped, dict) else {}
 
 
 def as_list(value: Any) -> list[Any]:
-    """A list; anything else counts as an empty one."""
-    return value if isinstance(value, list) else []
+    """Returns a list or tuple as a list; anything else counts as an empty one."""
+    if type(value) is list:
+        return value
+    return list(value) if isinstance(value, (list, tuple)) else []
+
+
+def plain_text(value: Any) -> str | None:
+    """Returns the characters of a text, also of a subclass that overrides its methods; ``None`` for other types."""
+    if type(value) is str:
+        return value
+    return str.__str__(value) if isinstance(value, str) else None
+
+
+def text_or_none(value: Any) -> str | None:
+    """Returns a text that is not empty, else ``None``."""
+    return plain_text(value) or None
+
+
+def role_of(entry: Mapping[str, Any], default: str = "user") -> str:
+    """Returns the role of a message, or the default where it is missing or no text."""
+    return text_or_none(entry.get("role")) or default
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Parses JSON into `Fields` and lists; a key that occurs twice in an object keeps all of its values.
+
+    Parsers differ in the value that they take, so each one is kept: the last under its key, the others under the key
+    with a suffix.
+
+    Raises:
+        ValueError: The text is no JSON.
+        RecursionError: It is nested too deep.
+    """
+    return json.loads(text, object_pairs_hook=_object)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> Fields:
+    found = Fields(pairs)
+    if len(found) != len(pairs):
+        last = {key: number for number, (key, _) in enumerate(pairs)}
+        for number, (key, value) in enumerate(pairs):
+            if last[key] != number:
+                found[f"{key} (duplicate {number})"] = value
+    return found
 
 
 def arguments(text: Any) -> Any:
-    """The arguments of a tool call: what their JSON says, or the text itself where it is none."""
-    if not isinstance(text, str):
+    """Returns the arguments of a tool call: the value of their JSON, or the text itself where it is no JSON."""
+    plain = plain_text(text)
+    if plain is None:
         return text
     try:
-        return json.loads(text) if text.strip() else {}
-    except ValueError:
-        return text
+        return parse_json(plain) if plain.strip() else {}
+    except (ValueError, RecursionError):
+        return plain
+
+
+def unreadable(error: BaseException, path: str) -> Part:
+    """Returns the part that stands for content that could not be read."""
+    log.debug("Could not read %s", path or "a message", exc_info=error)
+    return Part("unreadable", type(error).__name__, path=path)
+
+
+def unreadable_result(error: BaseException) -> Result:
+    """Returns the answer that stands for one that could not be read."""
+    return Result(messages=[Message("assistant", [unreadable(error, "")])])
+
+
+def contained(read: Callable[[Any, str], list[Part]], item: Any, path: str) -> list[Part]:
+    """Reads one item; an item that cannot be read becomes one unreadable part and does not affect the others."""
+    try:
+        return read(item, path)
+    except Exception as error:  # noqa: BLE001 -- the item's own code may raise anything; the other items are still read
+        return [unreadable(error, path)]
+
+
+def read_items(read: Callable[[Any, str], list[Part]], value: Any, path: str) -> list[Part]:
+    """Reads the items of a list, or one item that stands in place of a list."""
+    if value is None:
+        return []
+    if not isinstance(value, (list, tuple)):
+        return contained(read, value, path)
+    return [part for place, item in enumerate(value) for part in contained(read, item, f"{path}[{place}]")]
+
+
+def other_fields(entry: Mapping[str, Any], known: frozenset[str], path: str) -> list[Part]:
+    """Returns the fields of an object that no reader knows, as one part, so that they are scanned too.
+
+    Args:
+        entry: The object.
+        known: The fields that were read, and those without any text for the model.
+        path: The place of the object.
+    """
+    if entry.keys() <= known:
+        return []
+    rest = {name: value for name, value in entry.items() if name not in known and value not in (None, "", [], {})}
+    return [Part("json", rest, path=path)] if rest else []
 
 
 def numbers_and_texts(body: Mapping[str, Any], table: Mapping[str, str]) -> dict[str, AttributeValue]:
-    """Fields of a request as span attributes: those that hold a text, a number or a flag.
+    """Returns fields of a request that hold a text, a number or a flag, as span attributes.
 
     Args:
         body: The request.
@@ -64,26 +163,21 @@ def numbers_and_texts(body: Mapping[str, Any], table: Mapping[str, str]) -> dict
 
 
 def texts(value: Any) -> list[str]:
-    """The texts in a list, or the one text."""
+    """Returns the texts in a list, or the one text."""
     return [value] if isinstance(value, str) else [item for item in as_list(value) if isinstance(item, str)]
 
 
 def count(*values: Any) -> int | None:
-    """The sum of the counts that are given; ``None`` where none is."""
+    """Returns the sum of the given counts; ``None`` where none is given."""
     given = [value for value in values if isinstance(value, int) and not isinstance(value, bool)]
     return sum(given) if given else None
 
 
 def number(value: Any) -> int | None:
-    """A count, where it is one."""
+    """Returns an integer, else ``None``."""
     return value if type(value) is int else None
 
 
-def text_or_none(value: Any) -> str | None:
-    """A text that says something."""
-    return value if isinstance(value, str) and value else None
-
-
-def data_url_type(url: str) -> str | None:
-    """The MIME type of a ``data:`` URL; ``None`` for any other."""
-    return url[5:].partition(",")[0].partition(";")[0] if url.startswith("data:") else None
+def joined(texts_: Iterable[Any]) -> str:
+    """Returns the pieces that are texts as one text."""
+    return "".join(piece for piece in texts_ if isinstance(piece, str))

@@ -1,4 +1,4 @@
-"""The Anthropic SDK: which requests are observed, and as what."""
+"""The Anthropic SDK: the observed endpoints and their readers."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from opentelemetry import trace
 
 from cylestio_monitor import semconv
 from cylestio_monitor.capture.http_client import sdk_client
+from cylestio_monitor.capture.http_client.endpoint import Endpoint
 from cylestio_monitor.capture.http_client.provider_names import server
-from cylestio_monitor.capture.http_client.sdk_client import Endpoint
-from cylestio_monitor.capture.parsing.fields import as_dict, as_list, count, text_or_none
-from cylestio_monitor.capture.sdks.anthropic import messages as wire
+from cylestio_monitor.capture.parsing.fields import as_dict, as_list, count, read_items, text_or_none
+from cylestio_monitor.capture.sdks.anthropic import answers, messages
+from cylestio_monitor.capture.sdks.anthropic.content_blocks import blocks
 from cylestio_monitor.model import Call, Message, Part, Result, Usage
 
 if TYPE_CHECKING:
@@ -27,20 +28,23 @@ if TYPE_CHECKING:
 
 def patch(module: ModuleType, patches: Patches) -> None:
     """Wraps the clients' request methods."""
-    sdk_client.patch(module, patches, _SDK())
+    sdk_client.patch(module, patches, AnthropicClients())
 
 
-class _SDK:
-    """What the Anthropic SDK makes of its requests."""
+class AnthropicClients:
+    """The clients of the Anthropic SDK, which makes spans of its own from version 1 on."""
+
+    provider = "anthropic"
 
     def endpoint(self, method: str, url: str) -> Endpoint | None:
-        return _endpoint(method.lower(), url)
+        """Returns the endpoint of a request."""
+        return endpoint(method.lower(), url)
 
     def own_trace(self, client: Any, invocation: Invocation) -> dict[str, Any] | None:
-        """Our span in place of the one that the SDK would make from version 1 on.
+        """Replaces the SDK's span by one that records nothing and has the identity of ours.
 
-        The SDK is given a span that records nothing and has the identity of ours, so that it still writes the trace
-        context into the requests, after signing them, where the client's options say so.
+        The SDK then still writes the trace context into the requests, after signing them, where the client's options
+        ask for it.
         """
         options = client._open_telemetry  # noqa: SLF001 -- the public property copies it
         if not options["traces"]["enabled"]:
@@ -54,12 +58,12 @@ class _SDK:
 
 
 def _call(client: Any, body: Any, operation: str, *, stream: bool = False) -> Call:
-    """What all requests have in common."""
+    """Returns a call with the facts that all requests have in common."""
     body = body if isinstance(body, dict) else {}
     model = text_or_none(body.get("model"))
     there = server(client, "anthropic")
     metadata, own = body.get("metadata"), getattr(client, "_open_telemetry", None)
-    attributes = wire.parameters(body)
+    attributes = messages.parameters(body)
     if stream:
         attributes[semconv.REQUEST_STREAM] = True
     return Call(
@@ -70,34 +74,35 @@ def _call(client: Any, body: Any, operation: str, *, stream: bool = False) -> Ca
         attributes=attributes,
         server_address=there.address,
         server_port=there.port,
-        conversation_id=(text_or_none(own.get("conversation_id")) if own else None) or wire.conversation(body),
+        conversation_id=(text_or_none(own.get("conversation_id")) if own else None) or answers.conversation(body),
         user_id=text_or_none(metadata.get("user_id")) if isinstance(metadata, dict) else None,
     )
 
 
 def _message(client: Any, body: Any, stream: bool, *, operation: str = "chat") -> Call:
     call = _call(client, body, operation, stream=stream)
-    call.system = wire.system(body)
-    call.messages = wire.messages(body)
-    call.tools = wire.tools(body)
+    body = as_dict(body)
+    call.system = messages.system(body)
+    call.messages = messages.messages(body)
+    call.tools = messages.tools(body)
     return call
 
 
 def _counted(answer: Any, _: Call) -> Result:
     tokens = count(getattr(answer, "input_tokens", None))
-    return Result(attributes={} if tokens is None else {wire.COUNTED_TOKENS: tokens})
+    return Result(attributes={} if tokens is None else {answers.COUNTED_TOKENS: tokens})
 
 
 def _completion(client: Any, body: Any, stream: bool) -> Call:
     call = _call(client, body, "text_completion", stream=stream)
-    call.messages = [Message("user", [Part("text", body.get("prompt"), path="prompt")])]
+    call.messages = [Message("user", read_items(blocks, as_dict(body).get("prompt"), "prompt"))]
     return call
 
 
 def _completed(answer: Any, _: Call) -> Result:
     reason = text_or_none(getattr(answer, "stop_reason", None))
     return Result(
-        messages=[Message("assistant", [Part("text", answer.completion, path="completion")], reason)],
+        messages=[Message("assistant", [Part("text", answer.completion, path="completion")], reason or "error")],
         response_id=text_or_none(getattr(answer, "id", None)),
         model=text_or_none(getattr(answer, "model", None)),
         finish_reasons=[reason] if reason else [],
@@ -105,15 +110,15 @@ def _completed(answer: Any, _: Call) -> Result:
 
 
 def _batch(client: Any, body: Any, _: bool) -> Call:
-    """A batch: the prompts of all its requests leave at once, and the answers come some other time."""
+    """Returns the call that sends the prompts of all requests of a batch; the answers come later."""
     requests = [as_dict(as_dict(item).get("params")) for item in as_list(as_dict(body).get("requests"))]
     models = {text_or_none(request.get("model")) for request in requests}
     call = _call(client, {"model": models.pop()} if len(models) == 1 else {}, "create_batch")
     for number, request in enumerate(requests):
         prefix = f"requests[{number}].params."
-        call.system += wire.system(request, prefix)
-        call.messages += wire.messages(request, prefix)
-        call.tools += wire.tools(request, prefix)
+        call.system += messages.system(request, prefix)
+        call.messages += messages.messages(request, prefix)
+        call.tools += messages.tools(request, prefix)
     return call
 
 
@@ -129,6 +134,7 @@ class _CompletionFold:
     """Collects the events of a streamed text completion."""
 
     def __init__(self, invocation: Invocation) -> None:
+        self.complete: list[Part] = []
         self._invocation = invocation
         self._text = invocation.streamed("completion")
         self._last: Any = None
@@ -150,6 +156,7 @@ class _BatchFold:
     """Collects the lines of a batch's results."""
 
     def __init__(self, invocation: Invocation) -> None:
+        self.complete: list[Part] = []
         self._call = invocation.call
         self._messages: list[Message] = []
         self._usages: list[Usage] = []
@@ -158,8 +165,9 @@ class _BatchFold:
     def event(self, event: Any) -> None:
         message = getattr(event.result, "message", None)
         if message is not None:
-            one = wire.answer(message, self._call, f"[{self._number}].result.message.")
+            one = answers.answer(message, self._call, f"[{self._number}].result.message.")
             self._messages += one.messages
+            self.complete += [part for said in one.messages for part in said.parts if part.type == "tool_call"]
             self._usages += [one.usage] if one.usage else []
         self._number += 1
 
@@ -173,21 +181,22 @@ class _BatchFold:
         )
 
 
-_MESSAGES = Endpoint(_message, wire.answer, wire.MessageFold)
+_MESSAGES = Endpoint(_message, answers.answer, answers.MessageFold)
 _ENDPOINTS = (
     ("post", re.compile(r"/v1/messages$"), _MESSAGES),
     (
         "post",
         re.compile(r"/v1/messages/count_tokens$"),
-        Endpoint(functools.partial(_message, operation="count_tokens"), _counted, wire.MessageFold),
+        Endpoint(functools.partial(_message, operation="count_tokens"), _counted, answers.MessageFold),
     ),
     ("post", re.compile(r"/v1/complete$"), Endpoint(_completion, _completed, _CompletionFold)),
-    ("post", re.compile(r"/v1/messages/batches$"), Endpoint(_batch, _batch_made, wire.MessageFold)),
+    ("post", re.compile(r"/v1/messages/batches$"), Endpoint(_batch, _batch_made, answers.MessageFold)),
     ("get", re.compile(r"/v1/messages/batches/[^/]+/results$"), Endpoint(_batch_results, _batch_made, _BatchFold)),
 )
 
 
 @functools.lru_cache(maxsize=256)
-def _endpoint(method: str, url: str) -> Endpoint | None:
+def endpoint(method: str, url: str) -> Endpoint | None:
+    """Returns the endpoint of a method in small letters and a URL; the first one whose path fits."""
     path = url.partition("?")[0].rstrip("/")
-    return next((endpoint for verb, form, endpoint in _ENDPOINTS if verb == method and form.search(path)), None)
+    return next((found for verb, form, found in _ENDPOINTS if verb == method and form.search(path)), None)

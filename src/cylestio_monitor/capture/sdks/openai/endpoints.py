@@ -1,17 +1,20 @@
-"""The OpenAI SDK: which requests are observed, and as what."""
+"""The OpenAI SDK: the observed endpoints and their readers."""
 
 from __future__ import annotations
 
 import functools
+import re
 from typing import TYPE_CHECKING, Any
 
 from cylestio_monitor import runtime, semconv
 from cylestio_monitor.capture.external_spans import scopes
 from cylestio_monitor.capture.http_client import sdk_client
+from cylestio_monitor.capture.http_client.endpoint import Endpoint
 from cylestio_monitor.capture.http_client.provider_names import server
-from cylestio_monitor.capture.http_client.sdk_client import Endpoint
-from cylestio_monitor.capture.parsing.fields import as_dict, as_list, text_or_none
-from cylestio_monitor.capture.sdks.openai import chat, responses
+from cylestio_monitor.capture.parsing.fields import as_dict, as_list, plain_text, text_or_none
+from cylestio_monitor.capture.sdks.openai import chat, request_fields, responses
+from cylestio_monitor.capture.sdks.openai.chat_stream import ChunkFold
+from cylestio_monitor.capture.sdks.openai.responses_stream import EventFold
 from cylestio_monitor.model import Call, Message, Part, Result
 
 if TYPE_CHECKING:
@@ -26,7 +29,7 @@ def patch(module: ModuleType, patches: Patches) -> None:
     if module.__name__ == scopes.OPENLLMETRY_RESPONSES:
         runtime.whenever_made(_enable_external_spans)
     else:
-        sdk_client.patch(module, patches, _SDK())
+        sdk_client.patch(module, patches, OpenAIClients())
 
 
 def _enable_external_spans(pipeline: Pipeline) -> None:
@@ -35,21 +38,26 @@ def _enable_external_spans(pipeline: Pipeline) -> None:
     span_tracker.look_out(pipeline)
 
 
-class _SDK:
-    """What the OpenAI SDK makes of its requests: it traces nothing itself."""
+class OpenAIClients:
+    """The clients of the OpenAI SDK, which makes no spans of its own."""
+
+    provider = "openai"
 
     def endpoint(self, method: str, url: str) -> Endpoint | None:
-        return _endpoint(method.lower(), url)
+        """Returns the endpoint of a request."""
+        return endpoint(method.lower(), url)
 
     def own_trace(self, _: Any, __: Invocation) -> dict[str, Any] | None:
+        """Returns ``None``: there is no span to replace."""
         return None
 
 
 def _call(client: Any, body: Any, operation: str, *, stream: bool = False, api: str | None = None) -> Call:
-    """What all requests have in common."""
+    """Returns a call with the facts that all requests have in common."""
+    body = as_dict(body)
     model = text_or_none(body.get("model"))
     there = server(client, "openai")
-    attributes = chat.parameters(body)
+    attributes = request_fields.parameters(body)
     if stream:
         attributes[semconv.REQUEST_STREAM] = True
     if api:
@@ -68,40 +76,59 @@ def _call(client: Any, body: Any, operation: str, *, stream: bool = False, api: 
 
 def _chat(client: Any, body: Any, stream: bool) -> Call:
     call = _call(client, body, "chat", stream=stream, api="chat_completions")
-    call.messages = chat.messages(body)
-    call.tools = chat.tools(body)
+    body = as_dict(body)
+    call.messages = [*request_fields.other_text(body), *chat.messages(body)]
+    call.tools = request_fields.tools(body)
     return call
 
 
 def _responses(client: Any, body: Any, stream: bool, *, operation: str = "chat") -> Call:
     call = _call(client, body, operation, stream=stream, api="responses")
+    body = as_dict(body)
     call.system = responses.system(body)
-    call.messages = responses.messages(body)
-    call.tools = chat.tools(body)
+    call.messages = [*request_fields.other_text(body), *responses.messages(body)]
+    call.tools = [*request_fields.tools(body), *responses.listed_tools(body.get("input"), "input")]
     call.conversation_id = responses.conversation(body)
-    effort = body.get("reasoning")
-    if isinstance(effort, dict) and (level := text_or_none(effort.get("effort"))):
+    if before := text_or_none(body.get("previous_response_id")):
+        call.attributes[semconv.REQUEST_PREVIOUS_RESPONSE_ID] = before
+    if level := text_or_none(as_dict(body.get("reasoning")).get("effort")):
         call.attributes[semconv.REQUEST_REASONING_LEVEL] = level
     return call
 
 
+def _retrieved(client: Any, _: Any, stream: bool) -> Call:
+    """Returns the call that fetches the answer of a response in the background."""
+    return _call(client, {}, "retrieve_response", stream=stream, api="responses")
+
+
 def _completions(client: Any, body: Any, stream: bool) -> Call:
     call = _call(client, body, "text_completion", stream=stream)
-    call.messages = chat.prompts(body.get("prompt"), "prompt")
+    body = as_dict(body)
+    call.messages = [*request_fields.other_text(body), *request_fields.prompts(body.get("prompt"), "prompt")]
     return call
 
 
 def _embeddings(client: Any, body: Any, _: bool) -> Call:
     call = _call(client, body, "embeddings")
-    call.messages = chat.prompts(body.get("input"), "input")
+    body = as_dict(body)
+    call.messages = [*request_fields.other_text(body), *request_fields.prompts(body.get("input"), "input")]
     if form := text_or_none(body.get("encoding_format")):
         call.attributes[semconv.REQUEST_ENCODING_FORMATS] = [form]
     return call
 
 
+def _items(client: Any, body: Any, _: bool) -> Call:
+    """Returns the call that adds items to a conversation, which a model reads later."""
+    call = _call(client, body, "add_conversation_items")
+    call.messages = responses.messages(as_dict(body), "items")
+    call.conversation_id = text_or_none(as_dict(body).get("conversation"))
+    return call
+
+
 def _decision(client: Any, body: Any, _: bool) -> Call:
-    """Questions about an input, answered by probabilities."""
+    """Returns the call that asks questions about an input, which are answered by probabilities."""
     call = _call(client, body, "decide")
+    body = as_dict(body)
     asked = enumerate(as_list(body.get("questions")))
     questions = [Part("question", as_dict(item), path=f"questions[{place}]") for place, item in asked]
     call.messages = [*responses.messages(body), *([Message("user", questions)] if questions else [])]
@@ -118,8 +145,27 @@ def _decided(answer: Any, _: Call) -> Result:
     )
 
 
+def _generation(client: Any, body: Any, stream: bool) -> Call:
+    """Returns the call that generates an image, a sound or a video from a text, or a text from a sound."""
+    call = _call(client, body, "generate_content", stream=stream)
+    known = frozenset(
+        {"model", "stream", "user", "size", "quality", "response_format", "voice", "image", "mask", "file"}
+    )
+    texts = {name: value for name, value in as_dict(body).items() if name not in known and plain_text(value)}
+    parts = [Part("text", plain_text(value), path=name) for name, value in texts.items()]
+    call.messages = [Message("user", parts)] if parts else []
+    return call
+
+
+def _generated(answer: Any, _: Call) -> Result:
+    """Reads the text of a transcription; images and sounds are left out."""
+    text = plain_text(getattr(answer, "text", None))
+    parts = [Part("text", text, path="text")] if text else []
+    return Result(messages=[Message("assistant", parts, "stop")] if parts else [])
+
+
 def _batch(client: Any, _: Any, __: bool) -> Call:
-    """A batch: what is asked stands in a file that was sent before."""
+    """Returns the call that starts a batch; its questions are in a file that was sent before."""
     return _call(client, {}, "create_batch")
 
 
@@ -127,26 +173,36 @@ def _identified(answer: Any, _: Call) -> Result:
     return Result(response_id=text_or_none(getattr(answer, "id", None)))
 
 
-_ENDPOINTS = {
-    "/chat/completions": Endpoint(_chat, chat.answer, chat.ChunkFold),
-    "/responses": Endpoint(_responses, responses.answer, responses.EventFold),
-    "/responses/compact": Endpoint(
-        functools.partial(_responses, operation="compact"), responses.answer, responses.EventFold
+_PROMPTS = frozenset({"prompt", "input", "instructions", "negative_prompt"})
+_MEDIA = Endpoint(_generation, _generated, EventFold)
+_ITEMS = Endpoint(_items, _identified, EventFold)
+_ENDPOINTS = (
+    ("post", re.compile(r"/chat/completions$"), Endpoint(_chat, chat.answer, ChunkFold)),
+    ("post", re.compile(r"/responses$"), Endpoint(_responses, responses.answer, EventFold)),
+    (
+        "post",
+        re.compile(r"/responses/compact$"),
+        Endpoint(functools.partial(_responses, operation="compact"), responses.answer, EventFold),
     ),
-    "/responses/input_tokens": Endpoint(
-        functools.partial(_responses, operation="count_tokens"), _identified, responses.EventFold
+    (
+        "post",
+        re.compile(r"/responses/input_tokens$"),
+        Endpoint(functools.partial(_responses, operation="count_tokens"), _identified, EventFold),
     ),
-    "/completions": Endpoint(_completions, chat.answer, chat.ChunkFold),
-    "/decisions": Endpoint(_decision, _decided, responses.EventFold),
-    "/embeddings": Endpoint(_embeddings, chat.embedded, chat.ChunkFold),
-    "/batches": Endpoint(_batch, _identified, chat.ChunkFold),
-}
-"""By the end of the path; the first that fits counts."""
+    ("get", re.compile(r"/responses/[^/]+$"), Endpoint(_retrieved, responses.answer, EventFold)),
+    ("post", re.compile(r"/conversations(/[^/]+/items)?$"), _ITEMS),
+    ("post", re.compile(r"/completions$"), Endpoint(_completions, chat.answer, ChunkFold)),
+    ("post", re.compile(r"/decisions$"), Endpoint(_decision, _decided, EventFold)),
+    ("post", re.compile(r"/embeddings$"), Endpoint(_embeddings, chat.embedded, ChunkFold)),
+    ("post", re.compile(r"/batches$"), Endpoint(_batch, _identified, ChunkFold)),
+    ("post", re.compile(r"/images/(generations|edits)$"), _MEDIA),
+    ("post", re.compile(r"/audio/(speech|transcriptions|translations)$"), _MEDIA),
+    ("post", re.compile(r"/videos$"), _MEDIA),
+)
 
 
 @functools.lru_cache(maxsize=256)
-def _endpoint(method: str, url: str) -> Endpoint | None:
-    if method != "post":
-        return None
+def endpoint(method: str, url: str) -> Endpoint | None:
+    """Returns the endpoint of a method in small letters and a URL; the first one whose path fits."""
     path = url.partition("?")[0].rstrip("/")
-    return next((endpoint for end, endpoint in _ENDPOINTS.items() if path.endswith(end)), None)
+    return next((found for verb, form, found in _ENDPOINTS if verb == method and form.search(path)), None)

@@ -1,0 +1,171 @@
+"""An answer that the application reads piece by piece: each piece is folded and judged, and the call ended once."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import sys
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from cylestio_monitor.capture.parsing.fields import unreadable, unreadable_result
+from cylestio_monitor.model import Message
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from cylestio_monitor.capture.http_client.endpoint import Fold
+    from cylestio_monitor.model import Part, Result
+    from cylestio_monitor.pipeline import Invocation
+
+log = logging.getLogger(__name__)
+
+_MAX_UNREADABLE = 8
+"""Unreadable events of one stream that are recorded; more say nothing new."""
+
+
+class ObservedAnswer:
+    """One answer that the application reads piece by piece. However the reading ends, the invocation ends once."""
+
+    __slots__ = (
+        "__weakref__",
+        "_begun",
+        "_ended",
+        "_fold",
+        "_generator",
+        "_invocation",
+        "_judges",
+        "_pid",
+        "_unreadable",
+    )
+
+    def __init__(self, invocation: Invocation, fold: Fold, generator: object = None, *, is_stream: bool = True) -> None:
+        """Starts before the first event.
+
+        Args:
+            invocation: The call that the answer ends.
+            fold: Collects the events.
+            generator: The SDK's generator that reads the body, where there is one: it closes the body itself.
+            is_stream: The model streams the answer, so that the time of its first piece is recorded.
+        """
+        self._invocation = invocation
+        self._fold = fold
+        self._generator = generator
+        self._begun = not is_stream
+        self._ended = False
+        self._judges = invocation.can_block
+        self._unreadable: list[Part] = []
+        self._pid = os.getpid()
+        _open.add(self)
+
+    @property
+    def can_block(self) -> bool:
+        """The answer can be refused, so nothing of it may be handed over before it is judged."""
+        return self._judges and not self._ended
+
+    def observe(self, event: Any) -> None:
+        """Takes the next event before the application gets it.
+
+        Raises:
+            BlockedError: The event completes a tool call that is refused. The call has ended.
+        """
+        if not self._begun:
+            self._begun = True
+            self._invocation.first_chunk()
+        try:
+            self._fold.event(event)
+        except Exception as error:  # noqa: BLE001 -- an event of any form: it is recorded as unreadable, reading goes on
+            if len(self._unreadable) < _MAX_UNREADABLE:
+                self._unreadable.append(unreadable(error, "stream"))
+                if self._judges:
+                    self._judge(self._unreadable[-1:])
+        if self._fold.complete:
+            parts, self._fold.complete = self._fold.complete, []
+            self._judge(parts)
+
+    def _judge(self, parts: list[Part]) -> None:
+        if not self._ended and self._invocation.check(parts):
+            self._ended = True
+            self._invocation.end(self._result(), enforce=True)
+
+    def finished(self) -> None:
+        """Ends the call with an answer that was read to its end.
+
+        Raises:
+            BlockedError: The answer asks for a tool call that is refused.
+        """
+        if not self._ended:
+            self._ended = True
+            self._invocation.end(self._result(), enforce=True)
+
+    def closed(self) -> None:
+        """Ends the call with an answer that the application stopped reading, which is no error."""
+        if not self._ended:
+            self._ended = True
+            self._invocation.end(self._result())
+
+    def failed(self, error: BaseException) -> None:
+        """Ends the call with an error: a broken connection, an error of the provider, a cancelled task."""
+        generator = self._generator
+        if getattr(generator, "gi_running", False) or getattr(generator, "ag_running", False):
+            return  # it runs in another thread or task; this error only reports that it may not be entered twice
+        if not self._ended:
+            self._ended = True
+            self._invocation.end(self._result(), error)
+
+    def dropped(self) -> None:
+        """Ends the call of a stream that was freed early. Called by a finaliser, also while Python shuts down."""
+        if self._ended or sys.is_finalizing() or self._pid != os.getpid():  # a forked child frees its parent's streams
+            return
+        self._ended = True
+        self._invocation.abandon(self._result())
+
+    def left_open(self) -> None:
+        """Ends the call of a stream that is neither read nor closed when the process ends."""
+        if self._pid == os.getpid():
+            self.closed()
+
+    def body_closed(self) -> None:
+        """Ends the call when the body is closed, unless the SDK's own generator closes it and then reports why."""
+        if not self._ended and not self._within_generator():
+            self.closed()
+
+    def settle(self) -> None:
+        """Waits until a high or critical finding of the answer is on disk."""
+        self._invocation.settle()
+
+    async def settle_async(self) -> None:
+        """Does what `settle` does, without blocking the event loop."""
+        await self._invocation.settle_async()
+
+    def _within_generator(self) -> bool:
+        generator = self._generator
+        inner = getattr(generator, "gi_frame", None) or getattr(generator, "ag_frame", None)
+        frame: FrameType | None = sys._getframe(1) if inner is not None else None  # noqa: SLF001 -- there is no other
+        while frame is not None and frame is not inner:
+            frame = frame.f_back
+        return frame is not None
+
+    def _result(self) -> Result:
+        try:
+            result = self._fold.result()
+        except Exception as error:  # noqa: BLE001 -- a fault of a reader: the call still ends, marked as unreadable
+            return unreadable_result(error)
+        if self._unreadable:
+            result.messages.append(Message("assistant", self._unreadable))
+        return result
+
+
+_open: weakref.WeakSet[ObservedAnswer] = weakref.WeakSet()
+
+
+def end_open_at_exit() -> None:
+    """Ends streams that are left open when the process ends, before what is set up by now is shut down."""
+    atexit.unregister(_end_open)
+    atexit.register(_end_open)
+
+
+def _end_open() -> None:
+    for answer in list(_open):
+        answer.left_open()
