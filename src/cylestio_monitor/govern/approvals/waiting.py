@@ -1,0 +1,91 @@
+"""Waits for a decision about a call: in a thread that may block, or in a task that must not."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from cylestio_monitor.govern.approvals.ledger import ApprovalLedger
+    from cylestio_monitor.govern.approvals.request import ApprovalRequest
+
+log = logging.getLogger(__name__)
+
+POLL_S: Final = 0.1
+"""Seconds between two looks into the ledger, which another process may have changed."""
+
+
+class Decider(Protocol):
+    """Somebody who can decide: a callback of the application, a terminal, a webhook."""
+
+    @property
+    def name(self) -> str:
+        """The name that stands in the audit trail."""
+
+    def ask(self, request: ApprovalRequest) -> bool | None:
+        """Allows, denies, or leaves the decision to others with ``None``. Runs in a thread of its own; may block."""
+
+
+class Approvals:
+    """Holds calls until they are decided."""
+
+    def __init__(self, ledger: ApprovalLedger, deciders: Sequence[Decider] = ()) -> None:
+        """Takes the ledger and whoever is asked directly; others decide in the ledger.
+
+        Args:
+            ledger: Keeps the requests.
+            deciders: Asked at once, all together; the first decision counts.
+        """
+        self._ledger = ledger
+        self._deciders = deciders
+
+    def wait(self, request: ApprovalRequest) -> bool:
+        """Blocks until the request is decided or has expired; whether the call may run, once."""
+        self._open(request)
+        while (allowed := self._outcome(request)) is None:
+            time.sleep(POLL_S)
+        return allowed
+
+    async def wait_async(self, request: ApprovalRequest, sleep: Callable[[float], Awaitable[object]]) -> bool:
+        """Does what `wait` does without blocking the event loop.
+
+        Args:
+            request: The request.
+            sleep: Sleeps on the event loop that is in use, such as `asyncio.sleep`.
+        """
+        self._open(request)
+        while (allowed := self._outcome(request)) is None:
+            await sleep(POLL_S)
+        return allowed
+
+    def _open(self, request: ApprovalRequest) -> None:
+        self._ledger.open(request)
+        for decider in self._deciders:
+            threading.Thread(
+                target=self._ask, args=(decider, request), name=f"cylestio-approval-{decider.name}", daemon=True
+            ).start()
+
+    def _ask(self, decider: Decider, request: ApprovalRequest) -> None:
+        try:
+            answer = decider.ask(request)
+        except Exception:
+            # A decider that fails has not decided: the request stays open for the others, and expires as denied.
+            log.warning("The approval decider %s failed", decider.name, exc_info=True)
+            return
+        if answer is not None:
+            self._ledger.decide(request.id, allow=answer is True, by=decider.name, now_ns=time.time_ns())
+
+    def _outcome(self, request: ApprovalRequest) -> bool | None:
+        state = self._ledger.state(request.id)
+        if state == "waiting":
+            if time.time_ns() < request.expires_ns:
+                return None
+            self._ledger.expire(request.id)
+            state = self._ledger.state(request.id)
+        if state == "allowed":
+            return self._ledger.spend(request.id, request.digest, now_ns=time.time_ns())
+        return False
