@@ -1,18 +1,17 @@
-"""Cylestio Monitor: an OpenTelemetry instrumentation that makes AI agents observable for security.
+"""Cylestio Monitor: OpenTelemetry instrumentation that makes AI agents observable for security.
 
-`opentelemetry-instrument python agent.py` needs no import at all. These names are for programs that start monitoring
-themselves, add events of their own, or scan a text. Importing the package costs next to nothing: a name brings its
-module along when it is first used.
+`opentelemetry-instrument python agent.py` needs no import. The names of this module are for programs that start
+monitoring themselves, log events of their own, or scan a text. The import of the package imports none of its modules:
+each name imports its module on first use.
 """
 
 from __future__ import annotations
 
-from cylestio_monitor._version import __version__ as __version__
-
-TYPE_CHECKING = False  # type checkers take the name for `typing.TYPE_CHECKING`, whose module costs ten times this one
+TYPE_CHECKING = False  # type checkers treat the name as `typing.TYPE_CHECKING`, whose module costs ten times this one
 if TYPE_CHECKING:
     from typing import Any
 
+    from cylestio_monitor._version import __version__ as __version__
     from cylestio_monitor.api import (
         cleanup_old_events,
         disable_monitoring,
@@ -46,29 +45,31 @@ __all__ = [
     "tool",
 ]
 
-_HOMES = {
+_MODULES = {
     "BlockedError": "errors",
     "ConfigError": "errors",
     "CylestioError": "errors",
     "Finding": "model",
+    "__version__": "_version",
     "identify": "identity",
     "log_error": "otel.events",
     "log_event": "otel.events",
     "tool": "capture.tool",
 }
+"""The module of each public name; a name that is not listed is defined in `api`."""
 
 
 def __getattr__(name: str) -> Any:
-    """Imports a public name from its module when it is first used."""
-    if name not in __all__:
+    """Imports the module of a public name on its first use."""
+    if name not in __all__ and name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415 -- most programs under the launcher use no name of this module
 
-    value = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'api')}"), name)
+    value = getattr(import_module(f"{__name__}.{_MODULES.get(name, 'api')}"), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    """The public names, also those that no one has used yet."""
-    return sorted({*globals(), *__all__})
+    """Lists the public names, including those that were not used yet."""
+    return sorted({*globals(), *__all__, *_MODULES})

@@ -1,20 +1,25 @@
-"""Events of the application's own: moderation results, sign-ins, errors, whatever belongs into the picture.
+"""Events that the application logs itself, such as moderation results, sign-ins and errors.
 
 One call writes up to four things: a row of the store's `events` table, an OpenTelemetry log record, an event on the
-current span, and a line of the JSON log. It never raises.
+current span, and a line of the JSON log. It never raises. Events that are logged before monitoring starts are kept in
+memory and written at the start.
 """
 
 from __future__ import annotations
 
+import atexit
 import logging
+import threading
 import time
+from collections import deque
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import _logs, trace
 from opentelemetry._logs import LogRecord, SeverityNumber
 
-from cylestio_monitor import identity, sanitize, semconv
+from cylestio_monitor import forks, identity, sanitize, semconv
 from cylestio_monitor._version import __version__
 from cylestio_monitor.otel import setup
 from cylestio_monitor.store import Event
@@ -32,6 +37,8 @@ _SEVERITY = {
     "CRITICAL": SeverityNumber.FATAL,
 }
 _NAME_BYTES = 256
+MAX_WAITING = 1000
+"""Most events that are kept in memory until monitoring starts; of more, the newest are dropped and counted."""
 
 
 def log_event(
@@ -43,15 +50,16 @@ def log_event(
     name: str | None = None,
     attributes: Mapping[str, Any] | None = None,
 ) -> None:
-    """Records an event of the application; `name` and `attributes` are other words for the first two.
+    """Records an event of the application; `name` and `attributes` are synonyms of the first two arguments.
 
-    Secrets and personal data in `data` are masked, as everywhere, unless the setting `content` is `full`.
+    Secrets and personal data in `data` are masked unless the setting `content` is `full`. An event that is logged
+    before monitoring starts is written at the start.
 
     Args:
-        event_type: What happened, such as ``content_moderation``.
-        data: Anything that goes with it. Values that are no JSON are recorded as text. The key ``alert`` with
-            ``suspicious`` or ``dangerous`` has the event found where findings are looked for.
-        channel: Which part of the system speaks, such as ``LLM``, ``TOOL``, ``AUTH`` or ``SYSTEM``.
+        event_type: The type of the event, such as ``content_moderation``.
+        data: Values of the event. A value that is no JSON is recorded as text. The key ``alert`` with the value
+            ``suspicious`` or ``dangerous`` lists the event among the findings.
+        channel: The part of the system that reports, such as ``LLM``, ``TOOL``, ``AUTH`` or ``SYSTEM``.
         level: ``DEBUG``, ``INFO``, ``WARNING``, ``ERROR`` or ``CRITICAL``, in any case.
         name: The same as `event_type`.
         attributes: The same as `data`.
@@ -59,6 +67,7 @@ def log_event(
     try:
         _record(event_type or name or "event", {**_mapping(data), **_mapping(attributes)}, channel, level)
     except Exception:
+        # Logging an event must never break the application, whatever its data does when it is read.
         log.debug("An event could not be recorded", exc_info=True)
 
 
@@ -72,10 +81,10 @@ def log_error(
     """Records an error of the application as an event of level ``ERROR``.
 
     Args:
-        name: What failed, such as ``llm_call_failed``.
-        error: The exception, or what to say of it.
-        attributes: Anything that goes with it.
-        channel: Which part of the system speaks.
+        name: The type of the event, such as ``llm_call_failed``.
+        error: The exception, or a description of the error.
+        attributes: Values of the event.
+        channel: The part of the system that reports.
     """
     kind = type(error).__qualname__ if isinstance(error, BaseException) else "_OTHER"
     log_event(name, {semconv.ERROR_TYPE: kind, "error.message": error}, channel, "ERROR", attributes=attributes)
@@ -109,10 +118,8 @@ def _record(event_type: object, data: dict[str, Any], channel: object, level: ob
             attributes={**flat, semconv.EVENT_CHANNEL: where},
         )
     )
-    if running is None:
-        return
     event = Event(
-        agent_id=identity.current().agent_id or running.loaded.settings.agent_id,
+        agent_id=identity.current().agent_id,
         event_type=kind,
         channel=where,
         level=severity,
@@ -121,21 +128,88 @@ def _record(event_type: object, data: dict[str, Any], channel: object, level: ob
         trace_id=trace.format_trace_id(place.trace_id) if place.is_valid else None,
         span_id=trace.format_span_id(place.span_id) if place.is_valid else None,
     )
+    if running is None:
+        _waiting.add(event)
+    else:
+        _write(event, running)
+
+
+def _write(event: Event, running: setup.Running) -> None:
+    """Writes an event to the store and to the JSON log."""
+    if event.agent_id is None:
+        event = replace(event, agent_id=running.loaded.settings.agent_id)
     if running.store is not None:
         running.store.add_event(event)
     if running.json_log is not None:
         running.json_log.write(event)
 
 
+class _WaitingEvents:
+    """Events that were logged before monitoring started."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._events: deque[Event] = deque()
+        self._dropped = 0
+
+    def add(self, event: Event) -> None:
+        """Keeps an event for the first start; later, monitoring is off on purpose and the event is dropped."""
+        if setup.was_started():
+            return
+        with self._lock:
+            if not self._events:
+                atexit.register(self._report)
+            if len(self._events) < MAX_WAITING:
+                self._events.append(event)
+            else:
+                self._dropped += 1
+
+    def write(self, running: setup.Running | None) -> None:
+        """Writes the events; drops them where the settings disable monitoring."""
+        with self._lock:
+            events, self._events = self._events, deque()
+        atexit.unregister(self._report)
+        if running is None or not events:
+            return
+        masked = running.pipeline.content != "full"
+        for event in events:
+            data = running.scanner.mask_value(event.data) if masked else event.data
+            assert isinstance(data, dict)
+            _write(replace(event, data=data), running)
+        if self._dropped:
+            log.warning("cylestio: %d events that were logged before the start are lost", self._dropped)
+
+    def reset(self) -> None:
+        """Empties the queue in a forked child: the parent writes its events itself."""
+        self._lock = threading.Lock()
+        self._events = deque()
+        self._dropped = 0
+
+    def _report(self) -> None:
+        count = len(self._events) + self._dropped
+        if count:
+            log.warning(
+                "cylestio: %d %s logged, but monitoring never started and nothing is stored: call start_monitoring() "
+                "or run the program under opentelemetry-instrument",
+                count,
+                "event was" if count == 1 else "events were",
+            )
+
+
+_waiting = _WaitingEvents()
+setup.on_start.append(_waiting.write)
+forks.register("waiting_events", forks.Order.THREADS, in_child=_waiting.reset)
+
+
 def _mapping(given: object) -> Mapping[str, Any]:
-    """What was given as a mapping; anything else under the key ``data``, so that it is not lost."""
+    """Returns the argument as a mapping; a value of another type is kept under the key ``data``."""
     if given is None:
         return {}
     return given if isinstance(given, Mapping) else {"data": given}
 
 
 def _flat(data: Mapping[str, Any]) -> dict[str, AttributeValue]:
-    """Attributes are flat scalars: what is nested stands there as its JSON."""
+    """Returns flat attributes: a nested value becomes its JSON."""
     return {
         key: value if isinstance(value, (str, bool, int, float)) else sanitize.to_json(value)
         for key, value in data.items()

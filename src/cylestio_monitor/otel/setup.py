@@ -25,7 +25,7 @@ from cylestio_monitor.otel.processor import CylestioSpanProcessor, ForeignLogPro
 from cylestio_monitor.runtime import Lazy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from opentelemetry.metrics import MeterProvider
@@ -129,7 +129,11 @@ class Running:
         return store.key if store is not None else os.urandom(32)
 
 
+on_start: list[Callable[[Running | None], None]] = []
+"""Functions that `start` calls with the new set-up, or with ``None`` where the settings disable monitoring."""
+
 _running: Running | None = None
+_was_started = False
 _logged: weakref.WeakSet[object] = weakref.WeakSet()  # logger providers that have our processor: it cannot be taken off
 _lock = threading.RLock()
 
@@ -137,6 +141,19 @@ _lock = threading.RLock()
 def running() -> Running | None:
     """What runs now; `None` while monitoring is off."""
     return _running
+
+
+def was_started() -> bool:
+    """Tells if `start` was called in this process, also where the settings disable monitoring."""
+    return _was_started
+
+
+def _run_callbacks() -> None:
+    for callback in on_start:
+        try:
+            callback(_running)
+        except Exception:  # an event that cannot be written must not keep monitoring from starting
+            log.debug("A callback of the start failed", exc_info=True)
 
 
 def start(
@@ -152,7 +169,7 @@ def start(
     Returns:
         What runs now, or `None` where the settings say `enabled: false`.
     """
-    global _running  # noqa: PLW0603 -- one set-up a process: SDK classes are patched once
+    global _running, _was_started  # noqa: PLW0603 -- one set-up a process: SDK classes are patched once
     with _lock:
         if _running is None or overrides or path:
             merged = _merge(_running.overrides if _running else {}, overrides or {})
@@ -164,9 +181,12 @@ def start(
                 if _running is not None:
                     _take_apart(_running)
                     _running = None
-                if not loaded.settings.enabled:
+                if loaded.settings.enabled:
+                    _running = _put_together(loaded, merged, path)
+                _was_started = True
+                _run_callbacks()
+                if _running is None:
                     return None
-                _running = _put_together(loaded, merged, path)
         if instrument:
             instrumentors.instrument()
         return _running
