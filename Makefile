@@ -5,7 +5,7 @@ PYTHON ?=
 # The tests start hundreds of processes: each would compile what it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-picture test unit lint format bench bench-scan bench-delivery bench-peers e2e collector docs lock setup clean
+.PHONY: demo demo-picture test unit mutants lint format bench bench-scan bench-delivery bench-peers e2e collector docs lock hooks setup clean
 
 setup:
 	@.ci/setup $(VENV) $(PYTHON)
@@ -28,6 +28,10 @@ unit: setup
 		tests/unit tests/db tests/store/test_store.py tests/capture/test_anthropic.py tests/capture/test_openai.py \
 		tests/capture/test_tool.py tests/capture/test_mcp_wire.py tests/scan/test_sentences.py
 
+## Which changes of the code that decides no test notices; ARGS="--changed --seconds 300" or module names limit it
+mutants: setup
+	@$(BIN)/python .ci/mutants.py $(ARGS)
+
 ## Against a real collector, Jaeger and Prometheus
 e2e: setup collector
 	@$(BIN)/python -m pytest -m e2e
@@ -39,6 +43,7 @@ lint: setup
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python .ci/check_tree.py
+	@$(BIN)/python .ci/check_code.py
 
 format: setup
 	@$(BIN)/ruff format
@@ -69,5 +74,9 @@ docs: setup
 lock: setup
 	@$(BIN)/python .ci/lock.py $(if $(UPGRADE),--upgrade) $(ONLY)
 
+## Has git run the checks before a commit, and the unit tests before a push
+hooks: setup
+	@$(BIN)/pre-commit install
+
 clean:
-	rm -rf .venv .venvs .demo dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venvs .demo dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache mutants
