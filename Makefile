@@ -43,7 +43,6 @@ lint: setup
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python .ci/check_tree.py
-	@$(BIN)/python .ci/check_code.py
 
 format: setup
 	@$(BIN)/ruff format

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import check_code
+
 ROOT = Path(__file__).resolve().parents[1]
 MAX_LINES = 400
 # Where packages came from is the business of whoever installs them.
@@ -19,10 +21,10 @@ MACHINE = re.compile("|".join(rf"{re.escape(str(place))}(?![\w-])" for place in 
 
 
 def main() -> int:
-    """Prints one line for every violation; the exit status is 1 where there is one."""
+    """Prints one line for every violation, those of `check_code` too; the exit status is 1 where there is one."""
     violations = [violation for name in tracked() for violation in check(name)]
     print("\n".join(violations) or f"tree: no module over {MAX_LINES} lines, no machine path, no registry address")
-    return bool(violations)
+    return bool(violations) | check_code.main()
 
 
 def tracked() -> list[str]:
