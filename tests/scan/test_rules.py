@@ -142,7 +142,7 @@ SEVERAL = """\
 
 
 def _found(tmp_path, text, engine):
-    settings = config.Settings(rules=config.Rules(packs=("own.yaml",)), scan=config.Scan(engine=engine))
+    settings = config.Settings(rules=config.RuleSettings(packs=("own.yaml",)), scan=config.ScanSettings(engine=engine))
     scanner = Scanner(settings, key=b"k" * 32, base_dir=tmp_path)
     assert scanner.problems == []
     return [(f.rule_id, f.start, f.end) for f in scanner.text(text, target="input", subtype="llm")]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from cylestio_monitor.errors import ConfigError
 from cylestio_monitor.scan.readers import addresses, shell, sql
-from cylestio_monitor.scan.validators import check_digits
+from cylestio_monitor.scan.validators import check_digits, speech
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -372,6 +372,7 @@ VALIDATORS: dict[str, Validator] = {
     "sql-open-quote": sql_open_quote,
     "sql-slipped-in": sql_slipped_in,
     "probe": probe,
+    "ordered": speech.ordered,
     "leaves": addresses.leaves,
     "carries-data": addresses.carries_data,
     "key-material": addresses.key_material,
