@@ -1,0 +1,134 @@
+"""Limits on calls, tokens and cost, counted by the library `limits` in memory, in Redis or in the local store."""
+
+from __future__ import annotations
+
+import time
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypeAlias
+
+from cylestio_monitor.govern.history import subject_of
+from cylestio_monitor.govern.policy.document import SECONDS, Period, Subject
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cylestio_monitor.govern.facts import CallFacts
+
+Measure: TypeAlias = Literal["calls", "tokens", "cost"]
+
+_MICRO: Final = 1_000_000  # cost is counted in millionths, because the library counts whole numbers
+
+
+class Limit(NamedTuple):
+    """One limit.
+
+    Attributes:
+        name: Its name in findings and errors.
+        measure: Calls, tokens, or cost in the currency of the price list.
+        amount: The most of it within the period.
+        per: The period.
+        by: Calls with the same value of this are counted together.
+        tool: Only calls of this tool count, as ``server/tool``; empty for all calls.
+    """
+
+    name: str
+    measure: Measure
+    amount: float
+    per: Period
+    by: Subject
+    tool: str = ""
+
+
+class Exceeded(NamedTuple):
+    """A limit that a call exceeds.
+
+    Attributes:
+        limit: The limit.
+        retry_after: Seconds until a call fits again.
+    """
+
+    limit: Limit
+    retry_after: float
+
+
+class Price(NamedTuple):
+    """The price of a model in currency units for a million tokens."""
+
+    input: float
+    output: float
+
+
+class CounterStorage(Protocol):
+    """A storage of the library `limits`."""
+
+    def get(self, key: str) -> int:
+        """The count of a key."""
+
+
+class CallLimiter:
+    """Counts calls against limits."""
+
+    def __init__(self, limits: Sequence[Limit], storage: CounterStorage | str = "memory://") -> None:
+        """Takes the limits and where they are counted.
+
+        Args:
+            limits: The limits.
+            storage: A storage of the library, or the URI of one, such as ``redis://127.0.0.1:6379``.
+
+        Raises:
+            ValueError: The library, or what the storage needs, is not installed.
+        """
+        try:
+            from limits import storage as storages  # noqa: PLC0415 -- only where there are limits
+            from limits import strategies  # noqa: PLC0415 -- as above
+        except ImportError as error:
+            raise ValueError("limits need: pip install 'cylestio-monitor[control]'") from error
+        self._limits = tuple(limits)
+        kept: Any = storages.storage_from_string(storage) if isinstance(storage, str) else storage
+        self._windows: Any = strategies.MovingWindowRateLimiter(kept)
+        self._sums: Any = strategies.FixedWindowRateLimiter(kept)
+
+    def before(self, facts: CallFacts) -> Exceeded | None:
+        """Counts a call that is about to happen; the first limit that it exceeds, or ``None``."""
+        for limit in self._limits:
+            if limit.tool and limit.tool != facts.full_tool:
+                continue
+            item, subject = _item(limit), subject_of(limit.by, facts)
+            if limit.measure == "calls":
+                fits, counter = self._windows.hit(item, limit.name, subject), self._windows
+            else:
+                fits, counter = self._sums.test(item, limit.name, subject), self._sums
+            if not fits:
+                reset = counter.get_window_stats(item, limit.name, subject).reset_time
+                return Exceeded(limit, max(0.0, reset - time.time()))
+        return None
+
+    def after(self, facts: CallFacts) -> None:
+        """Adds what a call used, once that is known."""
+        for limit in self._limits:
+            used = facts.tokens if limit.measure == "tokens" else round(facts.cost * _MICRO)
+            if limit.measure != "calls" and used > 0 and limit.tool in {"", facts.full_tool}:
+                self._sums.hit(_item(limit), limit.name, subject_of(limit.by, facts), cost=used)
+
+
+def cost_of(model: str, input_tokens: int, output_tokens: int, prices: Mapping[str, Price]) -> float:
+    """The cost of a call; 0 for a model without a price.
+
+    Args:
+        model: The model's name; the longest name of the list that it begins with gives the price.
+        input_tokens: Tokens of the input.
+        output_tokens: Tokens of the output.
+        prices: Prices by model.
+    """
+    name = max((name for name in prices if model.startswith(name)), key=len, default=None)
+    if name is None:
+        return 0.0
+    return (input_tokens * prices[name].input + output_tokens * prices[name].output) / 1_000_000
+
+
+@lru_cache(maxsize=1024)
+def _item(limit: Limit) -> Any:
+    from limits import RateLimitItemPerSecond  # noqa: PLC0415 -- as above
+
+    amount = round(limit.amount * _MICRO) if limit.measure == "cost" else int(limit.amount)
+    return RateLimitItemPerSecond(amount, SECONDS[limit.per], namespace="cylestio")
