@@ -90,3 +90,11 @@ def test_a_forked_child_has_a_thread_of_its_own():
         reaper.put(done.set)
         os._exit(0 if done.wait(5) else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_work_may_drain_the_worker_that_does_it(monkeypatch):
+    monkeypatch.setattr("cylestio_monitor.background._DRAIN_S", 600)
+    worker, done = BackgroundWorker(), threading.Event()
+    worker.ensure()
+    worker.put(lambda: (worker.drain(), done.set()))
+    assert done.wait(5)

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from cylestio_monitor import pipeline, runtime
+from cylestio_monitor import forks, pipeline, runtime
 from cylestio_monitor.runtime import Lazy
 from road import Road
 
@@ -55,8 +55,9 @@ def test_an_import_of_an_sdk_has_it_made_by_a_thread(made):
     runtime.prewarm()
     runtime.wait(10)
     assert runtime.pipeline is not None
-    assert makers != [threading.current_thread()]
-    assert len(makers) == 1
+    (maker,) = makers
+    assert maker is not threading.current_thread()
+    assert (maker.name, maker.daemon) == ("cylestio-start", True)
 
 
 def test_what_its_making_calls_is_let_through(made):
@@ -80,7 +81,9 @@ def test_one_that_cannot_be_made_is_reported_once_and_breaks_nothing(caplog):
     with caplog.at_level(logging.WARNING, "cylestio_monitor"):
         assert pipeline.current() is None
         assert pipeline.current() is None
-    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    (record,) = caplog.records
+    assert (record.levelname, record.message.partition(";")[0]) == ("WARNING", "Monitoring could not start")
+    assert isinstance(record.exc_info[1], OSError)
     assert not runtime.is_on()
 
 
@@ -160,3 +163,104 @@ def test_a_part_that_was_being_created_at_a_fork_can_be_created_in_the_child():
     go_on.set()
     creator.join()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def creators():
+    return [thread for thread in threading.enumerate() if thread.name == "cylestio-start"]
+
+
+def test_no_thread_is_started_where_there_is_nothing_to_create(made):
+    runtime.turn_off()
+    runtime.prewarm()
+    assert creators() == []
+    runtime.install(made())
+    runtime.prewarm()
+    assert creators() == []
+    runtime.wait(0)
+
+
+def test_it_is_on_while_it_is_pending_and_once_it_exists(made):
+    assert not runtime.is_on()
+    runtime.turn_on(made)
+    assert runtime.is_on()
+    assert runtime.is_on(made)
+    assert not runtime.is_on(lambda: None)
+    assert runtime.get_or_create() is runtime.pipeline
+    assert runtime.is_on()
+    runtime.turn_off()
+    assert not runtime.is_on()
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """The pipelines that a listener is told of."""
+    monkeypatch.setattr(runtime, "_whenever_made", [])
+    return []
+
+
+def test_listeners_are_told_of_each_pipeline_that_takes_the_calls(made, told):
+    runtime.whenever_made(told.append)
+    first, second, third = made(), made(), made()
+    runtime.install(first)
+    assert told == [first]
+    runtime.turn_on(lambda: second)
+    assert told == [first]
+    runtime.get_or_create()
+    assert told == [first, second]
+    listener = told.append
+    runtime.whenever_made(listener)
+    runtime.install(third)
+    assert told == [first, second, second, third]
+
+
+def test_a_wait_ends_when_its_time_is_over_and_within_the_creation(made):
+    gate, within = threading.Event(), []
+
+    def make():
+        runtime.wait(60)  # by the thread that is waited for
+        within.append(True)
+        gate.wait(30)
+        return made()
+
+    runtime.turn_on(make)
+    runtime.prewarm()
+    runtime.wait(0.01)
+    assert runtime.pipeline is None
+    gate.set()
+    runtime.wait(30)
+    assert within == [True]
+    assert runtime.pipeline is not None
+
+
+def test_a_fork_does_not_wait_for_ever_and_the_child_creates_its_own(made, monkeypatch):
+    monkeypatch.setattr(runtime, "FORK_S", 0.05)
+    gate, begun, mine = threading.Event(), threading.Event(), os.getpid()
+
+    def make():
+        if os.getpid() == mine:
+            begun.set()
+            gate.wait(30)
+        return made()
+
+    runtime.turn_on(make)
+    runtime.prewarm()
+    assert begun.wait(5)
+    child = os.fork()
+    if child == 0:
+        runtime.prewarm()
+        runtime.wait(30)
+        os._exit(0 if runtime.pipeline is not None else 1)
+    gate.set()
+    runtime.wait(30)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_what_a_child_does_at_first_leaves_a_process_without_threads_as_it_was(made):
+    """The same callbacks in this process, which has no creator at the moment."""
+    part, ready = Lazy(lambda: "part"), made()
+    runtime.turn_on(lambda: ready)
+    forks._in_child()
+    assert part.get() == "part"
+    runtime.prewarm()
+    runtime.wait(30)
+    assert runtime.pipeline is ready
