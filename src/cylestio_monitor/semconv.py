@@ -85,6 +85,10 @@ TOOLS_ANSWERED: Final = "cylestio.tools.answered"
 CYLESTIO_AGENT_ID: Final = "cylestio.agent.id"
 CYLESTIO_SESSION_ID: Final = "cylestio.session.id"
 
+# --- ours: a call that a framework left on purpose: ``pause``, ``handover`` or ``stop``; also the name of a span event
+CONTROL_FLOW: Final = "cylestio.control_flow"
+EVENT_CONTROL_FLOW: Final = "cylestio.control_flow"
+
 # --- ours: a value of the span could not be kept as it was
 SANITIZED: Final = "cylestio.sanitized"
 

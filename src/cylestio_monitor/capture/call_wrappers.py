@@ -19,6 +19,7 @@ from opentelemetry import trace
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
 
 from cylestio_monitor import semconv
+from cylestio_monitor.capture import control_flow
 from cylestio_monitor.capture.external_spans import span_tracker
 from cylestio_monitor.capture.external_spans.invocations import DedupInspection, ExternalSpanInvocation
 from cylestio_monitor.capture.external_spans.reader import INFERENCE
@@ -141,7 +142,7 @@ def observe(make: Make, work: Callable[[], T], reader: Read | None = None) -> T:
         try:
             answer = work()
         except BaseException as error:
-            invocation.end(None, error)
+            control_flow.end_raised(invocation, None, error)
             raise
     invocation.end(read(reader, answer))
     return answer
@@ -157,7 +158,7 @@ async def observe_async(make: Make, work: Callable[[], Awaitable[T]], reader: Re
         try:
             answer = await work()
         except BaseException as error:
-            invocation.end(None, error)
+            control_flow.end_raised(invocation, None, error)
             raise
     invocation.end(read(reader, answer))
     return answer
@@ -187,7 +188,7 @@ def steps(make: Make, items: Generator[T, Any, Any], reader: Callable[[list[T]],
         invocation.abandon(read(reader, seen))
         raise
     except BaseException as error:
-        invocation.end(read(reader, seen), error)
+        control_flow.end_raised(invocation, read(reader, seen), error)
         raise
 
 
@@ -236,12 +237,14 @@ async def _drain_async(
             await items.aclose()
         raise
     except BaseException as error:
-        invocation.end(read(reader, seen), error)
+        control_flow.end_raised(invocation, read(reader, seen), error)
         raise
 
 
 def around(make: MakeOf, reader: Read | None = None) -> Wrap:
-    """What wraps a method so that each of its calls is observed.
+    """Returns a decorator for a method: each of its calls is observed.
+
+    The decorators of this module return a function of the same kind as the method, which raises what the method raises.
 
     Args:
         make: Reads a call from the object, the positional and the named arguments.
@@ -250,8 +253,10 @@ def around(make: MakeOf, reader: Read | None = None) -> Wrap:
 
     def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
-        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-            return observe(lambda: make(self, args, kwargs), lambda: original(self, *args, **kwargs), reader)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if not args:  # Python says what is missing
+                return original(**kwargs)
+            return observe(lambda: make(args[0], args[1:], kwargs), lambda: original(*args, **kwargs), reader)
 
         return call
 
@@ -259,13 +264,15 @@ def around(make: MakeOf, reader: Read | None = None) -> Wrap:
 
 
 def around_async(make: MakeOf, reader: Read | None = None) -> Wrap:
-    """The same for a method that returns a coroutine."""
+    """Returns a decorator for a method that returns a coroutine."""
 
     def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
-        async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            if not args:
+                return await original(**kwargs)
             return await observe_async(
-                lambda: make(self, args, kwargs), lambda: original(self, *args, **kwargs), reader
+                lambda: make(args[0], args[1:], kwargs), lambda: original(*args, **kwargs), reader
             )
 
         return call
@@ -274,12 +281,13 @@ def around_async(make: MakeOf, reader: Read | None = None) -> Wrap:
 
 
 def around_steps(make: MakeOf, reader: Read | None = None) -> Wrap:
-    """The same for a method that returns a generator."""
+    """Returns a decorator for a generator method."""
 
     def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
-        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-            return steps(lambda: make(self, args, kwargs), original(self, *args, **kwargs), reader)
+        def call(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+            items = original(*args, **kwargs)
+            return (yield from steps(lambda: make(args[0], args[1:], kwargs), items, reader))
 
         return call
 
@@ -287,12 +295,17 @@ def around_steps(make: MakeOf, reader: Read | None = None) -> Wrap:
 
 
 def around_steps_async(make: MakeOf, reader: Read | None = None) -> Wrap:
-    """The same for a method that returns an asynchronous generator."""
+    """Returns a decorator for an asynchronous generator method."""
 
     def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
-        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-            return steps_async(lambda: make(self, args, kwargs), original(self, *args, **kwargs), reader)
+        async def call(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+            items = original(*args, **kwargs)
+            async with contextlib.aclosing(
+                steps_async(lambda: make(args[0], args[1:], kwargs), items, reader)
+            ) as observed:
+                async for item in observed:
+                    yield item
 
         return call
 

@@ -63,7 +63,7 @@ class _Finder:
 
 def _notifying(spec: ModuleSpec | None) -> ModuleSpec | None:
     if spec is not None and hasattr(spec.loader, "exec_module"):
-        loader: Any = _Loader(spec.loader)
+        loader: Any = _Loader(spec.loader, spec.name)
         spec.loader = loader
     return spec
 
@@ -71,13 +71,17 @@ def _notifying(spec: ModuleSpec | None) -> ModuleSpec | None:
 class _Loader(wrapt.ObjectProxy):  # type: ignore[type-arg]  # generic in wrapt's stubs only
     """The loader of a registered module until the module is executed; then the module gets the original loader."""
 
+    def __init__(self, loader: Any, name: str) -> None:
+        super().__init__(loader)
+        self._self_name = name
+
     def exec_module(self, module: Any) -> None:
         loader: Any = self.__wrapped__
         module.__loader__ = loader
         if module.__spec__ is not None:
             module.__spec__.loader = loader
         loader.exec_module(module)
-        for callback in _callbacks.get(module.__name__, ()):
+        for callback in _callbacks.get(self._self_name, ()):
             callback(module)
 
 

@@ -6,7 +6,7 @@ import functools
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from cylestio_monitor.capture import call_wrappers
+from cylestio_monitor.capture import call_wrappers, control_flow
 from cylestio_monitor.model import Result
 
 if TYPE_CHECKING:
@@ -30,14 +30,14 @@ def around_background_run(
     def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def run(*args: Any, **kwargs: Any) -> Any:
-            invocation = call_wrappers.begin(lambda: make(args[0], args[1:], kwargs))
+            invocation = call_wrappers.begin(lambda: make(args[0], args[1:], kwargs)) if args else None
             if invocation is None:
                 return original(*args, **kwargs)
             with call_wrappers.Inside(invocation):
                 try:
                     handle = original(*args, **kwargs)
                 except BaseException as error:
-                    invocation.end(None, error)
+                    control_flow.end_raised(invocation, None, error)
                     raise
             task = find_task(handle)
             if hasattr(task, "add_done_callback"):
@@ -54,5 +54,7 @@ def around_background_run(
 def _end(invocation: Invocation, task: Any) -> None:
     if task.cancelled():
         invocation.end(Result(error_type="CancelledError"))
+    elif (error := task.exception()) is not None:
+        control_flow.end_raised(invocation, None, error)
     else:
-        invocation.end(None, task.exception())
+        invocation.end()

@@ -9,6 +9,7 @@ the content from its JSON body.
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
@@ -74,24 +75,32 @@ def patch(module: ModuleType, patches: Patches, sdk: SDKClients) -> None:
 
 
 def _count_retries(original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    def sleep_for_retry(*args: Any, **kwargs: Any) -> Any:
+    def count(kwargs: dict[str, Any]) -> None:
         invocation = _sending.get()
         if invocation is not None:
             invocation.span.set_attribute(semconv.HTTP_RESEND_COUNT, kwargs.get("retries_taken", 0) + 1)
+
+    @functools.wraps(original)
+    def sleep_for_retry(*args: Any, **kwargs: Any) -> Any:
+        count(kwargs)
         return original(*args, **kwargs)
 
-    return sleep_for_retry
+    @functools.wraps(original)
+    async def sleep_for_retry_async(*args: Any, **kwargs: Any) -> Any:
+        count(kwargs)
+        return await original(*args, **kwargs)
+
+    return sleep_for_retry_async if inspect.iscoroutinefunction(original) else sleep_for_retry
 
 
 def _observe_sync(sdk: SDKClients, original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
-    def request(self: Any, *args: Any, **kwargs: Any) -> Any:
-        attempt = _Attempt.of(sdk, self, args, kwargs)
+    def request(*args: Any, **kwargs: Any) -> Any:
+        attempt = _Attempt.of(sdk, args[0], args[1:], kwargs) if args else None
         if attempt is None:
-            return original(self, *args, **kwargs)
+            return original(*args, **kwargs)
         if attempt.prepares:
-            attempt.prepared(self._copy_and_prepare(attempt.options))
+            attempt.prepared(args[0]._copy_and_prepare(attempt.options))  # noqa: SLF001 -- the SDK's
         invocation = attempt.begin()
         before = _sending.get()
         _sending.set(invocation)
@@ -113,12 +122,12 @@ def _observe_sync(sdk: SDKClients, original: Callable[..., Any]) -> Callable[...
 
 def _observe_async(sdk: SDKClients, original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
-    async def request(self: Any, *args: Any, **kwargs: Any) -> Any:
-        attempt = _Attempt.of(sdk, self, args, kwargs)
+    async def request(*args: Any, **kwargs: Any) -> Any:
+        attempt = _Attempt.of(sdk, args[0], args[1:], kwargs) if args else None
         if attempt is None:
-            return await original(self, *args, **kwargs)
+            return await original(*args, **kwargs)
         if attempt.prepares:
-            attempt.prepared(await self._copy_and_prepare(attempt.options))
+            attempt.prepared(await args[0]._copy_and_prepare(attempt.options))  # noqa: SLF001 -- the SDK's
         invocation = attempt.begin()
         before = _sending.get()
         _sending.set(invocation)

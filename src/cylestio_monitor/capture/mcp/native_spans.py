@@ -18,6 +18,7 @@ from cylestio_monitor.pipeline import current
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from opentelemetry.trace import Span, Tracer
 
@@ -44,14 +45,18 @@ def marked(variable: ContextVar[Any], value: object) -> Iterator[None]:
             log.debug("The context of an MCP request had changed hands")
 
 
+def sdk_span(original: Callable[..., Any], _: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Replaces ``otel_span``, with which the SDK opens its spans."""
+    return _span(original(*args, **kwargs), kwargs)
+
+
 @contextmanager
-def sdk_span(original: Callable[..., Any], _: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Span]:
-    """Stands in for ``otel_span``, with which the SDK opens its spans."""
+def _span(sdk_context: AbstractContextManager[Span], kwargs: dict[str, Any]) -> Iterator[Span]:
     exchange = (sending if kwargs.get("kind") is SpanKind.CLIENT else answering).get()
     if looking_up.get():
         yield INVALID_SPAN
     elif exchange is None or exchange.claimed or exchange.ended:
-        with original(*args, **kwargs) as span:
+        with sdk_context as span:
             yield span
     else:
         exchange.claimed = True  # a request started by the handler of this one has its own

@@ -100,7 +100,14 @@ TARGETS = (
     Target(_CLIENT, "ClientSession", "_received_request", _method(_v1.answer), applies=_is_v1),
     Target(_CLIENT, "ClientSession", "_on_request", _method(_v2.answer), applies=_is_v2),
     Target(_DISPATCHER, "JSONRPCDispatcher", "send_raw_request", _method(_v2.send), applies=_is_v2),
-    Target(_DISPATCHER, "", "otel_span", _function(native_spans.sdk_span), applies=_is_v2),
+    Target(
+        "mcp.shared._otel",
+        "",
+        "otel_span",
+        _function(native_spans.sdk_span),
+        optional=True,
+        is_imported_by_name=True,
+    ),
     Target(
         "mcp.shared.direct_dispatcher",
         "DirectDispatcher",
@@ -109,7 +116,6 @@ TARGETS = (
         applies=_is_v2,
     ),
     Target("mcp.server.runner", "ServerRunner", "_compose_server_middleware", _method(_v2.compose), applies=_is_v2),
-    Target("mcp.server._otel", "", "otel_span", _function(native_spans.sdk_span), applies=_is_v2),
     Target("mcp.server._streamable_http_modern", "", "_tool_input_schema", _function(_v2.look_up), applies=_is_v2),
     Target("fastmcp.client.telemetry", "", "get_tracer", _function(native_spans.fastmcp_tracer)),
     Target("fastmcp.server.telemetry", "", "get_tracer", _function(native_spans.fastmcp_tracer)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from cylestio_monitor import semconv
@@ -38,6 +39,9 @@ _PROVIDERS = {
     "xai": "x_ai",
 }
 _INNER = ("acompletion", "aembedding")
+
+_streams: weakref.WeakKeyDictionary[Any, tuple[Invocation, list[Any]]] = weakref.WeakKeyDictionary()
+"""The call and the chunks read so far of each stream that is open."""
 
 
 def _sync(operation: str, original: Callable[..., Any]) -> Callable[..., Any]:
@@ -97,25 +101,30 @@ def _observe(answer: Any, invocation: Invocation) -> Any:
     if not hasattr(answer, "__anext__"):
         invocation.end(call_wrappers.read(_answer, answer), enforce=True)
         return answer
+    seen: list[Any] = []
     try:
-        answer.__class__ = _observed(answer.__class__)
-        answer.__dict__["_cylestio"] = (invocation, [])
+        _streams[answer] = (invocation, seen)
+        weakref.finalize(answer, _abandon, invocation, seen).atexit = False
         otel_callback.remember(answer, invocation)
-    except TypeError:  # a stream of a kind that takes no attribute
+    except TypeError:  # a stream of a kind that has no weak references or no hash
         log.debug("Could not observe a stream", exc_info=True)
         invocation.end(None)
     return answer
 
 
-@functools.lru_cache(maxsize=16)
-def _observed(base: Any) -> Any:
-    """A subclass of a stream's class that keeps what is read from it and tells when that ends."""
+def _abandon(invocation: Invocation, seen: list[Any]) -> None:
+    invocation.abandon(call_wrappers.read(_chunks, seen))
 
+
+def _next(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
     def following(self: Any) -> Any:
-        invocation, seen = self._cylestio
+        invocation, seen = _streams.get(self, (None, []))
+        if invocation is None:
+            return original(self)
         try:
             with call_wrappers.Inside(invocation):
-                chunk = base.__next__(self)
+                chunk = original(self)
         except StopIteration:
             invocation.end(call_wrappers.read(_chunks, seen))
             raise
@@ -126,11 +135,18 @@ def _observed(base: Any) -> Any:
         seen.append(chunk)
         return chunk
 
-    async def following_async(self: Any) -> Any:
-        invocation, seen = self._cylestio
+    return following
+
+
+def _next_async(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    async def following(self: Any) -> Any:
+        invocation, seen = _streams.get(self, (None, []))
+        if invocation is None:
+            return await original(self)
         try:
             with call_wrappers.Inside(invocation):
-                chunk = await base.__anext__(self)
+                chunk = await original(self)
         except StopAsyncIteration:
             invocation.end(call_wrappers.read(_chunks, seen))
             raise
@@ -141,13 +157,7 @@ def _observed(base: Any) -> Any:
         seen.append(chunk)
         return chunk
 
-    def finalise(self: Any) -> None:
-        invocation, seen = self._cylestio
-        invocation.abandon(call_wrappers.read(_chunks, seen))
-
-    names = {"__module__": base.__module__, "__qualname__": base.__qualname__, "__doc__": base.__doc__}
-    own = {"__next__": following, "__anext__": following_async, "__del__": finalise}
-    return type(base.__name__, (base,), {**names, **own})
+    return following
 
 
 def _answer(answer: Any) -> Result:
@@ -192,11 +202,15 @@ def _usage(used: Any) -> Usage | None:
     return Usage(used.get("prompt_tokens"), used.get("completion_tokens"))
 
 
+_STREAMS = "litellm.litellm_core_utils.streaming_handler"
+
 TARGETS = (
     Target("litellm.main", "", "completion", functools.partial(_sync, "chat"), is_imported_by_name=True),
     Target("litellm.main", "", "acompletion", functools.partial(_async, "chat"), is_imported_by_name=True),
     Target("litellm.main", "", "embedding", functools.partial(_sync, "embeddings"), is_imported_by_name=True),
     Target("litellm.main", "", "aembedding", functools.partial(_async, "embeddings"), is_imported_by_name=True),
+    Target(_STREAMS, "CustomStreamWrapper", "__next__", _next),
+    Target(_STREAMS, "CustomStreamWrapper", "__anext__", _next_async),
     *otel_callback.TARGETS,
 )
 

@@ -72,17 +72,18 @@ _maker = DeferredSpanSource("litellm", _is_active)
 
 def _handler(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
-    def handle(self: Any, kwargs: Any, *rest: Any, **more: Any) -> Any:
-        call = _call(kwargs)
+    def handle(*args: Any, **kwargs: Any) -> Any:
+        call = _call(args[1] if len(args) > 1 else kwargs.get("kwargs"))
         if call is None:
-            return original(self, kwargs, *rest, **more)
-        theirs = getattr(getattr(self, "tracer", None), "span_processor", None)
+            return original(*args, **kwargs)
+        tracer = getattr(args[0], "tracer", None)
+        theirs = getattr(tracer, "span_processor", None)
         shared = theirs is not None and theirs is getattr(call.span, "_span_processor", None)
         lends = shared and call.is_live and call.around.get_span_context().is_valid and not _makes_own_span()
         token = otel_context.attach(trace.set_span_in_context(call.span if lends else call.around))
         waiting = deferred.expected.set(Expected(call, sys.maxsize) if shared else None)
         try:
-            return original(self, kwargs, *rest, **more)
+            return original(*args, **kwargs)
         finally:
             deferred.expected.reset(waiting)
             otel_context.detach(token)

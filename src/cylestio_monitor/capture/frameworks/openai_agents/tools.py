@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cylestio_monitor import semconv
 from cylestio_monitor.capture import call_wrappers
@@ -26,8 +26,20 @@ OTHER_INSTRUMENTATIONS = (
     "openlit.instrumentation.openai_agents",
 )
 
-_handled: ContextVar[list[str] | None] = ContextVar("cylestio_openai_agents_handled_error", default=None)
-"""The types of the exceptions that the SDK turned into a text for the model, for the tool call of this context."""
+
+class _ToolCall(NamedTuple):
+    """A call of a function tool that is under way.
+
+    Attributes:
+        context: The SDK's context object of the call.
+        errors: The types of the exceptions that the SDK turned into a text for the model.
+    """
+
+    context: object
+    errors: list[str]
+
+
+_calls: ContextVar[_ToolCall | None] = ContextVar("cylestio_openai_agents_tool_call", default=None)
 
 
 def _invoke(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -35,18 +47,21 @@ def _invoke(original: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(original)
     async def invoke(*args: Any, **kwargs: Any) -> Any:
-        errors: list[str] = []
-        token = _handled.set(errors)
+        outer = _calls.get()
+        if outer is not None and outer.context is kwargs.get("context"):
+            return await original(*args, **kwargs)  # later versions have two such functions, one inside the other
+        here = _ToolCall(kwargs.get("context"), [])
+        token = _calls.set(here)
         try:
             return await call_wrappers.observe_async(
                 lambda: _function_tool(**kwargs),
                 lambda: original(*args, **kwargs),
                 lambda answer: Result(
-                    response=getattr(answer, "output", answer), error_type=errors[0] if errors else None
+                    response=getattr(answer, "output", answer), error_type=here.errors[0] if here.errors else None
                 ),
             )
         finally:
-            _handled.reset(token)
+            _calls.reset(token)
 
     return invoke
 
@@ -57,9 +72,9 @@ def _handle_failure(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     async def handle(*args: Any, **kwargs: Any) -> Any:
         answer = await original(*args, **kwargs)
-        errors, error = _handled.get(), kwargs.get("error")
-        if answer is not None and errors is not None and error is not None:
-            errors.append(type(error).__qualname__)
+        here, error = _calls.get(), kwargs.get("error")
+        if answer is not None and here is not None and error is not None:
+            here.errors.append(type(error).__qualname__)
         return answer
 
     return handle
@@ -71,8 +86,7 @@ def _action(field: str) -> Callable[[Any], Any]:
     Args:
         field: The attribute of the tool call's record that holds the tool.
     """
-    around = call_wrappers.around_async(functools.partial(_built_in_tool, field), _output)
-    return lambda original: classmethod(around(original.__func__))
+    return call_wrappers.around_async(functools.partial(_built_in_tool, field), _output)
 
 
 def _function_tool(*, function_tool: Any, context: Any, arguments: Any, **_: Any) -> Call | None:
@@ -106,14 +120,19 @@ def _output(item: Any) -> Result:
     return Result(response=getattr(item, "output", None))
 
 
-_EXECUTION, _ACTIONS = "agents.run_internal.tool_execution", "agents.run_internal.tool_actions"
+_TOOLS, _ACTIONS = "agents.tool", "agents.run_internal.tool_actions"
 
 TARGETS = (
-    # 0.9 to 0.19 call the first, later versions the second.
-    Target(_EXECUTION, "", "invoke_function_tool", _invoke, optional=True),
-    Target(_EXECUTION, "", "_invoke_function_tool_with_metadata", _invoke, optional=True),
-    Target("agents.realtime.session", "", "invoke_function_tool", _invoke),
-    Target("agents.tool", "", "maybe_invoke_function_tool_failure_error_function", _handle_failure, optional=True),
+    Target(_TOOLS, "", "invoke_function_tool", _invoke, is_imported_by_name=True),
+    Target(_TOOLS, "", "_invoke_function_tool_with_metadata", _invoke, optional=True, is_imported_by_name=True),
+    Target(
+        _TOOLS,
+        "",
+        "maybe_invoke_function_tool_failure_error_function",
+        _handle_failure,
+        optional=True,
+        is_imported_by_name=True,
+    ),
     Target(_ACTIONS, "ComputerAction", "execute", _action("computer_tool"), optional=True),
     Target(_ACTIONS, "LocalShellAction", "execute", _action("local_shell_tool"), optional=True),
     Target(_ACTIONS, "ShellAction", "execute", _action("shell_tool"), optional=True),

@@ -40,14 +40,16 @@ def patch(module: ModuleType, patches: Patches) -> None:
 
 def _stream_async(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
-    async def call(self: Any, **kwargs: Any) -> Any:
-        invocation = call_wrappers.begin(lambda: _call(self, "generate_content", kwargs, stream=True))
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        invocation = (
+            call_wrappers.begin(lambda: _call(args[0], "generate_content", kwargs, stream=True)) if args else None
+        )
         if invocation is None:
-            return await original(self, **kwargs)
+            return await original(*args, **kwargs)
         await invocation.settle_async()
         with call_wrappers.Inside(invocation):
             try:
-                items = await original(self, **kwargs)
+                items = await original(*args, **kwargs)
             except BaseException as error:
                 invocation.end(None, error)
                 raise
