@@ -86,14 +86,15 @@ def parameters(body: dict[str, Any]) -> dict[str, AttributeValue]:
 
 def other_text(body: dict[str, Any]) -> list[Message]:
     """Returns the text for the model outside messages and tools: schemas of the answer, a prediction, a suffix."""
-    if body.keys() <= _READ_ELSEWHERE:
-        return []
-    parts = read_items(blocks, as_dict(body.get("prediction")).get("content"), "prediction.content")
+    parts: list[Part] = []
+    if "prediction" in body:
+        parts += read_items(blocks, as_dict(body["prediction"]).get("content"), "prediction.content")
     if "prompt" in body and (variables := as_dict(as_dict(body["prompt"]).get("variables"))):
         for name, value in variables.items():
             parts += read_items(blocks, value, f"prompt.variables.{name}")
-    rest = {name: value for name, value in body.items() if name not in _READ_ELSEWHERE and not _is_enumerated(value)}
-    parts += other_fields(rest, _READ_ELSEWHERE, "")
+    if not body.keys() <= _READ_ELSEWHERE:
+        rest = {name: value for name, value in body.items() if not _is_enumerated(value)}
+        parts += other_fields(rest, _READ_ELSEWHERE, "")
     return [Message("user", parts)] if parts else []
 
 
