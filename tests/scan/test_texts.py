@@ -153,6 +153,22 @@ def test_a_silence_covers_what_all_its_criteria_name(plain):
         assert (scanner.text(text, target="input", subtype="llm", path="messages[3]") == []) is silent, entry
 
 
+@pytest.mark.parametrize(
+    ("rule", "meant"),
+    [("secret.aws-acess-key-id", "secret.aws-access-key-id"), ("*", None), ("nonsense.*", None), ("secret", None)],
+)
+def test_a_silence_for_no_rule_is_reported(rule, meant):
+    (problem,) = _silenced(rule=rule).problems
+    assert problem.key == "rules.silence[0].rule"
+    assert "names no rule" in str(problem)
+    assert meant is None or f"did you mean `{meant}`?" in str(problem)
+
+
+@pytest.mark.parametrize("rule", ["secret.*", "secret.aws-access-key-id", "classifier.onnx", "scan.incomplete"])
+def test_a_silence_for_a_rule_in_force_is_not(rule):
+    assert _silenced(rule=rule).problems == []
+
+
 @pytest.mark.parametrize("entry", [{}, {"reason": "all of it"}, {"rule": "keyword.drop", "until": "soon"}])
 def test_a_silence_that_names_nothing_is_refused(entry):
     scanner = _silenced(**entry)

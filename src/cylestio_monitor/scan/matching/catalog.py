@@ -8,10 +8,11 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cylestio_monitor.config.names import did_you_mean
 from cylestio_monitor.errors import ConfigError
 from cylestio_monitor.rules import groups, literals, load_packs, pattern, prefilter, shipped_files
 from cylestio_monitor.scan.matching import compiled_rule, engine, hyperscan_engine, named_fields, rule_cache
-from cylestio_monitor.scan.matching.compiled_rule import Catalogue, catalogue, select
+from cylestio_monitor.scan.matching.compiled_rule import Catalogue, catalogue, names, select
 from cylestio_monitor.scan.matching.engine import Engine, Index, PythonEngine
 from cylestio_monitor.scan.matching.hyperscan_engine import HyperscanEngine, compile_databases, engine_version
 from cylestio_monitor.scan.matching.keywords import keyword_rules
@@ -33,6 +34,8 @@ _LOWERING = tuple(
     for module in (literals, prefilter, groups, pattern, compiled_rule, hyperscan_engine, engine, disguises)
 )
 _SHIPPED_KEYWORDS = "keywords.yaml"
+_RULES_IN_CODE = ("classifier.", "scan.")
+"""Prefixes of findings that no rule of a pack makes: those of detectors and of the scan itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,7 @@ class Catalog:
         self._made: Catalogue = cached.catalogue
         self.plans = self._made.plans
         self.problems += cached.errors()
+        self.problems += _unknown_silences(settings, {plan.rule_id for plan in self.plans})
         self.named_field = next((one for one in self.plans if one.rule_id == named_fields.RULE), None)
         self.evasions = {one.evasion: one for one in self.plans if one.evasion is not None}
         self._rules: dict[str, Rule] | None = None
@@ -148,6 +152,18 @@ class Catalog:
     @staticmethod
     def _engine(index: Index, databases: list[bytes], version: str | None) -> Engine:
         return PythonEngine(index.literals) if version is None else HyperscanEngine(databases, index.literals)
+
+
+def _unknown_silences(settings: Settings, rule_ids: AbstractSet[str]) -> list[ConfigError]:
+    """Returns a problem for each silence that names no rule in force."""
+    problems = []
+    for number, entry in enumerate(settings.rules.silence):
+        rule = entry.rule
+        if not rule or rule.startswith(_RULES_IN_CODE) or any(names(rule, rule_id) for rule_id in rule_ids):
+            continue
+        reason = f"names no rule: `{rule}`{did_you_mean(rule, sorted(rule_ids))}"
+        problems.append(ConfigError(reason, source="settings", key=f"rules.silence[{number}].rule"))
+    return problems
 
 
 def rule_files(settings: Settings, base_dir: Path | None) -> list[Path]:
