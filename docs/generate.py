@@ -1,6 +1,6 @@
-"""Writes the pages of `docs/reference` that say what the code says, so that they cannot say anything else.
+"""Generates the pages of `docs/reference` that follow from the code.
 
-`make docs` runs it; a test compares every page with what it would write.
+`make docs` runs it; a test compares every page with the generated text.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import cylestio_monitor
-from cylestio_monitor import config
+from cylestio_monitor import config, testing
 from cylestio_monitor.cli import main as command_line
 
 if TYPE_CHECKING:
@@ -26,12 +26,12 @@ REFERENCE = Path(__file__).resolve().parent / "reference"
 NOTE = "<!-- Written by docs/generate.py: change the code, then run `make docs`. -->\n"
 
 CLI = """
-Every command reads the store and the settings that a program started at the same place would use. It prints text for
-people, and with `--json` one JSON document or JSON lines for programs; the shapes are part of what a release keeps
-stable. Text that came from prompts, tools or servers is printed with every control, bidi and other invisible character
-escaped, so that it cannot act on a terminal.
+Every command reads the store and the settings that a program in the same folder would use. It prints text for people;
+`--json` prints one JSON document or JSON lines for programs, whose shapes a release keeps stable. Text from prompts,
+tools and servers is printed with every control, bidi and other invisible character escaped, so that it cannot act on a
+terminal.
 
-## What `--json` prints
+## Output of `--json`
 
 | command | form | keys of each object |
 |---|---|---|
@@ -46,22 +46,87 @@ escaped, so that it cannot act on a terminal.
 | `cylestio status` | document | `version`, `mode`, `settings_file`, `problems`, `sdks`, `store` |
 | `cylestio trace` | document | `traces`: `trace_id`, `spans`; a span has its `findings`, and stands after its parent |
 
-Times are UTC. A key is never taken away or given another meaning within a major version; keys may be added.
+Times are UTC. Within a major version no key is removed or changes its meaning; keys may be added.
 """
 SETTINGS = """
-A value comes from, the later winning: its default, the YAML file, the environment, the arguments of
-`start_monitoring`. The file is the one that `CYLESTIO_CONFIG` names, else `cylestio.yaml` in the working directory,
-else `cylestio.yaml` in the user's configuration folder. A value that cannot be used is left at its default and
-reported with file, line and key; `cylestio config check` names them all. In a variable, a list is separated by commas;
-a key without a variable can be set in the file only.
+The layers, the later winning: the default, the YAML file, the environment, the arguments of `start_monitoring`. In a
+variable, a list is separated by commas; a key without a variable can be set in a file only.
+
+## Which file is read
+
+| file | trust |
+|---|---|
+| the file that `CYLESTIO_CONFIG` names; it replaces the other two | may set everything |
+| `cylestio.yaml` in the user's configuration folder | may set everything |
+| `cylestio.yaml` in the working directory | may only tighten |
+
+The working directory may hold a stranger's repository. Its file is used only if file and folder belong to the user and
+nobody else may write them, and only for the changes in the column "local file" below:
+
+- *stricter*: a value that protects better than the one in force.
+- *adds*: further items of a list.
+- *label*: a value where no trusted source sets one.
+- *path inside*: a path below the folder of the file, where no trusted source sets one.
+- *critical*: overrides that raise a severity to `critical`.
+- *no*: nothing.
+
+Everything else in such a file is not applied and reported.
+
+## Wrong values
+
+A value that cannot be used is reported with file, line and key, and never weakens protection. A misspelt `mode`, or
+another setting of a fixed set of words, becomes the stricter of the value in force and the word that comes closest; a
+silence or an override with a mistake is dropped whole; any other value stays as the layers below set it. A file that is
+no valid YAML keeps the parts that can be read. Unknown keys and unknown `CYLESTIO_*` variables are reported with the
+name that was probably meant. `cylestio config check` lists all problems.
+
+The keyword lists are also accepted under the names of earlier products:
+
+```yaml
+security:
+  suspicious_keywords: ["REMOVE", "CLEAR"]
+  dangerous_keywords: ["TRANSFER ALL FUNDS"]
+```
+
+A settings file has at most 2 MB, 50,000 values, 40 levels and keys of 200 characters. Dates and times of day need no
+quotes.
+
+## All settings
 """
 
+
+LOCAL = {
+    "no": "no",
+    "greater": "stricter",
+    "less": "stricter",
+    "add": "adds",
+    "label": "label",
+    "path": "path inside",
+    "paths": "path inside",
+    "critical": "critical",
+}
 
 API = """
-`opentelemetry-instrument` needs none of this. It is for programs that start monitoring themselves, add events of
-their own, name the agent, the session or the user, or scan a text. Importing `cylestio_monitor` imports nothing else:
-each name brings its module when it is first used. Monitoring itself never raises into the program.
+Programs under `opentelemetry-instrument` need none of these names. They are for programs that start monitoring
+themselves, log events, name the agent, the session or the user, or scan a text. The import of `cylestio_monitor`
+imports none of its modules; each name imports its module on first use. Monitoring never raises into the program, except
+`BlockedError` in mode `block`.
 """
+
+
+TESTING = """
+The names of `cylestio_monitor.testing`, for the tests of monitored programs: see
+[Test your agent with pytest](../how-to/test-your-agent.md). The fixture `cylestio_recorder` is a `Recorder`.
+"""
+TESTING_NAMES = (
+    "Recorder",
+    "Recording",
+    "RecordedSpan",
+    "RecordedEvent",
+    "assert_no_findings",
+    "assert_refused",
+    "assert_tool_called",
+)
 
 
 def main() -> None:
@@ -83,9 +148,9 @@ def pages() -> dict[Path, str]:
 
 
 RULES = """
-Each rule stands in a YAML file under `src/cylestio_monitor/rules/packs`, with texts it must find and texts it must
-pass over; `cylestio rules show RULE` prints one whole. `none` means that a match is masked and counted but is no
-alarm. A rule of status `experimental` applies only with `rules.experimental: true`.
+Each rule is defined in a YAML file under `src/cylestio_monitor/rules/packs`, with texts that it must find and texts
+that it must not find; `cylestio rules show RULE` prints one rule. A match of severity `none` is masked and counted but is no
+finding. A rule of status `experimental` applies only with `rules.experimental: true`.
 """
 
 
@@ -153,11 +218,12 @@ def settings() -> str:
     """The page of all settings, from the table of types in `config`."""
     lines = [
         f"# Settings\n\n{NOTE}{SETTINGS}",
-        "| key | variable | default | meaning |",
-        "|---|---|---|---|",
+        "| key | variable | default | local file | meaning |",
+        "|---|---|---|---|---|",
     ]
     lines += [
-        f"| `{option.key}` | {variable(option)} | `{json.dumps(plain(option.default))}` | {option.doc} |"
+        f"| `{option.key}` | {variable(option)} | `{json.dumps(plain(option.default))}` | {LOCAL[option.local]} "
+        f"| {option.doc} |"
         for option in config.options()
     ]
     return "\n".join(lines) + "\n"
@@ -177,6 +243,8 @@ def api() -> str:
     """The page of the Python API, from the public names and their docstrings."""
     blocks = [f"# Python API\n\n{NOTE}{API}"]
     blocks += (one_name(name, getattr(cylestio_monitor, name)) for name in cylestio_monitor.__all__)
+    blocks.append(f"## Testing\n{TESTING}")
+    blocks += (one_name(name, getattr(testing, name)).replace("## ", "### ", 1) for name in TESTING_NAMES)
     return "\n".join(blocks)
 
 

@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted([ROOT / "README.md", *DOCS.rglob("*.md")])
 EXAMPLES = sorted((DOCS / "how-to" / "examples").glob("*.py"))
+TESTS = sorted((DOCS / "how-to" / "examples" / "tests").glob("*.py"))
 LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
 
 EVENTS = {
@@ -56,10 +57,20 @@ def test_an_example_runs_and_writes_its_events(example, tmp_path):
     assert rows == EVENTS[example.name]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("example", TESTS, ids=lambda path: path.stem)
+def test_an_example_of_tests_passes(example, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", tmp_path, example],
+        cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+
+
 @pytest.mark.parametrize(("page", "file", "_language", "text"), blocks("example"))
 def test_an_example_on_a_page_is_the_file_that_is_run(page, file, _language, text):
     assert text == (page.parent / file).read_text("utf-8")
-    assert (page.parent / file) in EXAMPLES
+    assert (page.parent / file) in [*EXAMPLES, *TESTS]
 
 
 @pytest.mark.slow
