@@ -149,8 +149,8 @@ def pages() -> dict[Path, str]:
 
 RULES = """
 Each rule is defined in a YAML file under `src/cylestio_monitor/rules/packs`, with texts that it must find and texts
-that it must not find; `cylestio rules show RULE` prints one rule. A match of severity `none` is masked and counted but is no
-finding. A rule of status `experimental` applies only with `rules.experimental: true`.
+that it must not find; `cylestio rules show RULE` prints one rule. A match of severity `none` is masked and counted but
+is no finding. A rule of status `experimental` applies only with `rules.experimental: true`.
 """
 
 
