@@ -1,0 +1,1 @@
+"""The local web UI: server-rendered pages over the store, for `cylestio ui`."""
