@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cylestio_monitor.govern.provenance import Conversation, Conversations
+from cylestio_monitor.govern.provenance import Conversation, OpenConversations
 from cylestio_monitor.govern.provenance import tools as effects
 from cylestio_monitor.govern.provenance.atoms import atoms, fold
 from cylestio_monitor.govern.provenance.leaves import MAX_LEAVES, leaves
@@ -143,7 +143,7 @@ def test_memory_is_bounded():
         made.add("tool", f"see host{number}.example.org and some words", tool="web")
     assert len(made._values) <= 100
     assert made._prose_size <= 1000
-    sessions = Conversations(size=2)
+    sessions = OpenConversations(size=2)
     first = sessions.of("a")
     assert sessions.of("a") is first
     sessions.of("b")

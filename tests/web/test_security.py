@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from cylestio_monitor.web.security import HEADERS, MAX_FORM, Guard, session_cookie
+from cylestio_monitor.web.security import HEADERS, MAX_FORM, RequestGuard, session_cookie
 from cylestio_monitor.web.sessions import LINK_S, SESSION_S, Sessions
 
 HOST = "127.0.0.1:8765"
@@ -56,7 +56,7 @@ def sessions():
 
 @pytest.fixture
 def guard(sessions):
-    return Guard(inner, sessions=sessions, hosts=HOSTS, cookie="c8765", scheme="http")
+    return RequestGuard(inner, sessions=sessions, hosts=HOSTS, cookie="c8765", scheme="http")
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ _PUBLIC: Final = re.compile(r"/login(?:/[\w-]{20,100})?|/static/[\w.-]+")
 _SAFE: Final = frozenset({"GET", "HEAD"})
 
 
-class Guard:
+class RequestGuard:
     """ASGI middleware that lets a request through only from a page of this server, in an open session."""
 
     def __init__(self, app: App, *, sessions: Sessions, hosts: frozenset[str], cookie: str, scheme: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from cylestio_monitor.govern.provenance import orders, tools
 from cylestio_monitor.govern.provenance.atoms import Atom, AtomKind, atoms, fold, phrase, record, words
-from cylestio_monitor.govern.provenance.leaves import Leaf, leaves
+from cylestio_monitor.govern.provenance.leaves import ValueLeaf, leaves
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -59,7 +59,7 @@ _ADDRESS_KINDS: Final = frozenset({"url", "host"})
 _SEVERITIES: Final[tuple[Severity, ...]] = ("low", "medium", "high")
 
 
-class Source(NamedTuple):
+class ValueSource(NamedTuple):
     """The place at which a value was said first.
 
     Attributes:
@@ -100,7 +100,7 @@ class Origin(NamedTuple):
     kind: AtomKind
     start: int
     end: int
-    source: Source
+    source: ValueSource
     severity: Severity
 
 
@@ -114,10 +114,10 @@ class Conversation:
             max_values: Values kept; the oldest go first.
             max_prose: Code points of untrusted prose kept for the search of phrases; the oldest go first.
         """
-        self._values: OrderedDict[str, Source] = OrderedDict()
+        self._values: OrderedDict[str, ValueSource] = OrderedDict()
         self._max_values = max_values
         self._said: dict[str, str] = {"user": " ", "system": " "}
-        self._prose: deque[tuple[str, str, Source]] = deque()
+        self._prose: deque[tuple[str, str, ValueSource]] = deque()
         self._prose_size = 0
         self._max_prose = max_prose
         self._lock = threading.Lock()
@@ -129,12 +129,12 @@ class Conversation:
             speaker: Who said it.
             content: Text, or any JSON-like value.
             tool: For a tool result: the tool.
-            part: Id of the part, for `Source.part`.
+            part: Id of the part, for `ValueSource.part`.
             suspect: Whether the scanner found an injection in it.
         """
         with self._lock:
             # Only a tool result has fields: what a person or a model writes is read as one text.
-            parts = [Leaf("", content)] if speaker != "tool" and isinstance(content, str) else leaves(content)
+            parts = [ValueLeaf("", content)] if speaker != "tool" and isinstance(content, str) else leaves(content)
             for leaf in parts:
                 folded = fold(leaf.text)
                 if speaker in _TRUSTED:
@@ -184,22 +184,24 @@ class Conversation:
             shape: Shape = "field" if len(stripped) <= atom.end - atom.start + 2 else "prose"
             ordered = speaker == "tool" and shape == "prose" and (suspect or orders.near(folded, atom.start, atom.end))
             if known is None or speaker in _TRUSTED or (known.speaker == "tool" and ordered and not known.ordered):
-                self._keep(atom.value, Source(speaker, tool, part, path, atom.start, atom.end, shape, ordered))
+                self._keep(atom.value, ValueSource(speaker, tool, part, path, atom.start, atom.end, shape, ordered))
         if speaker == "tool" and " " in stripped:
-            self._keep_prose(words(folded), folded, Source(speaker, tool, part, path, 0, len(folded), "prose", suspect))
+            self._keep_prose(
+                words(folded), folded, ValueSource(speaker, tool, part, path, 0, len(folded), "prose", suspect)
+            )
 
-    def _keep(self, value: str, source: Source) -> None:
+    def _keep(self, value: str, source: ValueSource) -> None:
         self._values[value] = source
         if len(self._values) > self._max_values:
             self._values.popitem(last=False)
 
-    def _keep_prose(self, text: str, folded: str, source: Source) -> None:
+    def _keep_prose(self, text: str, folded: str, source: ValueSource) -> None:
         self._prose.append((text, folded, source))
         self._prose_size += len(text)
         while self._prose_size > self._max_prose:
             self._prose_size -= len(self._prose.popleft()[0])
 
-    def _lookup(self, arguments: object) -> Iterator[tuple[str, AtomKind, str, int, int, Source]]:
+    def _lookup(self, arguments: object) -> Iterator[tuple[str, AtomKind, str, int, int, ValueSource]]:
         for leaf in leaves(arguments):
             folded = fold(leaf.text)
             seen = False
@@ -224,7 +226,7 @@ class Conversation:
             f" {word} " in self._said["user"] for word in _NAME.findall(value) if len(word) > 3
         )
 
-    def _phrase(self, name: str, *, chosen: bool) -> Source | None:
+    def _phrase(self, name: str, *, chosen: bool) -> ValueSource | None:
         """The source of a phrase; one that was not chosen but composed counts where an order quotes it."""
         if self._is_said(name):
             return None
@@ -261,7 +263,7 @@ def _is_free_text(path: str) -> bool:
     return not _FREE_TEXT.isdisjoint(_NAME.findall(path.lower()))
 
 
-def _severity(kind: AtomKind, source: Source, effect: Effect, *, asked: bool, related: bool) -> Severity:
+def _severity(kind: AtomKind, source: ValueSource, effect: Effect, *, asked: bool, related: bool) -> Severity:
     if kind == "record" and source.shape == "field":
         return "low"  # the number that a list gives a record is the only way to name it
     level = 0 if source.shape == "field" else 2 if source.ordered else 1
@@ -274,7 +276,7 @@ def _severity(kind: AtomKind, source: Source, effect: Effect, *, asked: bool, re
     return _SEVERITIES[min(max(level, 0), 2)]
 
 
-class Conversations:
+class OpenConversations:
     """The conversations of the open sessions; the one unused for longest goes first."""
 
     def __init__(self, size: int = 1024) -> None:

@@ -27,7 +27,7 @@ MAX_DEPTH: Final = 40
 _YAML_LINE: Final = re.compile(r"^(?: *- )*[\w.-]{1,60}:(?: |$)|^ *- ", re.MULTILINE)
 
 
-class Leaf(NamedTuple):
+class ValueLeaf(NamedTuple):
     """One text of a value.
 
     Attributes:
@@ -39,7 +39,7 @@ class Leaf(NamedTuple):
     text: str
 
 
-def leaves(content: object) -> Iterator[Leaf]:
+def leaves(content: object) -> Iterator[ValueLeaf]:
     """The leaves of a part's content, numbers as text, at most `MAX_LEAVES`.
 
     Args:
@@ -50,9 +50,9 @@ def leaves(content: object) -> Iterator[Leaf]:
         if number == MAX_LEAVES:
             return
         if isinstance(item, str):
-            yield Leaf(path, item)
+            yield ValueLeaf(path, item)
         elif isinstance(item, int | float) and not isinstance(item, bool):
-            yield Leaf(path, str(item))
+            yield ValueLeaf(path, str(item))
 
 
 def walk(value: object, path: str = "", *, keys: bool = False, depth: int = 0) -> Iterator[tuple[str, object]]:
