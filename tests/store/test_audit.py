@@ -179,7 +179,9 @@ def test_an_honest_removal_is_no_tampering(tmp_path):
     connection = writer.connection()
     for value in (10, 25, 26, 55):
         with fork_guard.guard, database.transaction(connection):
-            Retention(connection, writer.chain)._spans("severity_number = 0 AND id < ?", value, -1)
+            query = "SELECT id FROM span WHERE severity_number = 0 AND id < ?"
+            chosen = [row[0] for row in connection.execute(query, (value,))]
+            Retention(connection, writer.chain)._remove_spans(chosen)
     fill(bench, 5)
     bench.close()
     report = trail.verify(path)

@@ -273,7 +273,7 @@ def test_a_database_of_something_else_is_left_alone(tmp_path):
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE precious (x)")
     connection.close()
-    with pytest.raises(StoreError, match="something else"):
+    with pytest.raises(StoreError, match="another program"):
         Store.open(path, config.StoreSettings())
     connection = sqlite3.connect(path)
     assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("precious",)]
@@ -293,7 +293,7 @@ def test_a_file_of_a_newer_version_is_refused_politely(tmp_path):
 
 def test_a_queue_that_is_full_drops_counts_and_still_takes_what_is_flagged(bench):
 
-    bench.store._queue._max_items = 10
+    bench.store._loop.queue._max_items = 10
     with fork_guard.guard:  # the writer waits, as it would for a slow disk
         bench.fill(400)
         flagged = bench.span("flagged", attributes={"cylestio.security.severity_number": 4})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Final
 
 from cylestio_monitor.store.audit.chain import Chain
@@ -14,18 +15,31 @@ if TYPE_CHECKING:
 
     from cylestio_monitor import config
 
+_LONGEST_PAUSE_S: Final = 0.1
 _SET_ASIDE: Final = "reason IS NOT NULL AND (? IS NULL OR signal = ?)"
 
 
 def remove_before(path: Path, settings: config.StoreSettings, time_ns: int) -> int:
-    """Removes spans, findings and events older than a time; returns how many spans and events went.
+    """Removes spans, findings and events older than a time, in chunks between which other processes may write.
+
+    Returns:
+        The number of spans and events that were removed.
 
     Raises:
         StoreError: The store cannot be opened or written.
     """
     chain = Chain(keys.load(path)[0])
-    with database.writable(path, settings) as connection, database.transaction(connection):
-        return Retention(connection, chain).before(time_ns)
+    total = 0
+    with database.writable(path, settings) as connection:
+        while True:
+            started = time.monotonic()
+            with database.transaction(connection):
+                removed = Retention(connection, chain).before(time_ns)
+            total += removed
+            if not removed:
+                return total
+            # As long as the lock was held: writers that wait for it poll, and would hardly ever meet a free one.
+            time.sleep(min(time.monotonic() - started, _LONGEST_PAUSE_S))
 
 
 def optimize(path: Path, settings: config.StoreSettings) -> None:

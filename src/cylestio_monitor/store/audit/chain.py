@@ -52,9 +52,9 @@ class Chain:
         """
         self._keyed = blake2b(digest_size=32, key=derive(secret, "audit chain"))
 
-    def begin(self, connection: sqlite3.Connection) -> Run:
+    def begin(self, connection: sqlite3.Connection) -> TrailAppender:
         """Entries for one transaction, from where the chain ends now."""
-        return Run(self, connection, last(connection) or Head(0, self.genesis(store_id(connection))))
+        return TrailAppender(self, connection, last(connection) or Head(0, self.genesis(store_id(connection))))
 
     def genesis(self, store: str) -> bytes:
         """The link before the first entry: each store has its own."""
@@ -103,7 +103,7 @@ class Chain:
             )
 
 
-class Run:
+class TrailAppender:
     """The entries of one transaction."""
 
     def __init__(self, chain: Chain, connection: sqlite3.Connection, head: Head) -> None:

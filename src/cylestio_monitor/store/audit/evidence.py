@@ -96,7 +96,7 @@ def verify(lines: Iterable[bytes], public_key: str) -> Report:
         values = entry.get("values")
         if values is None:
             report.problems.append(Problem("deleted", seq, f"{kind} {ref} is gone"))
-        elif seal(*map(_bytes, values))[1] != leaf:
+        elif seal([_bytes(value) for value in values])[1] != leaf:
             report.problems.append(Problem("edited", seq, f"{kind} {ref} is not what it was"))
     return report
 

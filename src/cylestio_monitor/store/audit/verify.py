@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 from cylestio_monitor.store.audit import checkpoint as checkpoints
 from cylestio_monitor.store.audit.chain import GAP, HEAD, TABLES, Chain, Head, last
 from cylestio_monitor.store.sqlite.counters import GAP_EVENT
-from cylestio_monitor.store.sqlite.rows import EVENT_COLUMNS, FINDING_COLUMNS, SPAN_COLUMNS, digest, seal
+from cylestio_monitor.store.sqlite.rows import (
+    EVENT_COLUMNS,
+    FINDING_COLUMNS,
+    SPAN_COLUMNS,
+    covered_values,
+    digest,
+    seal,
+)
 
 if TYPE_CHECKING:
     import sqlite3
@@ -19,13 +26,24 @@ if TYPE_CHECKING:
 
 What: TypeAlias = Literal["edited", "deleted", "inserted", "reordered", "truncated", "replaced", "forged"]
 
+
+def _of(table: str, columns: str) -> str:
+    """Returns the columns of a table whose rows belong to a run; a row of another trace's run has no trace id."""
+    names = ", ".join(f"{table}.{name}" for name in columns.split(", ")[1:])
+    return f"CASE WHEN run.trace_id = {table}.trace_id THEN {table}.trace_id END, {names}"
+
+
 _RECORD: Final = {
     "span": (
-        f"SELECT span.seq, source.digest, source.body, common.digest, common.body, {SPAN_COLUMNS} FROM span "  # noqa: S608 -- constants
+        f"SELECT span.seq, source.digest, source.body, common.digest, common.body, {_of('span', SPAN_COLUMNS)} "  # noqa: S608 -- constants
+        "FROM span LEFT JOIN run ON run.id = span.run "
         "LEFT JOIN shared AS source ON source.id = span.source LEFT JOIN shared AS common ON common.id = span.common "
         "WHERE span.id = ?"
     ),
-    "finding": f"SELECT seq, NULL, NULL, NULL, NULL, {FINDING_COLUMNS} FROM findings WHERE id = ?",  # noqa: S608
+    "finding": (
+        f"SELECT findings.seq, NULL, NULL, NULL, NULL, {_of('findings', FINDING_COLUMNS)} FROM findings "  # noqa: S608 -- constants
+        "LEFT JOIN run ON run.id = findings.run WHERE findings.id = ?"
+    ),
     "event": f"SELECT seq, NULL, NULL, NULL, NULL, {EVENT_COLUMNS} FROM event WHERE id = ?",  # noqa: S608
 }
 _MONITORED: Final = {
@@ -100,7 +118,7 @@ def verify(connection: sqlite3.Connection, secret: bytes, outside: Iterable[Chec
         chain = Chain(secret)
         store = connection.execute("SELECT value FROM meta WHERE key = 'store.id'").fetchone()
         name = "" if store is None else str(store[0])
-        walk = _Walk(connection, chain, report)
+        walk = _ChainCheck(connection, chain, report)
         walk.run(chain.genesis(name))
         report.problems += _inserted(connection, walk.moved)
         report.problems += _head(connection, chain)
@@ -113,7 +131,7 @@ def verify(connection: sqlite3.Connection, secret: bytes, outside: Iterable[Chec
     return report
 
 
-class _Walk:
+class _ChainCheck:
     """One walk along the chain."""
 
     def __init__(self, connection: sqlite3.Connection, chain: Chain, report: Report) -> None:
@@ -174,7 +192,7 @@ def record_values(row: Any) -> list[Any]:
     values: list[Any]
     _, source_digest, source_body, common_digest, common_body, *values = row
     if source_digest is None:
-        return values
+        return covered_values(values)
     shared = []
     for stored, body in ((source_digest, source_body), (common_digest, common_body)):
         # A changed body counts as a changed record.
@@ -190,7 +208,7 @@ def records(connection: sqlite3.Connection) -> Iterator[tuple[int, str, int, byt
 
 
 def _leaf(row: Any) -> bytes:
-    return seal(*record_values(row))[1]
+    return seal(record_values(row))[1]
 
 
 def _is_entry(kind: object, ref: object, leaf: object, mac: object) -> bool:

@@ -16,7 +16,7 @@ from cylestio_monitor.store.delivery.transport import Outcome
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cylestio_monitor.store.delivery.outbox_table import Entry, OutboxTable
+    from cylestio_monitor.store.delivery.outbox_table import OutboxEntry, OutboxTable
     from cylestio_monitor.store.delivery.transport import Channel
 
 BATCH: Final = 512
@@ -88,7 +88,7 @@ class Line:
         self.failures, self.not_before, self.asked, self.problem = 0, 0.0, False, ""
 
 
-class Delivery:
+class BatchDelivery:
     """The delivery of one batch."""
 
     def __init__(self, table: OutboxTable, line: Line) -> None:
@@ -101,9 +101,9 @@ class Delivery:
         self._table = table
         self._line = line
         self._accepted = False
-        self._suspects: list[Entry] = []
+        self._suspects: list[OutboxEntry] = []
 
-    def run(self, entries: Sequence[Entry]) -> Outcome | None:
+    def run(self, entries: Sequence[OutboxEntry]) -> Outcome | None:
         """Delivers the batch.
 
         Returns:
@@ -124,7 +124,7 @@ class Delivery:
                 trouble = None
         return trouble or (Outcome("rejected", self._suspects[0].reason) if self._suspects else None)
 
-    def _send(self, entries: Sequence[Entry]) -> Outcome | None:
+    def _send(self, entries: Sequence[OutboxEntry]) -> Outcome | None:
         outcome = self._line.channel.send(self._table.batch(self._line.signal, entries))
         if outcome.verdict == "sent":
             self._table.sent(self._line.signal, entries)
@@ -161,7 +161,7 @@ class Delivery:
             elif outcome.verdict == "partial":
                 self._part([entry], outcome)
 
-    def _probe(self, entries: Sequence[Entry]) -> Outcome | None:
+    def _probe(self, entries: Sequence[OutboxEntry]) -> Outcome | None:
         """Tries single records out of the rest: one that is accepted shows that the refused ones are at fault."""
         known = {entry.ref for entry in self._suspects}
         rest = [entry for entry in entries if entry.ref not in known]
@@ -175,7 +175,7 @@ class Delivery:
                 return outcome
         return None
 
-    def _part(self, entries: Sequence[Entry], outcome: Outcome) -> None:
+    def _part(self, entries: Sequence[OutboxEntry], outcome: Outcome) -> None:
         """Some were refused, and by the protocol none may be sent again.
 
         Which ones is known where it is all of them. Else all are set aside as doubtful, and the next requests are

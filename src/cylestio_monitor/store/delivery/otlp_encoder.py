@@ -1,7 +1,7 @@
-"""Spans as the messages of the protocol, straight from their rows.
+"""Encodes rows of spans as OTLP messages.
 
-The official encoder takes spans of the SDK, and makes every attribute of each anew. Most attributes stand in rows that
-many spans share: they are encoded once, and copied.
+The official encoder takes spans of the SDK and encodes every attribute of each. Most attributes stand in rows that many
+spans share: these are encoded once and copied.
 """
 
 from __future__ import annotations
@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
-from cylestio_monitor import semconv
-from cylestio_monitor.store.sqlite import content
-
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
-    from cylestio_monitor.store.delivery.span_decoder import Rebuilder
+    from cylestio_monitor.store.delivery.span_decoder import Rebuilder, StoredRow
+    from cylestio_monitor.store.sqlite.rows import SpanRecord
 
 _MOST_KNOWN: Final = 4096
 _LOCAL_PARENT: Final = 0x100
@@ -26,26 +24,28 @@ _REMOTE_PARENT: Final = 0x300
 """`SpanFlags`: whether it is known that the parent is of another process, and that it is."""
 
 
-class Record(NamedTuple):
+class EncodedMessage(NamedTuple):
     """One span to send.
 
     Attributes:
         encoder: What made it.
         source: The id of its resource and scope in `shared`.
         message: The span.
-        row: What `Rebuilder.span` takes.
+        row: The row that it was encoded from.
+        stored: The record of the row.
     """
 
     encoder: Encoder
     source: int
     message: Span
-    row: Sequence[Any]
+    row: StoredRow
+    stored: SpanRecord
 
 
 class SpanBatch(Sequence["ReadableSpan"]):
     """Spans for one request: as its message, and for an exporter that cannot take that, as spans of the SDK."""
 
-    def __init__(self, records: Sequence[Record]) -> None:
+    def __init__(self, records: Sequence[EncodedMessage]) -> None:
         """Puts nothing together yet.
 
         Args:
@@ -60,7 +60,7 @@ class SpanBatch(Sequence["ReadableSpan"]):
         if isinstance(index, slice):
             return SpanBatch(self._records[index])
         record = self._records[index]
-        return record.encoder.rebuilder.span(record.row)
+        return record.encoder.rebuilder.span(record.row, record.stored)
 
     def request(self) -> ExportTraceServiceRequest:
         """All of them, by resource and scope."""
@@ -102,47 +102,34 @@ class Encoder:
             self.rebuilder.forget()
         self.rebuilder.load(numbers)
 
-    def record(self, row: Sequence[Any]) -> Record:
-        """One span.
-
-        Args:
-            row: What `Rebuilder.span` takes.
+    def record(self, row: StoredRow) -> EncodedMessage:
+        """Encodes one span.
 
         Raises:
             StoreError: The row is damaged, or sealed with a key that is not at hand.
         """
-        values = self.rebuilder.checked(row)
-        extra = self.rebuilder.decode(values[23]) if values[23] else {}
+        record = self.rebuilder.checked(row)
+        extra = self.rebuilder.decode(record.extra) if record.extra else {}
         span = Span(
-            trace_id=bytes.fromhex(values[0]),
-            span_id=bytes.fromhex(values[1]),
-            parent_span_id=bytes.fromhex(values[2] or ""),
-            name=values[3],
-            kind=values[4] + 1,  # the protocol begins with 1, the SDK with 0
-            start_time_unix_nano=values[5],
-            end_time_unix_nano=values[6],
+            trace_id=bytes.fromhex(record.trace_id),
+            span_id=bytes.fromhex(record.span_id),
+            parent_span_id=bytes.fromhex(record.parent_span_id or ""),
+            name=record.name,
+            kind=record.kind + 1,  # type: ignore[arg-type] # an enum of protobuf is an int; the protocol begins with 1, the SDK with 0
+            start_time_unix_nano=record.start_ns,
+            end_time_unix_nano=record.end_ns,
             flags=_REMOTE_PARENT if extra.get("remote_parent") else _LOCAL_PARENT,
         )
-        span.MergeFromString(self._common(row[1]))
-        for name, value in (
-            (semconv.CYLESTIO_SESSION_ID, values[9]),
-            (semconv.USAGE_INPUT_TOKENS, values[19]),
-            (semconv.USAGE_OUTPUT_TOKENS, values[20]),
-        ):
-            if value is not None:
-                _add(span.attributes, name, value)
-        _add_all(span.attributes, self.rebuilder.decode(values[21]))
-        if values[24] is not None:
-            _add_all(span.attributes, content.unpack(values[24], self.rebuilder.cipher))
-        if values[7]:
-            span.status.code = values[7]
-        if values[22]:
-            for event in self.rebuilder.decode(values[22]):
-                made = span.events.add(name=event["name"], time_unix_nano=event["time_ns"])
-                _add_all(made.attributes, event["attributes"])
+        span.MergeFromString(self._common(row.common))
+        _add_all(span.attributes, self.rebuilder.attributes(record))
+        if record.status:
+            span.status.code = record.status  # type: ignore[assignment] # as above
+        for event in self.rebuilder.events(record):
+            made = span.events.add(name=event["name"], time_unix_nano=event["time_ns"])
+            _add_all(made.attributes, event["attributes"])
         if extra:
             _add_extra(span, extra)
-        return Record(self, row[0], span, row)
+        return EncodedMessage(self, row.source, span, row, record)
 
     def source(self, number: int) -> tuple[bytes, bytes]:
         """Resource and scope of an entry of `shared`, as `ResourceSpans` and `ScopeSpans` without spans."""

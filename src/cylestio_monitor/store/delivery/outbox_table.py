@@ -40,7 +40,7 @@ _EACH: Final = "SELECT value FROM json_each(?)"
 """One statement for a list of ids: it lets go of the interpreter once."""
 
 
-class Entry(NamedTuple):
+class OutboxEntry(NamedTuple):
     """One thing to send.
 
     Attributes:
@@ -93,7 +93,7 @@ class OutboxTable:
             self.close()
         self._lead_until = 0.0
 
-    def read(self, signal: str, limit: int) -> list[Entry]:
+    def read(self, signal: str, limit: int) -> list[OutboxEntry]:
         """The oldest entries that wait, at most `limit` of them and no more than a request holds."""
         with fork_guard.guard:
             connection = self._open()
@@ -107,14 +107,14 @@ class OutboxTable:
         # Without the guard: the writer need not wait until all of it is encoded.
         return [_entry(encoder, signal, row) for row in rows]
 
-    def batch(self, signal: str, entries: Sequence[Entry]) -> Any:
+    def batch(self, signal: str, entries: Sequence[OutboxEntry]) -> Any:
         """The records as the exporter of the signal takes them."""
         if signal == "metrics":
             return entries[0].record
         records = [entry.record for entry in entries]
         return otlp_encoder.SpanBatch(records) if signal == "traces" else records
 
-    def sent(self, signal: str, entries: Sequence[Entry]) -> None:
+    def sent(self, signal: str, entries: Sequence[OutboxEntry]) -> None:
         """Takes delivered entries out, and counts them."""
         with fork_guard.guard:
             connection = self._open()
@@ -126,7 +126,7 @@ class OutboxTable:
                 count(connection, f"sent.{signal}", len(entries))
                 self._lease.take(connection)
 
-    def set_aside(self, signal: str, entries: Sequence[Entry], reason: str, *, sent: int = 0) -> None:
+    def set_aside(self, signal: str, entries: Sequence[OutboxEntry], reason: str, *, sent: int = 0) -> None:
         """Keeps entries that shall not be sent again, with the reason.
 
         Args:
@@ -181,7 +181,7 @@ class OutboxTable:
         return self._connection
 
 
-def _refs(entries: Sequence[Entry]) -> str:
+def _refs(entries: Sequence[OutboxEntry]) -> str:
     return encode_json([entry.ref for entry in entries]).decode()
 
 
@@ -207,16 +207,18 @@ def _that_fit(rows: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
     return list(rows)
 
 
-def _entry(encoder: otlp_encoder.Encoder, signal: str, row: Sequence[Any]) -> Entry:
+def _entry(encoder: otlp_encoder.Encoder, signal: str, row: Sequence[Any]) -> OutboxEntry:
     ref, length, *values = row
     if length is None:
-        return Entry(ref, None, "the row is missing")
+        return OutboxEntry(ref, None, "the row is missing")
     try:
         if signal == "traces":
-            return Entry(ref, encoder.record(values))
-        return Entry(ref, encoder.rebuilder.record(values) if signal == "logs" else metric_queue.unpack(values[0]))
+            stored = span_decoder.StoredRow(values[0], values[1], values[2], values[3:])
+            return OutboxEntry(ref, encoder.record(stored))
+        record = encoder.rebuilder.record(values) if signal == "logs" else metric_queue.unpack(values[0])
+        return OutboxEntry(ref, record)
     except Exception as error:  # noqa: BLE001 -- whatever a damaged row makes of it: the others shall be sent
-        return Entry(ref, None, str(error) if isinstance(error, StoreError) else "the row is damaged")
+        return OutboxEntry(ref, None, str(error) if isinstance(error, StoreError) else "the row is damaged")
 
 
 def counts(connection: sqlite3.Connection) -> dict[str, dict[str, int]]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from cylestio_monitor.store.store import Store
 
-_known: Final[weakref.WeakKeyDictionary[Meter, _Source]] = weakref.WeakKeyDictionary()
+_known: Final[weakref.WeakKeyDictionary[Meter, _StoreNumbers]] = weakref.WeakKeyDictionary()
 
 
 def observe(meter: Meter, store: Store) -> None:
@@ -33,7 +33,7 @@ def observe(meter: Meter, store: Store) -> None:
     if source is not None:
         source.store = weakref.ref(store)
         return
-    source = _known[meter] = _Source(store)
+    source = _known[meter] = _StoreNumbers(store)
     meter.create_observable_up_down_counter(
         semconv.METRIC_DELIVERY_QUEUED, [source.queued], "{record}", "Records that wait to be sent."
     )
@@ -45,7 +45,7 @@ def observe(meter: Meter, store: Store) -> None:
         meter.create_observable_counter(name, [callback], "{record}", meaning)
 
 
-class _Source:
+class _StoreNumbers:
     """Reads the numbers when a reader collects; a store that is gone has none."""
 
     def __init__(self, store: Store) -> None:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cylestio_monitor.errors import StoreError
 from cylestio_monitor.store.delivery import transport
-from cylestio_monitor.store.delivery.batch import Delivery, Line
-from cylestio_monitor.store.delivery.outbox_table import Entry, OutboxTable, counts
+from cylestio_monitor.store.delivery.batch import BatchDelivery, Line
+from cylestio_monitor.store.delivery.outbox_table import OutboxEntry, OutboxTable, counts
 from cylestio_monitor.store.read import queries
 from cylestio_monitor.store.sqlite import fork_guard, schema
 
@@ -204,17 +204,17 @@ class Outbox:
         """Sends one batch; whether there may be more to send at once."""
         if time.monotonic() < line.not_before:
             return False
-        entries: list[Entry] = self._attempt(lambda: self._table.read(line.signal, line.size), default=[])
+        entries: list[OutboxEntry] = self._attempt(lambda: self._table.read(line.signal, line.size), default=[])
         unreadable = [entry for entry in entries if entry.record is None]
         for entry in unreadable:
             self._table.set_aside(line.signal, [entry], entry.reason)
         readable = [entry for entry in entries if entry.record is not None]
         if not readable:
             return bool(unreadable)
-        outcome = Delivery(self._table, line).run(readable)
+        outcome = BatchDelivery(self._table, line).run(readable)
         if outcome is None:
             if line.problem and self._logged.pop(line.signal, None) is not None:
-                _logger.warning("Delivery of %s works again", line.signal)
+                _logger.warning("BatchDelivery of %s works again", line.signal)
             line.well()
             return True
         line.rest(outcome)
@@ -227,7 +227,7 @@ class Outbox:
         if line.failures > 1 and now - self._logged.get(line.signal, -_LOG_EVERY_S) >= _LOG_EVERY_S:
             self._logged[line.signal] = now
             _logger.warning(
-                "Delivery of %s waits (%s); nothing is lost, all is in the store", line.signal, line.problem
+                "BatchDelivery of %s waits (%s); nothing is lost, all is in the store", line.signal, line.problem
             )
 
     def _attempt(self, action: Callable[[], T], *, default: T) -> T:

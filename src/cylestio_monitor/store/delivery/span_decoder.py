@@ -1,8 +1,8 @@
-"""Rows as the objects that the OTLP exporters take: spans and log records as they were when they were stored."""
+"""Decodes rows into the objects that the OTLP exporters take."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 from opentelemetry import trace
@@ -18,7 +18,7 @@ from cylestio_monitor import semconv
 from cylestio_monitor.errors import StoreError
 from cylestio_monitor.sanitize import to_json
 from cylestio_monitor.store.sqlite import content
-from cylestio_monitor.store.sqlite.rows import checksum, checksum_span, digest
+from cylestio_monitor.store.sqlite.rows import EventRecord, SpanRecord, digest, seal_record
 
 if TYPE_CHECKING:
     import sqlite3
@@ -39,7 +39,7 @@ _SEVERITY: Final = {
 
 
 class DamagedRowError(StoreError):
-    """The checksum does not fit: what the row holds now is not what was stored."""
+    """The row does not hold what was stored."""
 
 
 class StoredSpan(ReadableSpan):
@@ -73,8 +73,24 @@ class _SharedResource(Resource):
         return self is other
 
 
+class StoredRow(NamedTuple):
+    """A row of `span` as it is read.
+
+    Attributes:
+        source: Id of resource and scope in `shared`.
+        common: Id of the shared attributes in `shared`.
+        checksum: The stored checksum.
+        values: `SPAN_COLUMNS`.
+    """
+
+    source: int
+    common: int
+    checksum: int
+    values: Sequence[Any]
+
+
 class Rebuilder:
-    """Rebuilds rows; remembers what they share."""
+    """Reads rows; keeps the entries of `shared` that they refer to."""
 
     def __init__(self, connection: sqlite3.Connection, cipher: Cipher | None) -> None:
         """Reads through one connection.
@@ -89,71 +105,77 @@ class Rebuilder:
         self._bodies: dict[int, tuple[bytes, dict[str, Any]]] = {}
         self._sources: dict[int | None, tuple[Resource, InstrumentationScope]] = {}
 
-    def span(self, row: Sequence[Any]) -> ReadableSpan:
-        """One span.
-
-        Args:
-            row: ``source``, ``common`` and ``checksum``, then `SPAN_COLUMNS`.
+    def checked(self, row: StoredRow) -> SpanRecord:
+        """Returns the record of a row whose types and checksum are right.
 
         Raises:
-            StoreError: The row is damaged, or sealed with a key that is not at hand.
+            DamagedRowError: The row does not hold what was stored.
         """
-        source_id, common_id = row[:2]
-        values = self.checked(row)
-        trace_id, span_id, parent_id, name, kind, start, end, status = values[:8]
-        session_id, input_tokens, output_tokens = values[9], values[19], values[20]
-        own, events, extra_json, blob = values[21:]
-        attributes = dict(self.shared(common_id))
-        if session_id is not None:
-            attributes[semconv.CYLESTIO_SESSION_ID] = session_id
-        if input_tokens is not None:
-            attributes[semconv.USAGE_INPUT_TOKENS] = input_tokens
-        if output_tokens is not None:
-            attributes[semconv.USAGE_OUTPUT_TOKENS] = output_tokens
-        attributes.update(self.decode(own))
-        if blob is not None:
-            attributes.update(content.unpack(blob, self.cipher))
-        extra = self.decode(extra_json) if extra_json else {}
-        resource, scope = self.source(source_id)
-        trace_number = int(trace_id, 16)
+        try:
+            record = msgspec.convert(row.values, SpanRecord)
+        except msgspec.ValidationError as error:
+            raise DamagedRowError("the row has values of a wrong type") from error
+        if seal_record(record, self._body(row.source)[0], self._body(row.common)[0])[0] != row.checksum:
+            raise DamagedRowError("the row is damaged")
+        return record
+
+    def span(self, row: StoredRow, record: SpanRecord) -> ReadableSpan:
+        """Rebuilds the span of the SDK, for an exporter that takes no message.
+
+        Args:
+            row: The row.
+            record: Its record, from `checked`.
+
+        Raises:
+            StoreError: The content is damaged, or sealed with a key that is not at hand.
+        """
+        attributes = {**self.shared(row.common), **self.attributes(record)}
+        extra = self.decode(record.extra) if record.extra else {}
+        resource, scope = self.source(row.source)
+        trace_id = int(record.trace_id, 16)
         state = extra.get("trace_state")
+        parent_id, remote = record.parent_span_id, extra.get("remote_parent", False)
+        trace_state = TraceState.from_header([state]) if state else None
         span = StoredSpan(
-            name=name,
-            context=SpanContext(
-                trace_number,
-                int(span_id, 16),
-                False,
-                _SAMPLED,
-                TraceState.from_header([state]) if state else None,
-            ),
-            parent=SpanContext(trace_number, int(parent_id, 16), extra.get("remote_parent", False), _SAMPLED)
-            if parent_id
-            else None,
+            name=record.name,
+            context=SpanContext(trace_id, int(record.span_id, 16), False, _SAMPLED, trace_state),
+            parent=SpanContext(trace_id, int(parent_id, 16), remote, _SAMPLED) if parent_id else None,
             resource=resource,
             attributes=attributes,
-            events=[Event(event["name"], event["attributes"], event["time_ns"]) for event in self.decode(events)]
-            if events
-            else (),
+            events=[Event(one["name"], one["attributes"], one["time_ns"]) for one in self.events(record)],
             links=[_link(link) for link in extra.get("links", ())],
-            kind=_KINDS[kind],
-            status=Status(_STATUS[status], extra.get("status_message") if status == 2 else None),
-            start_time=start,
-            end_time=end,
+            kind=_KINDS[record.kind],
+            status=Status(_STATUS[record.status], extra.get("status_message") if record.status == 2 else None),
+            start_time=record.start_ns,
+            end_time=record.end_ns,
             instrumentation_scope=scope,
         )
         span.stored_drops = tuple(extra.get("dropped", (0, 0, 0)))
         return span
 
-    def checked(self, row: Sequence[Any]) -> Sequence[Any]:
-        """The values of `SPAN_COLUMNS` of a row of a span.
+    def attributes(self, record: SpanRecord) -> dict[str, Any]:
+        """Returns the attributes that are not shared, content included.
 
         Raises:
-            DamagedRowError: They are not what was stored.
+            StoreError: The content is damaged, or sealed with a key that is not at hand.
         """
-        values = row[3:]
-        if checksum_span(values, self._body(row[0])[0], self._body(row[1])[0]) != row[2]:
-            raise DamagedRowError("the row is damaged")
-        return values
+        attributes: dict[str, Any] = {
+            name: value
+            for name, value in (
+                (semconv.CYLESTIO_SESSION_ID, record.session_id),
+                (semconv.USAGE_INPUT_TOKENS, record.input_tokens),
+                (semconv.USAGE_OUTPUT_TOKENS, record.output_tokens),
+            )
+            if value is not None
+        }
+        attributes.update(self.decode(record.attributes))
+        if record.content is not None:
+            attributes.update(content.unpack(record.content, self.cipher))
+        return attributes
+
+    def events(self, record: SpanRecord) -> list[dict[str, Any]]:
+        """Returns the span events: name, time_ns and attributes of each."""
+        return self.decode(record.events) if record.events else []
 
     def shared(self, number: int) -> dict[str, Any]:
         """The body of an entry of `shared`."""
@@ -179,35 +201,38 @@ class Rebuilder:
             row: ``source`` and ``checksum``, then `EVENT_COLUMNS`.
 
         Raises:
-            DamagedRowError: The row is damaged.
+            DamagedRowError: The row does not hold what was stored.
         """
         source_id, stored, *values = row
-        if checksum(*values) != stored:
+        try:
+            event = msgspec.convert(values, EventRecord)
+        except msgspec.ValidationError as error:
+            raise DamagedRowError("the row has values of a wrong type") from error
+        if seal_record(event)[0] != stored:
             raise DamagedRowError("the row is damaged")
-        agent_id, event_type, channel, level, _, time_ns, data, trace_id, span_id = values
         attributes: dict[str, Any] = {
             key: value if isinstance(value, (str, bool, int, float)) else to_json(value)
-            for key, value in self.decode(data).items()
+            for key, value in self.decode(event.data).items()
             if value is not None
         }
-        attributes[semconv.EVENT_CHANNEL] = channel
-        if agent_id is not None:
-            attributes[semconv.CYLESTIO_AGENT_ID] = agent_id
+        attributes[semconv.EVENT_CHANNEL] = event.channel
+        if event.agent_id is not None:
+            attributes[semconv.CYLESTIO_AGENT_ID] = event.agent_id
         context = Context()
-        if trace_id and span_id:
-            place = SpanContext(int(trace_id, 16), int(span_id, 16), False, _SAMPLED)
+        if event.trace_id and event.span_id:
+            place = SpanContext(int(event.trace_id, 16), int(event.span_id, 16), False, _SAMPLED)
             context = trace.set_span_in_context(trace.NonRecordingSpan(place), context)
         resource, scope = self.source(source_id)
         return ReadableLogRecord(
             LogRecord(
-                timestamp=time_ns,
-                observed_timestamp=time_ns,
+                timestamp=event.time_ns,
+                observed_timestamp=event.time_ns,
                 context=context,
-                severity_text=level,
-                severity_number=_SEVERITY.get(level, SeverityNumber.INFO),
-                body=event_type,
+                severity_text=event.level,
+                severity_number=_SEVERITY.get(event.level, SeverityNumber.INFO),
+                body=event.event_type,
                 attributes=attributes,
-                event_name=event_type,
+                event_name=event.event_type,
             ),
             resource,
             scope,

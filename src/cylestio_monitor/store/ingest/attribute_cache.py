@@ -114,7 +114,7 @@ class Common(NamedTuple):
     action: str | None
 
 
-class _Shape(NamedTuple):
+class _NameOrder(NamedTuple):
     """One order of attribute names; `values` takes the common ones out of a span's attributes."""
 
     common: tuple[str, ...]
@@ -133,7 +133,7 @@ class AttributeCache:
             check: Raises for a value that cannot be stored as it is.
         """
         self._check = check
-        self._shapes: dict[tuple[str, ...], _Shape] = {}
+        self._shapes: dict[tuple[str, ...], _NameOrder] = {}
         self._known = 0
 
     def split(self, attributes: Mapping[str, Any], *, careful: bool) -> tuple[Common, Sequence[str]]:
@@ -163,11 +163,11 @@ class AttributeCache:
                 shape.known[key] = known
         return known, shape.others
 
-    def _learn(self, names: tuple[str, ...]) -> _Shape:
+    def _learn(self, names: tuple[str, ...]) -> _NameOrder:
         common = tuple(name for name in names if name in NAMES)
         others = tuple(name for name in names if name not in NAMES)
         values = itemgetter(*common) if len(common) > 1 else lambda of: tuple(of[name] for name in common)
-        shape = _Shape(common, others, values, {})
+        shape = _NameOrder(common, others, values, {})
         if self._known + len(self._shapes) >= _MOST_KNOWN:
             self._shapes.clear()
             self._known = 0
@@ -175,7 +175,7 @@ class AttributeCache:
             self._shapes[names] = shape
         return shape
 
-    def _made(self, shape: _Shape, values: tuple[Any, ...], *, careful: bool) -> Common:
+    def _made(self, shape: _NameOrder, values: tuple[Any, ...], *, careful: bool) -> Common:
         if not careful:
             for value in values:
                 self._check(value)

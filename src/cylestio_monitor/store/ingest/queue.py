@@ -8,14 +8,17 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-Kind: TypeAlias = Literal["span", "findings", "event", "metric", "barrier"]
+Kind: TypeAlias = Literal["span", "findings", "event", "metric", "record", "barrier"]
 
 MAX_ITEMS: Final = 50_000
 MAX_BYTES: Final = 64_000_000
 _MOST_OF_ONE: Final = 8_000_000
 """What one ticket counts for at most: of a huge span most is cut off as soon as it is written."""
+
+_PATIENCE: Final = 0.5
+"""Part of a wait after which the waiting thread writes a finding itself."""
 
 _PENDING, _DURABLE, _LOST = range(3)
 
@@ -42,9 +45,25 @@ class PendingWrite:
     def wait(self, timeout_s: float) -> bool:
         """Blocks until it is committed, at most `timeout_s` seconds; whether it is."""
         if self._state == _PENDING and timeout_s > 0:
-            with self._queue.settled:
-                self._queue.settled.wait_for(lambda: self._state != _PENDING, timeout_s)
+            self._wait(timeout_s * _PATIENCE)
+            if self._state == _PENDING and not self._rescue():
+                self._wait(timeout_s * (1 - _PATIENCE))
         return self._answer()
+
+    def _wait(self, timeout_s: float) -> None:
+        with self._queue.settled:
+            self._queue.settled.wait_for(lambda: self._state != _PENDING, timeout_s)
+
+    def _rescue(self) -> bool:
+        """Has the store write the item on this thread, where it can; whether it is durable then."""
+        with self._queue.settled:
+            payload = self.payload if self.urgent and self._state == _PENDING else None
+        if payload is None or self._queue.rescue is None or not self._queue.rescue(self, payload):
+            return self._state == _DURABLE
+        with self._queue.settled:
+            if self._state == _PENDING:
+                self._state = _DURABLE
+        return True
 
     async def wait_async(self, timeout_s: float) -> bool:
         """As `wait`, without holding up the event loop."""
@@ -63,7 +82,10 @@ class PendingWrite:
                 return self._state == _DURABLE
             self._callbacks = [*(self._callbacks or ()), wake]
         with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
-            await asyncio.wait_for(done.wait(), timeout_s)
+            await asyncio.wait_for(done.wait(), timeout_s * _PATIENCE)
+        if self._state == _PENDING and not await asyncio.to_thread(self._rescue):
+            with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
+                await asyncio.wait_for(done.wait(), timeout_s * (1 - _PATIENCE))
         return self._answer()
 
     def _answer(self) -> bool:
@@ -74,7 +96,8 @@ class PendingWrite:
 
     def settle(self, *, durable: bool) -> list[Any]:
         """Marks it, under the queue's lock; returns whom to tell. What it carried is let go."""
-        self._state = _DURABLE if durable else _LOST
+        if self._state == _PENDING:
+            self._state = _DURABLE if durable else _LOST
         self.payload = None
         callbacks, self._callbacks = self._callbacks or [], None
         return callbacks
@@ -87,6 +110,7 @@ class Queue:
         self.settled = threading.Condition(threading.Lock())
         self.filled = threading.Event()
         self.hurry = threading.Event()
+        self.rescue: Callable[[PendingWrite, Any], bool] | None = None
         self.bytes = 0
         self.late = 0
         self._lock = threading.Lock()
@@ -96,6 +120,11 @@ class Queue:
 
     def __len__(self) -> int:
         return len(self._items)
+
+    @property
+    def fill(self) -> float:
+        """The part of the bounds that is used, from 0 to 1, whichever bound is nearer."""
+        return max(len(self._items) / self._max_items, self.bytes / self._max_bytes)
 
     def put(self, ticket: PendingWrite, rush_at: int) -> bool:
         """Adds it and wakes the writer; `False` where there is no room and it was not added.

@@ -15,10 +15,19 @@ from cylestio_monitor import semconv
 from cylestio_monitor.sanitize import clean_text, clean_value
 from cylestio_monitor.store.ingest.attribute_cache import AttributeCache
 from cylestio_monitor.store.sqlite import content
-from cylestio_monitor.store.sqlite.rows import MAX_NAME, Labels, SpanRow, encode_json, finding_of_event
+from cylestio_monitor.store.sqlite.rows import (
+    MAX_NAME,
+    EncodedSpan,
+    FindingRecord,
+    Labels,
+    SpanRecord,
+    encode_json,
+    finding_of_event,
+    identity_of_event,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from opentelemetry.sdk.trace import ReadableSpan
 
@@ -60,21 +69,28 @@ class SpanEncoder:
         """
         self._cipher = cipher
         self._commons = AttributeCache(_check)
+        self._stored: Mapping[tuple[str, str], Collection[tuple[Any, ...]]] = {}
         # The objects stay referenced: an id is only theirs while they live.
         self._sources: dict[tuple[int, int], tuple[bytes, str | None, object, object]] = {}
 
-    def encode(self, spans: Iterable[tuple[ReadableSpan, int]]) -> list[SpanRow]:
-        """Spans as their rows; never raises for what they hold.
+    def encode(
+        self,
+        spans: Iterable[tuple[ReadableSpan, int]],
+        stored: Mapping[tuple[str, str], Collection[tuple[Any, ...]]],
+    ) -> list[EncodedSpan]:
+        """Encodes spans; never raises for what they hold.
 
         Args:
-            spans: Ended spans, each with the code points of text on it.
+            spans: Ended spans, each with the number of code points of text on it.
+            stored: The identities of findings that are stored already, by trace id and span id.
         """
+        self._stored = stored
         made = [self._one(span, size) for span, size in spans]
         for (row, _), packed in zip(made, content.pack([bulk for _, bulk in made], self._cipher), strict=True):
-            row.values.append(packed)
+            row.record.content = packed
         return [row for row, _ in made]
 
-    def _one(self, span: ReadableSpan, size: int) -> tuple[SpanRow, bytes | None]:
+    def _one(self, span: ReadableSpan, size: int) -> tuple[EncodedSpan, bytes | None]:
         """The row without the content, which is packed for all of a group in one call, and the content."""
         if size <= MAX_SPAN_BYTES:
             try:
@@ -110,7 +126,7 @@ class SpanEncoder:
 
     def _row(
         self, span: ReadableSpan, attributes: Mapping[str, Any], events: list[dict[str, Any]], *, careful: bool
-    ) -> tuple[SpanRow, bytes | None]:
+    ) -> tuple[EncodedSpan, bytes | None]:
         source, service = self.source(span.resource, span.instrumentation_scope)
         if not careful and len(attributes) > _MAX_ATTRIBUTES:
             raise UnfitError
@@ -125,41 +141,54 @@ class SpanEncoder:
         events_json = encode_json(events) if events else None
         if not careful and not (_is_fit(own_json) and _is_fit(common.json) and _is_fit(events_json)):
             raise UnfitError
-        values = [
-            trace_id,
-            span_id,
-            None if parent is None else "%016x" % parent.span_id,  # noqa: UP031
-            clean_text(span.name, MAX_NAME),
-            span.kind.value,
-            span.start_time or 0,
-            span.end_time or span.start_time or 0,
-            status.status_code.value,
-            common.agent_id,
-            session_id,
-            common.severity_number,
-            common.alert,
-            common.event_type,
-            common.channel,
-            common.operation,
-            common.provider,
-            common.model,
-            common.tool,
-            common.action,
-            _int(get(semconv.USAGE_INPUT_TOKENS)),
-            _int(get(semconv.USAGE_OUTPUT_TOKENS)),
-            own_json.decode(),
-            None if events_json is None else events_json.decode(),
-            encode_json(extra).decode() if extra else None,
-        ]
-        findings: list[tuple[Any, ...]] = []
+        record = SpanRecord(
+            trace_id=trace_id,
+            span_id=span_id,
+            parent_span_id=None if parent is None else "%016x" % parent.span_id,  # noqa: UP031 -- as above
+            name=clean_text(span.name, MAX_NAME),
+            kind=span.kind.value,
+            start_ns=span.start_time or 0,
+            end_ns=span.end_time or span.start_time or 0,
+            status=status.status_code.value,
+            agent_id=common.agent_id,
+            session_id=session_id,
+            severity_number=common.severity_number,
+            alert=common.alert,
+            event_type=common.event_type,
+            channel=common.channel,
+            operation=common.operation,
+            provider=common.provider,
+            model=common.model,
+            tool=common.tool,
+            action=common.action,
+            input_tokens=_int(get(semconv.USAGE_INPUT_TOKENS)),
+            output_tokens=_int(get(semconv.USAGE_OUTPUT_TOKENS)),
+            attributes=own_json.decode(),
+            events=None if events_json is None else events_json.decode(),
+            extra=encode_json(extra).decode() if extra else None,
+        )
+        user_id, cost = _text(get(semconv.ENDUSER_ID)), get(semconv.USAGE_COST)
+        findings: list[FindingRecord] = []
         if events:
             labels = Labels(
-                common.agent_id, session_id, service, common.action, common.operation, common.model, common.tool
+                common.agent_id,
+                session_id,
+                service,
+                common.action,
+                common.operation,
+                common.model,
+                common.tool,
+                user_id,
             )
-            found = [event for event in events if event["name"] == semconv.EVENT_FINDING]
-            findings = [finding_of_event(trace_id, span_id, event, labels) for event in found]
-        row = SpanRow(source, common.json, values, findings, common.event_type)
-        return row, encode_json(bulk) if bulk else None
+            stored = self._stored.get((trace_id, span_id), frozenset())
+            findings = [
+                finding_of_event(trace_id, span_id, event, labels)
+                for event in events
+                if event["name"] == semconv.EVENT_FINDING and identity_of_event(event) not in stored
+            ]
+        price = float(cost) if isinstance(cost, (int, float)) else 0.0
+        encoded = EncodedSpan(source, common.json, record, findings, service, user_id, price)
+        return encoded, encode_json(bulk) if bulk else None
 
 
 def attributes_of(span: ReadableSpan) -> Mapping[str, Any]:

@@ -6,27 +6,23 @@ neither can stand without the other.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from cylestio_monitor.errors import StoreError
 from cylestio_monitor.store.audit import chain, checkpoint
+from cylestio_monitor.store.ingest import side_file
+from cylestio_monitor.store.ingest.batch import Batch
+from cylestio_monitor.store.ingest.rollup import Runs
+from cylestio_monitor.store.ingest.row_writer import RowWriter, SharedBodies
 from cylestio_monitor.store.ingest.span_encoder import SpanEncoder
 from cylestio_monitor.store.sqlite import database, fork_guard, schema
-from cylestio_monitor.store.sqlite.counters import INSERT_OUTBOX, count
-from cylestio_monitor.store.sqlite.rows import (
-    EVENT_COLUMNS,
-    FINDING_COLUMNS,
-    SPAN_COLUMNS,
-    Event,
-    SpanRow,
-    digest,
-    event_row,
-    finding_rows,
-    seal,
-    seal_span,
-)
-from cylestio_monitor.store.upkeep import salvage, shared_gc
+from cylestio_monitor.store.sqlite.counters import count
+from cylestio_monitor.store.sqlite.lease import current_process
+from cylestio_monitor.store.sqlite.rows import Event, event_record, finding_records
+from cylestio_monitor.store.upkeep import salvage, search_index, shared_gc
 from cylestio_monitor.store.upkeep.retention import Place, Retention
 
 if TYPE_CHECKING:
@@ -35,26 +31,16 @@ if TYPE_CHECKING:
 
     from cylestio_monitor import config
     from cylestio_monitor.store.audit.checkpoint import Checkpoint
-    from cylestio_monitor.store.ingest.queue import Kind, PendingWrite
+    from cylestio_monitor.store.ingest.queue import PendingWrite
     from cylestio_monitor.store.sqlite.keys import Cipher
 
+_logger = logging.getLogger(__name__)
 
-_INTO_SPAN: Final = f"INSERT INTO span (id, source, common, {SPAN_COLUMNS}, seq, checksum)"
-_INTO_OUTBOX: Final = "INSERT OR IGNORE INTO outbox (signal, ref)"
-
-
-def _insert(table: str, columns: str, conflict: str = "") -> str:
-    marks = ", ".join("?" * (columns.count(",") + 3))
-    return f"INSERT {conflict} INTO {table} ({columns}, seq, checksum) VALUES ({marks})"  # noqa: S608 -- constants
-
-
-_INSERT_FINDING: Final = _insert("findings", FINDING_COLUMNS, "OR IGNORE")
-_INSERT_EVENT: Final = _insert("event", f"{EVENT_COLUMNS}, source")
-_MOST_SHARED: Final = 4096
+_MOST_HANDED_OVER: Final = 4096
 
 
 class Writer:
-    """The one who writes. Not for several threads at once: the guard of `forks` is held by the caller."""
+    """Writes to the file over one connection; the caller holds the guard of `fork_guard`."""
 
     def __init__(self, path: Path, settings: config.StoreSettings, secret: bytes, cipher: Cipher | None) -> None:
         """Opens the file.
@@ -78,26 +64,38 @@ class Writer:
         self._swept = 0
         self._settings = settings
         self._encoder = SpanEncoder(cipher)
-        self._shared: dict[bytes, tuple[int, bytes]] = {}
+        self._shared = SharedBodies()
+        self._runs = Runs()
+        self._handed_over: dict[tuple[str, str], frozenset[tuple[Any, ...]]] = {}
+        self._process = current_process()
         self._inode: tuple[int, int] | None = None
         self._connection: sqlite3.Connection | None = None
         self._salvage: salvage.Salvage | None = None
         try:
             self.connection()
         except sqlite3.DatabaseError as error:
-            if not database.is_damage(error):
+            if database.is_damage(error):
+                self.replace_damaged()
+                self.connection()
+            elif not database.is_busy(error):
                 raise
-            self.replace_damaged()
-            self.connection()
 
-    def connection(self) -> sqlite3.Connection:
-        """The open connection; opened anew after a fork, or where the file was replaced."""
+    def connection(self, patience_s: float = database.BUSY_SECONDS) -> sqlite3.Connection:
+        """Returns the open connection; it is opened again after a fork, or where the file was replaced.
+
+        Args:
+            patience_s: Longest wait for the lock of another process while it is opened, in seconds.
+
+        Raises:
+            sqlite3.Error: The file is damaged, or another process keeps it locked.
+            StoreError: The file cannot be opened.
+        """
         if self._connection is not None and self._inode != database.inode(self.path):
             self.close()
         if self._connection is None:
-            self._connection = database.connect(self.path, self._settings)
+            self._connection = database.connect(self.path, self._settings, patience_s)
             self._inode = database.inode(self.path)
-            self._shared.clear()
+            self._forget()
         return self._connection
 
     def close(self) -> None:
@@ -116,59 +114,172 @@ class Writer:
         """Lets go of an inherited connection without closing it."""
         fork_guard.leave_open(self._connection)
         self._connection = None
+        self._process = current_process()
 
-    def write(self, group: Sequence[PendingWrite]) -> None:
-        """Commits the group, all or nothing.
+    def write(self, group: Sequence[PendingWrite], patience_s: float = database.BUSY_SECONDS) -> None:
+        """Commits a group, all or nothing.
+
+        Args:
+            group: The items.
+            patience_s: Longest wait for the lock of another process, in seconds.
 
         Raises:
-            sqlite3.Error: What SQLite says; nothing of the group is stored then.
+            sqlite3.Error: SQLite cannot write; nothing of the group is stored.
             StoreError: The file cannot be opened.
         """
-        spans = [ticket for ticket in group if ticket.kind == "span"]
-        if spans and self.resource is None:
-            self.resource = spans[0].payload.resource
-        rows = self._encoder.encode((ticket.payload, ticket.size) for ticket in spans)
-        others = [(ticket.kind, self._encode(ticket)) for ticket in group if ticket.kind not in {"span", "barrier"}]
-        connection = self.connection()
-        if not rows and not others:
+        batch = self.encode(group)
+        connection = self.connection(patience_s)
+        if batch.is_empty:
             return
-        urgent = any(ticket.urgent for ticket in group)
+        urgent = any(pending.urgent for pending in group)
+        connection.execute(f"PRAGMA busy_timeout = {int(patience_s * 1000)}")
         if urgent:
             # Syncing this commit brings every earlier one of the log to disk as well.
             connection.execute("PRAGMA synchronous = FULL")
         try:
-            try:
-                self._commit(connection, rows, others)
-            except sqlite3.IntegrityError:  # some came before, by another road
-                self._commit(connection, self.unknown(connection, rows), others)
+            self._commit(connection, batch)
         finally:
             if urgent:
                 connection.execute("PRAGMA synchronous = NORMAL")
+        self._remember(batch)
 
-    def _commit(
-        self, connection: sqlite3.Connection, rows: Sequence[SpanRow], others: Sequence[tuple[Kind, Any]]
+    def encode(self, group: Sequence[PendingWrite]) -> Batch:
+        """Encodes the items of a group; needs no connection."""
+        spans = [pending for pending in group if pending.kind == "span"]
+        if spans and self.resource is None:
+            self.resource = spans[0].payload.resource
+        batch = Batch(source=self._encoder.source(self.resource, None)[0])
+        handed_over = dict(self._handed_over)
+        for pending in group:
+            if pending.kind == "findings":
+                for finding, time_ns in self.encode_findings(pending.payload).findings:
+                    key = (finding.trace_id, finding.span_id)
+                    handed_over[key] = handed_over.get(key, frozenset()) | {finding.identity}
+                    batch.findings.append((finding, time_ns))
+            elif pending.kind == "event":
+                batch.events.append(event_record(pending.payload))
+            elif pending.kind == "metric":
+                batch.metrics.append(pending.payload)
+            elif pending.kind == "record":
+                batch.records.append(pending.payload)
+        batch.spans = self._encoder.encode(((one.payload, one.size) for one in spans), handed_over)
+        return batch
+
+    @staticmethod
+    def encode_findings(payload: Any) -> Batch:
+        """Encodes findings of one span; any thread may call it.
+
+        Args:
+            payload: The arguments of `finding_records`.
+        """
+        return Batch(findings=[(finding, payload[-1]) for finding in finding_records(*payload)])
+
+    def _remember(self, batch: Batch) -> None:
+        """Keeps the findings of spans that have not ended: they come again with their span."""
+        for finding, _ in batch.findings:
+            key = (finding.trace_id, finding.span_id)
+            self._handed_over[key] = self._handed_over.get(key, frozenset()) | {finding.identity}
+        for span in batch.spans:
+            self._handed_over.pop((span.record.trace_id, span.record.span_id), None)
+        if len(self._handed_over) > _MOST_HANDED_OVER:
+            self._handed_over.clear()
+
+    def _commit(self, connection: sqlite3.Connection, batch: Batch, progress: tuple[str, int] | None = None) -> None:
+        """Commits a batch; spans that are in the store already are left out.
+
+        Args:
+            connection: The connection.
+            batch: The rows.
+            progress: A side file's key in `meta`, and how far it is inserted then.
+        """
+        try:
+            self._insert(connection, batch, progress, some_known=progress is not None)
+        except sqlite3.IntegrityError:
+            self._insert(connection, batch, progress, some_known=True)
+
+    def _insert(
+        self, connection: sqlite3.Connection, batch: Batch, progress: tuple[str, int] | None, *, some_known: bool
     ) -> None:
         try:
             with database.transaction(connection):
-                run = self._begin(connection)
-                refs = self.store_spans(connection, run, rows)
-                if "traces" in self.forward:
-                    database.insert(connection, _INTO_OUTBOX, [("traces", ref) for ref in refs])
-                for kind, payload in others:
-                    self._store(connection, run, kind, payload)
-                run.finish()
+                rows = self.begin(connection)
+                if some_known:
+                    batch.spans = rows.unknown(batch.spans)
+                rows.prepare(batch.spans, batch.findings, batch.records)
+                for finding, time_ns in batch.findings:
+                    rows.store_findings([finding], time_ns)
+                for record in batch.records:
+                    rows.store_record(record, batch.source)
+                rows.store_spans(batch.spans)
+                for event in batch.events:
+                    rows.store_event(event, batch.source)
+                for data in batch.metrics:
+                    connection.execute("INSERT INTO metric (time_ns, data) VALUES (?, ?)", (time.time_ns(), data))
+                    connection.execute("INSERT INTO outbox (signal, ref) VALUES ('metrics', last_insert_rowid())")
+                for name, number in batch.counters.items():
+                    count(connection, name, number)
+                if progress is not None:
+                    connection.execute("REPLACE INTO meta (key, value) VALUES (?, ?)", progress)
+                rows.finish()
         except BaseException:
-            self._shared.clear()  # an entry that was rolled back has no id
+            self._forget()  # an entry that was rolled back has no id
             raise
 
-    def _begin(self, connection: sqlite3.Connection) -> chain.Run:
-        """What every transaction that adds records begins with."""
+    def take_up(self) -> int:
+        """Inserts one batch of a side file that no process writes any more.
+
+        Returns:
+            1 where a batch was inserted or a file was removed; 0 where nothing is left to do.
+
+        Raises:
+            sqlite3.Error: SQLite cannot write; the file stays.
+            StoreError: The database cannot be opened.
+        """
+        for path in side_file.waiting(self.path):
+            try:
+                reader = side_file.Reader(path)
+            except (OSError, StoreError) as error:
+                _logger.debug("a side file is left alone: %s", error)
+                continue
+            try:
+                self._take_up(reader)
+            finally:
+                reader.close()
+            return 1
+        return 0
+
+    def _take_up(self, reader: side_file.Reader) -> None:
+        connection = self.connection()
+        key = f"pending.{reader.path.name}"
+        row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        offset = row[0] if row is not None and type(row[0]) is int else 0
+        for place, batch in reader.batches(offset):
+            found = Batch(counters={"dropped.damaged side file": 1}) if batch is None else batch
+            self._commit(connection, found, (key, place))
+        # In this order: a kill in between leaves an entry that nothing refers to, and no row comes twice.
+        reader.path.unlink(missing_ok=True)
+        with database.transaction(connection):
+            connection.execute("DELETE FROM meta WHERE key = ?", (key,))
+
+    def begin(self, connection: sqlite3.Connection) -> RowWriter:
+        """Returns the inserts of one transaction, which the caller has begun and commits."""
         schema.check(connection)
         swept = shared_gc.sweeps(connection)
         if swept != self._swept:
-            self._shared.clear()
+            self._shared.forget()
             self._swept = swept
-        return self.chain.begin(connection)
+        return RowWriter(
+            connection,
+            self.chain,
+            runs=self._runs,
+            shared=self._shared,
+            forward=self.forward,
+            process=self._process,
+        )
+
+    def _forget(self) -> None:
+        self._shared.forget()
+        self._runs.forget()
 
     def count(self, numbers: Mapping[str, int]) -> None:
         """Adds to the counters of the file."""
@@ -191,13 +302,10 @@ class Writer:
         with database.transaction(connection):
             made = signer.make(connection)
             if made is not None:
-                run = self._begin(connection)
+                rows = self.begin(connection)
                 data = {"checkpoint": made.line().decode().strip(), "seq": made.seq, "public_key": made.public_key}
-                row = event_row(Event(None, checkpoint.EVENT, "STORE", "INFO", time.time_ns(), data))
-                ref = self.store_event(connection, run, row, None)
-                run.finish()
-                if "logs" in self.forward:
-                    connection.execute(INSERT_OUTBOX, ("logs", ref))
+                rows.store_event(event_record(Event(None, checkpoint.EVENT, "STORE", "INFO", time.time_ns(), data)))
+                rows.finish()
         return made
 
     def replace_damaged(self) -> None:
@@ -206,17 +314,19 @@ class Writer:
         self._place = Place()
         target = salvage.set_aside(self.path)
         if target is not None:
-            self._salvage = salvage.Salvage(target, self)
+            self._salvage = salvage.Salvage(target)
             connection = self.connection()
             with database.transaction(connection):
                 self._salvage.begin(connection)
 
-    def _salvage_on(self, connection: sqlite3.Connection) -> int:
+    def _continue_salvage(self, connection: sqlite3.Connection) -> int:
         assert self._salvage is not None
-        with database.transaction(connection):
-            run = self._begin(connection)
-            more = self._salvage.step(connection, run)
-            run.finish()
+        try:
+            with database.transaction(connection):
+                more = self._salvage.step(self.begin(connection))
+        except BaseException:
+            self._forget()
+            raise
         self._salvage.carried()
         if not more:
             self._salvage = None
@@ -230,9 +340,9 @@ class Writer:
         """
         connection = self.connection()
         if not at_cap:
-            self._salvage = self._salvage or salvage.Salvage.resumed(connection, self)
+            self._salvage = self._salvage or salvage.Salvage.resumed(connection, self.path)
             if self._salvage is not None:
-                return self._salvage_on(connection)
+                return self._continue_salvage(connection)
         with database.transaction(connection):
             retention = Retention(connection, self.chain, self._place)
             removed = retention.by_size(at_cap=at_cap)
@@ -244,80 +354,10 @@ class Writer:
             self._sweep.step(connection)
         return removed
 
-    def _encode(self, ticket: PendingWrite) -> Any:
-        if ticket.kind == "findings":
-            return finding_rows(*ticket.payload)
-        return event_row(ticket.payload) if ticket.kind == "event" else ticket.payload
-
-    def _store(self, connection: sqlite3.Connection, run: chain.Run, kind: Kind, payload: Any) -> None:
-        if kind == "findings":
-            self.store_findings(connection, run, payload)
-        elif kind == "event":
-            ref = self.store_event(connection, run, payload, self._encoder.source(self.resource, None)[0])
-            if "logs" in self.forward:
-                connection.execute(INSERT_OUTBOX, ("logs", ref))
-        else:
-            connection.execute("INSERT INTO metric (time_ns, data) VALUES (?, ?)", (time.time_ns(), payload))
-            connection.execute("INSERT INTO outbox (signal, ref) VALUES ('metrics', last_insert_rowid())")
-
-    def store_spans(self, connection: sqlite3.Connection, run: chain.Run, rows: Sequence[SpanRow]) -> list[int]:
-        """Adds spans with their findings and their entries in the audit trail.
-
-        Returns:
-            Their ids.
-
-        Raises:
-            sqlite3.IntegrityError: One of them is in the store already; see `unknown`.
-        """
-        first = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM span").fetchone()[0]
-        records = []
-        for ref, row in enumerate(rows, first):
-            source, source_digest = self._share(connection, row.source)
-            common, common_digest = self._share(connection, row.common)
-            checksum, leaf = seal_span(row.values, source_digest, common_digest)
-            seq = None
-            if row.event_type is not None:
-                seq = run.next_seq
-                run.add("span", ref, leaf)
-            records.append((ref, source, common, *row.values, seq, checksum))
-            if row.findings:
-                self.store_findings(connection, run, row.findings)
-        database.insert(connection, _INTO_SPAN, records)
-        return [record[0] for record in records]
-
-    def unknown(self, connection: sqlite3.Connection, rows: Sequence[SpanRow]) -> list[SpanRow]:
-        """The rows that the store does not have, each once."""
-        query = "SELECT 1 FROM span WHERE trace_id = ? AND span_id = ?"
-        new = {tuple(row.values[:2]): row for row in reversed(rows)}
-        known = {key for key in new if connection.execute(query, key).fetchone() is not None}
-        return [row for key, row in reversed(new.items()) if key not in known]
-
-    def store_findings(self, connection: sqlite3.Connection, run: chain.Run, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Adds findings with their entries in the audit trail; known ones are left alone."""
-        for row in rows:
-            checksum, leaf = seal(*row)
-            cursor = connection.execute(_INSERT_FINDING, (*row, run.next_seq, checksum))
-            if cursor.rowcount:
-                run.add("finding", cursor.lastrowid or 0, leaf)
-
-    def store_event(
-        self, connection: sqlite3.Connection, run: chain.Run, row: tuple[Any, ...], source: bytes | None
-    ) -> int:
-        """Adds an event with its entry in the audit trail; returns its id."""
-        number = None if source is None else self._share(connection, source)[0]
-        checksum, leaf = seal(*row)
-        ref = connection.execute(_INSERT_EVENT, (*row, number, run.next_seq, checksum)).lastrowid or 0
-        run.add("event", ref, leaf)
-        return ref
-
-    def _share(self, connection: sqlite3.Connection, body: bytes) -> tuple[int, bytes]:
-        """The id of the body in `shared`, and its digest; it is added where it is new."""
-        known = self._shared.get(body)
-        if known is None:
-            key = digest(body)
-            connection.execute("INSERT OR IGNORE INTO shared (digest, body) VALUES (?, ?)", (key, body.decode()))
-            number = connection.execute("SELECT id FROM shared WHERE digest = ?", (key,)).fetchone()[0]
-            if len(self._shared) >= _MOST_SHARED:
-                self._shared.clear()
-            known = self._shared[body] = (number, key)
-        return known
+    def index(self) -> int:
+        """Adds one chunk of stored spans to the full-text index and returns their number; 0 at the end."""
+        connection = self.connection()
+        if search_index.pending(connection):
+            with database.transaction(connection):
+                return search_index.step(connection)
+        return 0

@@ -31,24 +31,29 @@ _ROWS: Final = (64, 16, 4, 1) if sqlite3.sqlite_version_info >= (3, 32) else (16
 """Rows of one statement; before 3.32 SQLite took no more than 999 values at a time."""
 
 
-def connect(path: Path, settings: config.StoreSettings) -> sqlite3.Connection:
-    """A connection that may write, in autocommit mode; the file is made or migrated where it has to be.
+def connect(path: Path, settings: config.StoreSettings, patience_s: float = BUSY_SECONDS) -> sqlite3.Connection:
+    """Opens a connection that may write, in autocommit mode; creates or migrates the file.
+
+    A file that needs neither is opened without the write lock, so that another process may hold it meanwhile.
+
+    Args:
+        path: The database.
+        settings: Its budget.
+        patience_s: Longest wait for the lock of another process, in seconds.
 
     Raises:
         StoreError: Nothing can be written there, or the file is not ours.
-        sqlite3.DatabaseError: The file is damaged.
+        sqlite3.DatabaseError: The file is damaged, or another process keeps it locked; see `is_damage`, `is_busy`.
     """
     files.prepare(path)
     try:
-        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(path, timeout=patience_s, isolation_level=None, check_same_thread=False)
     except sqlite3.OperationalError as error:
         raise StoreError(f"{path}: {error}") from error
     connection.text_factory = as_text
     try:
+        _prepare_new(connection)
         connection.executescript(
-            f"PRAGMA page_size = {PAGE_BYTES};"
-            "PRAGMA auto_vacuum = INCREMENTAL;"
-            "PRAGMA journal_mode = WAL;"
             "PRAGMA synchronous = NORMAL;"
             # A larger log than usual: under load the pages of the identity index are written once, not every time.
             f"PRAGMA wal_autocheckpoint = {16 * _MIB // PAGE_BYTES};"
@@ -65,13 +70,22 @@ def connect(path: Path, settings: config.StoreSettings) -> sqlite3.Connection:
         raise StoreError(f"{path}: {error}") from error
     except sqlite3.OperationalError as error:
         connection.close()
-        if is_damage(error):
+        if is_damage(error) or is_busy(error):
             raise
         raise StoreError(f"{path}: {error}") from error
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _prepare_new(connection: sqlite3.Connection) -> None:
+    """Sets what is set once in the life of a file; each of these statements would take the write lock."""
+    if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
+        connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        connection.execute("PRAGMA journal_mode = WAL")
 
 
 def connect_read_only(path: Path) -> sqlite3.Connection:
@@ -124,29 +138,30 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def insert(connection: sqlite3.Connection, into: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Inserts rows, as many in one statement as go.
+def insert(connection: sqlite3.Connection, into: str, rows: Sequence[tuple[Any, ...]], after: str = "") -> None:
+    """Inserts rows, many with one statement.
 
-    Every statement lets go of the interpreter, and a thread that is busy keeps it for 5 ms then. A statement for each
-    row would have the writer fall behind an application that computes.
+    Every statement releases the interpreter, and a thread that computes then keeps it for 5 ms. With a statement per
+    row the writer would fall behind an application that computes.
 
     Args:
         connection: With an open transaction.
         into: ``INSERT INTO table (columns)``.
         rows: The values, of one length.
+        after: An ``ON CONFLICT`` clause.
     """
     start = 0
     for size in _ROWS:
         while len(rows) - start >= size:
             values = list(chain.from_iterable(rows[start : start + size]))
-            connection.execute(_statement(into, len(rows[0]), size), values)
+            connection.execute(_statement(into, len(rows[0]), size, after), values)
             start += size
 
 
 @functools.cache
-def _statement(into: str, width: int, size: int) -> str:
+def _statement(into: str, width: int, size: int, after: str) -> str:
     row = f"({', '.join('?' * width)})"
-    return f"{into} VALUES {', '.join([row] * size)}"
+    return f"{into} VALUES {', '.join([row] * size)} {after}"
 
 
 def inode(path: Path) -> tuple[int, int] | None:
@@ -162,6 +177,11 @@ def is_damage(error: sqlite3.Error) -> bool:
     """Whether the error says that the file's content is broken, not that it is busy, full or not to be reached."""
     text = str(error)
     return "malformed" in text or "not a database" in text or "file is encrypted" in text
+
+
+def is_busy(error: BaseException) -> bool:
+    """Whether another process holds a lock that is in the way."""
+    return isinstance(error, sqlite3.OperationalError) and ("locked" in str(error) or "busy" in str(error))
 
 
 def is_full(error: sqlite3.Error) -> bool:

@@ -14,6 +14,7 @@ SIBLINGS: Final = ("", "-wal", "-shm")
 """What SQLite keeps beside a database in WAL mode, the database itself first."""
 
 _NOFOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
+_NONBLOCK: Final = getattr(os, "O_NONBLOCK", 0)
 _CLOEXEC: Final = getattr(os, "O_CLOEXEC", 0)
 
 
@@ -78,6 +79,30 @@ def create_once(path: Path, data: bytes) -> None:
         pass  # another process was first, and its content counts
     finally:
         draft.unlink(missing_ok=True)
+
+
+def open_private(path: Path) -> int:
+    """Opens a file of ours to be read; returns its descriptor.
+
+    Raises:
+        StoreError: It is a link, no regular file, another user's, or open to others.
+        OSError: It cannot be opened.
+    """
+    descriptor = os.open(path, os.O_RDWR | _NOFOLLOW | _NONBLOCK | _CLOEXEC)
+    try:
+        _check_private(path, os.fstat(descriptor))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _check_private(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise StoreError(f"{path}: is no regular file")
+    _check_owner(path, status)
+    if stat.S_IMODE(status.st_mode) & 0o077 and os.name == "posix":
+        raise StoreError(f"{path}: is open to other users")
 
 
 def append_private(path: Path, data: bytes) -> None:

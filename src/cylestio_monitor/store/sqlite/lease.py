@@ -73,6 +73,21 @@ class Lease:
         return holder.host == self._host and _started(holder.pid) != holder.started
 
 
+def current_process() -> str:
+    """Returns a name of this process that no later process has: host, process id and start, as JSON."""
+    pid = os.getpid()
+    return msgspec.json.encode([socket.gethostname(), pid, _started(pid)]).decode()
+
+
+def is_gone(process: str) -> bool:
+    """Whether the process of a name from `current_process` has ended; false for one of another machine."""
+    try:
+        host, pid, started = msgspec.json.decode(process, type=tuple[str, int, str])
+    except (msgspec.MsgspecError, TypeError):
+        return True
+    return host == socket.gethostname() and _started(pid) != started
+
+
 def _started(pid: int) -> str:
     """When a process of this machine began, as the kernel counts; empty where there is no such process."""
     try:

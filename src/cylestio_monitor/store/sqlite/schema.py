@@ -1,27 +1,26 @@
-"""The tables and views of the store, and how a file of an earlier version becomes one of this.
+"""The tables and views of the store, and the migration of a file of an earlier version.
 
-`spans` and `events` are views: what repeats from span to span (resource, scope, attributes of low cardinality) stands
-once in `shared`, and the views put it together again in plain SQL, so that any SQLite client reads whole rows.
+`spans` and `events` are views. Resource, scope and attributes of low cardinality stand once in `shared`; the views join
+them in plain SQL, so that any SQLite client reads whole rows.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import sqlite3
+from typing import Final
 
 from cylestio_monitor import semconv
 from cylestio_monitor.errors import StoreError
+from cylestio_monitor.store.sqlite import migrations
 
-if TYPE_CHECKING:
-    import sqlite3
-
-VERSION: Final = 2
+VERSION: Final = len(migrations.SCRIPTS) + 1
 """`PRAGMA user_version` of a file of this version."""
 
 APPLICATION_ID: Final = 0x43594C53  # "CYLS"
 
 SIGNALS: Final = ("traces", "logs", "metrics")
 
-_TABLES: Final = """
+_TABLES_2: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 
 CREATE TABLE shared (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, body TEXT NOT NULL);
@@ -159,6 +158,26 @@ _DATA = f"""json_object(
     'trace_id', trace_id,
     'span_id', span_id)"""
 
+_OPEN_DATA = f"""json_object(
+    'alert', alert,
+    'severity', {_SEVERITY},
+    'categories', json(categories),
+    'rules', json(rules),
+    'action', action,
+    'operation', operation,
+    'provider', provider,
+    'model', model,
+    'tool', tool,
+    'status', 'open',
+    'error_type', NULL,
+    'duration_ms', NULL,
+    'input_tokens', NULL,
+    'output_tokens', NULL,
+    'name', name,
+    'session_id', session_id,
+    'trace_id', trace_id,
+    'span_id', span_id)"""
+
 # SQLite gives the column of a view a collation of its own when it pushes the documented query's condition down to the
 # table; the index is found only where its expression says the same.
 _INDEXES: Final = f"""
@@ -180,55 +199,54 @@ SPAN_EVENTS: Final = (
 )
 """The monitored spans, as the events view shows them."""
 
+OPEN_EVENTS: Final = (
+    "SELECT -id AS id, agent_id, event_type, channel, "  # noqa: S608 -- constants
+    f"CASE alert WHEN 'dangerous' THEN 'ERROR' WHEN 'suspicious' THEN 'WARNING' ELSE 'INFO' END AS level, "
+    f"{_TIMESTAMP} AS timestamp, {_OPEN_DATA} AS data FROM open_call"
+)
+"""The calls whose begin is stored and whose end is not, as the events view shows them."""
+
 _VIEWS: Final = f"""
-CREATE VIEW events AS {LOGGED_EVENTS} UNION ALL {SPAN_EVENTS};
+CREATE VIEW events AS {LOGGED_EVENTS} UNION ALL {SPAN_EVENTS} UNION ALL {OPEN_EVENTS};
 
 CREATE VIEW spans AS
 SELECT
-    span.id, trace_id, span_id, parent_span_id, name,
+    span.id, run.trace_id AS trace_id, span_id, parent_span_id, span.name AS name,
     CASE kind WHEN 0 THEN 'internal' WHEN 1 THEN 'server' WHEN 2 THEN 'client' WHEN 3 THEN 'producer'
         ELSE 'consumer' END AS kind,
-    start_ns, end_ns,
+    span.start_ns AS start_ns, span.end_ns AS end_ns,
     CASE status WHEN 0 THEN 'unset' WHEN 1 THEN 'ok' ELSE 'error' END AS status,
     json_extract(extra, '$.status_message') AS status_message,
     json_extract(source.body, '$.scope.name') AS scope,
     json_extract(source.body, '$.resource."service.name"') AS service_name,
-    agent_id, session_id,
-    {_SEVERITY} AS severity,
-    severity_number, alert, operation, provider, model, tool, action, input_tokens, output_tokens,
+    span.agent_id AS agent_id, span.session_id AS session_id,
+    {_SEVERITY.replace("severity_number", "span.severity_number")} AS severity,
+    span.severity_number AS severity_number, alert, operation, provider, model, tool, action,
+    span.input_tokens AS input_tokens, span.output_tokens AS output_tokens,
     json_patch(json_patch(common.body, json_object(
-        '{semconv.CYLESTIO_SESSION_ID}', session_id,
-        '{semconv.USAGE_INPUT_TOKENS}', input_tokens,
-        '{semconv.USAGE_OUTPUT_TOKENS}', output_tokens)), attributes) AS attributes,
+        '{semconv.CYLESTIO_SESSION_ID}', span.session_id,
+        '{semconv.USAGE_INPUT_TOKENS}', span.input_tokens,
+        '{semconv.USAGE_OUTPUT_TOKENS}', span.output_tokens)), attributes) AS attributes,
     coalesce(events, '[]') AS events,
     coalesce(json_extract(extra, '$.links'), '[]') AS links,
     json_extract(source.body, '$.resource') AS resource,
     content
 FROM span
+LEFT JOIN run ON run.id = span.run
 LEFT JOIN shared AS source ON source.id = span.source
 LEFT JOIN shared AS common ON common.id = span.common;
 """  # noqa: S608 -- built from constants
 
-# What leads from each earlier version to the next, as SQL; `VERSION` is one more than its length.
-MIGRATIONS: Final[tuple[str, ...]] = (
-    # 2: what is asked of flagged spans stands in their index, which spares a page of the table for each of them.
-    """
-    DROP INDEX span_flagged;
-    CREATE INDEX span_flagged ON span (start_ns, end_ns, trace_id, span_id, name, alert, severity_number, agent_id,
-    session_id, operation, model, tool, action) WHERE severity_number > 0;
-    """,
-)
-
 
 def install(connection: sqlite3.Connection) -> None:
-    """Brings the open file to this version: a new one is laid out, an earlier one migrated, in one transaction.
+    """Lays out a new file, or migrates one of an earlier version, in one transaction.
 
     Args:
         connection: In autocommit mode.
 
     Raises:
-        StoreError: The file is a database of something else, or of a newer version of the package.
-        sqlite3.Error: What SQLite itself says.
+        StoreError: The file is the database of another program, or of a newer version of the package.
+        sqlite3.Error: SQLite cannot read or write the file.
     """
     version = _version(connection)
     if version == VERSION:
@@ -238,18 +256,31 @@ def install(connection: sqlite3.Connection) -> None:
         version = _version(connection)  # another process may have been first
         if version == 0:
             if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                raise StoreError("the file is a database of something else")  # noqa: TRY301 -- rolls back below
-            _run(connection, _TABLES + _INDEXES + _VIEWS)
+                raise StoreError("the file is the database of another program")  # noqa: TRY301 -- rolls back below
+            _run(connection, _TABLES_2 + _INDEXES)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        elif version < VERSION:
-            for script in MIGRATIONS[version - 1 :]:
-                _run(connection, script)
-            _run(connection, "DROP VIEW events; DROP VIEW spans;" + _VIEWS)
+            version = 2
+        else:
+            _run(connection, "DROP VIEW events; DROP VIEW spans;")
+        for script in migrations.SCRIPTS[version - 1 :]:
+            _run(connection, script)
+        _create_search(connection)
+        _run(connection, _VIEWS)
         connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")
     except BaseException:
         connection.execute("ROLLBACK")
         raise
+
+
+def _create_search(connection: sqlite3.Connection) -> None:
+    """Creates the full-text index; a SQLite built without FTS5 has none, and searches read the rows."""
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'search'").fetchone() is None:
+        try:
+            connection.execute(migrations.SEARCH)
+        except sqlite3.OperationalError as error:
+            if "no such module" not in str(error):
+                raise
 
 
 def check(connection: sqlite3.Connection) -> None:
@@ -267,7 +298,7 @@ def _version(connection: sqlite3.Connection) -> int:
 
 
 def _run(connection: sqlite3.Connection, script: str) -> None:
-    """Statement by statement: `executescript` would commit the open transaction."""
+    """Runs a script statement by statement; `executescript` would commit the open transaction."""
     for statement in script.split(";"):
         if statement.strip():
             connection.execute(statement)
