@@ -1,51 +1,50 @@
-"""Amazon Bedrock through boto3: `converse` and `invoke_model`, whole and streamed, whichever model is behind them."""
+"""Amazon Bedrock through boto3: `converse` and `invoke_model`, whole and streamed, of every model family."""
 
 from __future__ import annotations
 
 import functools
-import json
-import logging
+import io
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from cylestio_monitor import semconv
 from cylestio_monitor.capture import call_wrappers
-from cylestio_monitor.capture.parsing import message_parts
-from cylestio_monitor.model import Call, Message, Part, Result, Usage
+from cylestio_monitor.capture.http_client.observed_answer import ObservedAnswer
+from cylestio_monitor.capture.parsing.fields import Fields, parse_json, unreadable
+from cylestio_monitor.capture.sdks.bedrock import converse, facts, invoke_model
+from cylestio_monitor.errors import BlockedError
+from cylestio_monitor.model import Call, Message, Part, Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import ModuleType
 
+    from cylestio_monitor.capture.http_client.endpoint import Fold
     from cylestio_monitor.capture.patching import Patches
-    from cylestio_monitor.inspection import StreamedText
     from cylestio_monitor.pipeline import Invocation
 
-log = logging.getLogger(__name__)
-
 _OPERATIONS = frozenset({"Converse", "ConverseStream", "InvokeModel", "InvokeModelWithResponseStream"})
-_PARAMETERS = {
-    "maxTokens": semconv.REQUEST_MAX_TOKENS,
-    "max_tokens": semconv.REQUEST_MAX_TOKENS,
-    "temperature": semconv.REQUEST_TEMPERATURE,
-    "topP": semconv.REQUEST_TOP_P,
-    "top_p": semconv.REQUEST_TOP_P,
-}
-_INPUT_TOKENS = "x-amzn-bedrock-input-token-count"
-_OUTPUT_TOKENS = "x-amzn-bedrock-output-token-count"
+_CONVERSE = frozenset(
+    {
+        *("modelId", "messages", "system", "toolConfig", "inferenceConfig", "guardrailConfig", "performanceConfig"),
+        *("additionalModelRequestFields", "additionalModelResponseFieldPaths", "requestMetadata", "promptVariables"),
+        *("serviceTier", "outputConfig"),
+    }
+)
+_MAX_BODY = 16 * 1024 * 1024
 
 
 def patch(module: ModuleType, patches: Patches) -> None:
-    """Wraps the one method that every operation of every client comes through."""
+    """Wraps the one method through which every operation of every client is called."""
     patches.wrap(module.BaseClient, "_make_api_call", _make_api_call)
 
 
 def _make_api_call(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def make_api_call(self: Any, operation_name: str, api_params: Any) -> Any:
-        invocation = None
+        invocation, reader = None, _Reader()
         if operation_name in _OPERATIONS and self.meta.service_model.service_name == "bedrock-runtime":
-            invocation = call_wrappers.begin(lambda: _call(self, operation_name, api_params))
+            invocation = call_wrappers.begin(lambda: reader.call(self, operation_name, api_params))
         if invocation is None:
             return original(self, operation_name, api_params)
         invocation.settle()
@@ -53,207 +52,264 @@ def _make_api_call(original: Callable[..., Any]) -> Callable[..., Any]:
             try:
                 answer = original(self, operation_name, api_params)
             except BaseException as error:
+                _set_status(invocation, error)
                 invocation.end(None, error)
                 raise
-        if not _observe(answer, invocation):
-            invocation.end(call_wrappers.read(_converse_result, answer), enforce=True)
+        if not reader.observe(answer, invocation):
+            invocation.end(call_wrappers.read(converse.answer, answer), enforce=True)
+            invocation.settle()
         return answer
 
     return make_api_call
 
 
-def _call(client: Any, operation: str, params: Any) -> Call:
-    model = str(params.get("modelId") or "")
-    body = params if operation.startswith("Converse") else _json(params.get("body"))
-    body = body if isinstance(body, dict) else {"prompt": body}
-    does = "embeddings" if "embed" in model else "chat"
-    place = urlsplit(client.meta.endpoint_url)
-    call = Call(does, f"{does} {model}", provider="aws.bedrock", model=model)
-    call.server_address, call.server_port = place.hostname, place.port
-    call.system = message_parts.parts(body.get("system"), "system")
-    call.tools = message_parts.tool_definitions((body.get("toolConfig") or body).get("tools"), "tools")
-    asked = {key: value for key, value in body.items() if key not in {"system", "tools", "toolConfig", "modelId"}}
-    call.messages = message_parts.messages(asked, "", "user")
-    settings = {**body, **(body.get("inferenceConfig") or {}), **(body.get("textGenerationConfig") or {})}
-    call.attributes = {
-        name: settings[key] for key, name in _PARAMETERS.items() if isinstance(settings.get(key), (int, float))
-    }
-    if "Stream" in operation:
-        call.attributes[semconv.REQUEST_STREAM] = True
-    return call
+def _set_status(invocation: Invocation, error: BaseException) -> None:
+    """Records the HTTP status of an error of the service."""
+    response = getattr(error, "response", None)
+    metadata = response.get("ResponseMetadata") if isinstance(response, dict) else None
+    status = metadata.get("HTTPStatusCode") if isinstance(metadata, dict) else None
+    if isinstance(status, int):
+        invocation.span.set_attribute(semconv.HTTP_STATUS_CODE, status)
 
 
-def _json(body: Any) -> Any:
-    return message_parts.decoded(
-        bytes(body).decode("utf-8", "replace") if isinstance(body, (bytes, bytearray)) else body
-    )
+class _Reader:
+    """Reads one request and its answer.
 
+    Attributes:
+        family: The family of the format of an `invoke_model` body; empty for Converse.
+    """
 
-def _observe(answer: Any, invocation: Invocation) -> bool:
-    """Has the end of the call come with the end of its body or stream; whether there is one."""
-    for key in ("stream", "body"):
-        body = answer.get(key) if isinstance(answer, dict) else None
-        if body is None:
-            continue
+    def __init__(self) -> None:
+        self.family = ""
+
+    def call(self, client: Any, operation: str, params: Any) -> Call:
+        """Reads the request."""
+        model = str(params.get("modelId") or "")
+        does = "embeddings" if "embed" in model else "chat"
+        place = urlsplit(client.meta.endpoint_url)
+        call = Call(does, f"{does} {model}", provider="aws.bedrock", model=model)
+        call.server_address, call.server_port = place.hostname, place.port or (443 if place.hostname else None)
+        try:
+            if operation.startswith("Converse"):
+                self._converse(call, params)
+            else:
+                self._invoke(call, params.get("body"))
+        except Exception as error:  # noqa: BLE001 -- a request of any form: it is recorded as unreadable, so that it can be refused
+            call.messages.append(Message("user", [unreadable(error, "")]))
+        if "Stream" in operation:
+            call.attributes[semconv.REQUEST_STREAM] = True
+        return call
+
+    def _converse(self, call: Call, params: dict[str, Any]) -> None:
+        call.system = converse.system(params)
+        call.messages = converse.messages(params.get("messages"))
+        call.tools = converse.tools(params.get("toolConfig"))
+        rest = {name: value for name, value in params.items() if name not in _CONVERSE}
+        texts = {name: params[name] for name in ("promptVariables", "outputConfig") if params.get(name)}
+        if rest or texts:
+            call.messages.insert(0, Message("user", [Part("json", converse.without_bytes({**rest, **texts}))]))
+        call.attributes = facts.parameters(params)
+
+    def _invoke(self, call: Call, body: Any) -> None:
+        if hasattr(body, "read"):  # a file is sent from its beginning
+            place = body.tell()
+            body, file = body.read(_MAX_BODY), body
+            file.seek(place)
+        text = bytes(body) if isinstance(body, (bytearray, memoryview)) else body
+        try:
+            value = parse_json(text)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            call.messages = [Message("user", [Part("text", _text(text), path="body")])]
+            return
+        self.family = invoke_model.read_request(call, value)
+        call.attributes = facts.parameters(value)
+
+    def observe(self, answer: Any, invocation: Invocation) -> bool:
+        """Has the reading of a body or a stream end the call; returns whether there is one."""
+        if not isinstance(answer, dict):
+            return False
         headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-        body.__class__ = _observed(body.__class__)
-        body.__dict__["_cylestio"] = _Reading(invocation, headers)
+        if (stream := answer.get("stream")) is not None:
+            _observe_stream(stream, ObservedAnswer(invocation, converse.ConverseFold(invocation, headers)))
+            return True
+        body = answer.get("body")
+        if body is None:
+            return False
+        if hasattr(body, "_raw_stream") and hasattr(body, "read"):
+            fold = _BodyFold(invocation, self.family, headers)
+            raw = body._raw_stream  # noqa: SLF001 -- the one object that every method of a body reads from
+            body._raw_stream = _ObservedRawStream(raw, ObservedAnswer(invocation, fold, is_stream=False))  # noqa: SLF001 -- as above
+        else:
+            fold_ = _ChunkFold(invoke_model.InvokeFold(invocation, self.family, headers))
+            _observe_stream(body, ObservedAnswer(invocation, fold_))
         return True
-    return False
 
 
-class _Reading:
-    """What has been read of a body or a stream so far."""
+def _text(body: Any) -> Any:
+    return body.decode("utf-8", "replace") if isinstance(body, bytes) else body
 
-    def __init__(self, invocation: Invocation, headers: Any) -> None:
-        self.invocation = invocation
-        self.usage = Usage(_count(headers.get(_INPUT_TOKENS)), _count(headers.get(_OUTPUT_TOKENS)))
-        self.reason: str | None = None
-        self.blocks: dict[int, Part] = {}
-        self.texts: dict[int, StreamedText] = {}
-        self.raw: list[bytes] = []
+
+class _ChunkFold:
+    """Unpacks the events of `invoke_model_with_response_stream`, which hold a piece of the model's own format."""
+
+    def __init__(self, inner: Fold) -> None:
+        self._inner = inner
+
+    @property
+    def complete(self) -> list[Part]:
+        return self._inner.complete
+
+    @complete.setter
+    def complete(self, parts: list[Part]) -> None:
+        self._inner.complete = parts
 
     def event(self, event: Any) -> None:
-        """Takes an event of a stream; of `invoke_model`, one holds a piece of the model's own format."""
-        self.invocation.first_chunk()
-        piece = event.get("chunk", {}).get("bytes") if isinstance(event, dict) else None
-        value = _json(piece) if piece is not None else event
-        if not isinstance(value, dict):
-            return
-        number = _index(value)
-        start = (value.get("contentBlockStart") or {}).get("start", {}).get("toolUse") or value.get("content_block")
-        if isinstance(start, dict) and (name := start.get("name")):
-            call_id = start.get("toolUseId") or start.get("id")
-            self.blocks[number] = Part("tool_call", "", str(name), str(call_id), f"content[{number}]")
-        delta = (value.get("contentBlockDelta") or value).get("delta")
-        delta = delta if isinstance(delta, dict) else value
-        arguments = (delta.get("toolUse") or {}).get("input") or delta.get("partial_json")
-        text = next(
-            (delta[k] for k in ("text", "generation", "outputText", "completion") if isinstance(delta.get(k), str)), ""
-        )
-        if text or arguments:
-            block = self.blocks.setdefault(number, Part("text", "", path=f"content[{number}]"))
-            if text:
-                if number not in self.texts:
-                    self.texts[number] = self.invocation.streamed(block.path)
-                self.texts[number].add(text)
-            else:
-                block.content = f"{block.content}{arguments}"
-        self._close(value, delta)
-
-    def _close(self, value: dict[str, Any], delta: dict[str, Any]) -> None:
-        reason = (
-            (value.get("messageStop") or {}).get("stopReason")
-            or delta.get("stop_reason")
-            or value.get("completionReason")
-        )
-        self.reason = str(reason) if reason else self.reason
-        used = (value.get("metadata") or {}).get("usage")
-        metrics = value.get("amazon-bedrock-invocationMetrics") or {}
-        if isinstance(used, dict):
-            self.usage = _usage(used)
-        elif metrics:
-            self.usage = Usage(_count(metrics.get("inputTokenCount")), _count(metrics.get("outputTokenCount")))
+        piece = event.get("chunk", {}).get("bytes")
+        if piece is not None:
+            value = parse_json(piece)
+            self._inner.event(value if isinstance(value, Fields) else Fields(text=value))
 
     def result(self) -> Result:
-        """The answer as far as it was read."""
-        if self.raw:
-            return _invoke_result(b"".join(self.raw), self.usage)
-        for number, block in self.blocks.items():
-            if block.type == "tool_call":
-                block.content = message_parts.decoded(block.content)
-            elif number in self.texts:
-                block.content = "".join(self.texts[number].pieces)
-        result = Result(messages=[Message("assistant", list(self.blocks.values()), self.reason)], usage=self.usage)
-        result.finish_reasons = [self.reason] if self.reason else []
-        return result
+        return self._inner.result()
+
+
+class _BodyFold:
+    """Keeps the bytes of a whole body and reads them at the end."""
+
+    def __init__(self, invocation: Invocation, family: str, headers: Any) -> None:
+        self.complete: list[Part] = []
+        self._invocation = invocation
+        self._family = family
+        self._headers = headers
+        self._raw: list[bytes] = []
+        self._size = 0
+
+    def event(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size > _MAX_BODY:
+            raise ValueError("the body is too large to be read as a whole")
+        self._raw.append(data)
+
+    def result(self) -> Result:
+        if not self._raw:
+            return Result(usage=facts.usage({}, self._headers))
+        raw = b"".join(self._raw)
+        try:
+            body = parse_json(raw)
+        except ValueError:
+            body = raw.decode("utf-8", "replace")
+        return invoke_model.answer(body, self._invocation.call, self._family, self._headers)
+
+
+class _ObservedRawStream:
+    """Stands in a body for the stream that it reads from; in block mode it is read and judged before any byte is given.
+
+    It has every attribute of the stream that it stands for.
+    """
+
+    def __init__(self, raw: Any, answer: ObservedAnswer) -> None:
+        self._raw = raw
+        self._answer = answer
+        self._given: io.BytesIO | None = None
+
+    def _source(self) -> Any:
+        """Returns the stream to read from: the raw one, or the judged bytes."""
+        if self._given is None and self._answer.can_block:
+            data = self._raw.read()
+            self._answer.observe(data)
+            self._answer.finished()
+            self._answer.settle()
+            self._given = io.BytesIO(data)
+        return self._raw if self._given is None else self._given
+
+    def _observed(self, read: Callable[[], Any], *, is_last: bool) -> Any:
+        try:
+            data = read()
+        except BaseException as error:
+            self._answer.failed(error)
+            raise
+        if self._given is None:
+            if data:
+                self._answer.observe(data)
+            if is_last or not data:
+                self._answer.finished()
+                self._answer.settle()
+        return data
+
+    def read(self, amt: int | None = None, *args: Any, **kwargs: Any) -> Any:
+        """Reads from the stream."""
+        source = self._source()
+        is_last = amt is None or amt < 0
+        if self._given is not None:
+            return self._given.read(amt)
+        return self._observed(lambda: source.read(amt, *args, **kwargs), is_last=is_last)
+
+    def readline(self, *args: Any) -> Any:
+        """Reads one line."""
+        source = self._source()
+        return self._observed(lambda: source.readline(*args), is_last=False)
+
+    def readlines(self, *args: Any) -> list[Any]:
+        """Reads all lines."""
+        source = self._source()
+        lines: list[Any] = source.readlines(*args)
+        self._observed(lambda: b"".join(lines), is_last=True)
+        return lines
+
+    def readinto(self, buffer: Any) -> int:
+        """Reads into a buffer."""
+        source = self._source()
+        count: int = source.readinto(buffer)
+        self._observed(lambda: bytes(buffer[:count]), is_last=False)
+        return count
+
+    def close(self) -> None:
+        """Closes the stream, which ends the call."""
+        self._raw.close()
+        self._answer.closed()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._raw, name)
+
+    def __del__(self) -> None:
+        self._answer.dropped()
+
+
+def _observe_stream(stream: Any, answer: ObservedAnswer) -> None:
+    stream.__class__ = _observed_class(stream.__class__)
+    stream.__dict__["_cylestio"] = answer
 
 
 @functools.lru_cache(maxsize=16)
-def _observed(base: Any) -> Any:
-    """A subclass of a body's or a stream's class that tells what is read from it, and when that ends."""
+def _observed_class(base: Any) -> Any:
+    """Returns a subclass of the class of an event stream that shows each event to the answer before it is given."""
 
     def iterate(self: Any) -> Iterator[Any]:
-        reading: _Reading = self._cylestio
+        answer: ObservedAnswer = self._cylestio
         try:
             for event in base.__iter__(self):
-                _tell(reading.event, event)
+                answer.observe(event)
                 yield event
         except GeneratorExit:
             raise
-        except BaseException as error:
-            reading.invocation.end(call_wrappers.read(lambda _: reading.result(), None), error)
+        except BlockedError:
+            base.close(self)
+            answer.settle()
             raise
-        reading.invocation.end(call_wrappers.read(lambda _: reading.result(), None))
-
-    def read(self: Any, amt: int | None = None) -> Any:
-        reading: _Reading = self._cylestio
-        try:
-            data = base.read(self, amt)
         except BaseException as error:
-            reading.invocation.end(None, error)
+            answer.failed(error)
             raise
-        reading.raw.append(data)
-        if amt is None or amt < 0 or not data:
-            reading.invocation.end(call_wrappers.read(lambda _: reading.result(), None))
-        return data
+        answer.finished()
+        answer.settle()
 
     def close(self: Any) -> None:
         base.close(self)
-        self._cylestio.invocation.end(call_wrappers.read(lambda _: self._cylestio.result(), None))
+        self._cylestio.closed()
 
     def finalise(self: Any) -> None:
-        self._cylestio.invocation.abandon(call_wrappers.read(lambda _: self._cylestio.result(), None))
+        self._cylestio.dropped()
 
-    own = {"read": read} if hasattr(base, "read") else {"__iter__": iterate}
     names = {"__module__": base.__module__, "__qualname__": base.__qualname__, "__doc__": base.__doc__}
-    return type(base.__name__, (base,), {**names, **own, "close": close, "__del__": finalise})
-
-
-def _tell(take: Callable[[Any], None], event: Any) -> None:
-    try:
-        take(event)
-    except Exception:
-        log.debug("Could not read an event", exc_info=True)
-
-
-def _converse_result(answer: Any) -> Result:
-    result = Result(messages=message_parts.messages(answer.get("output"), "output", "assistant"))
-    result.usage = _usage(answer.get("usage") or {})
-    reason = answer.get("stopReason")
-    result.finish_reasons = [str(reason)] if reason else []
-    return result
-
-
-def _invoke_result(raw: bytes, usage: Usage) -> Result:
-    try:
-        body = json.loads(raw)
-    except ValueError:
-        body = raw.decode("utf-8", "replace")
-    if isinstance(body, dict) and ("embedding" in body or "embeddings" in body):
-        return Result(usage=usage)
-    reason = body.get("stop_reason") or body.get("stopReason") if isinstance(body, dict) else None
-    return Result(
-        messages=message_parts.messages(body, "", "assistant"),
-        usage=usage,
-        finish_reasons=[str(reason)] if reason else [],
-    )
-
-
-def _usage(used: dict[str, Any]) -> Usage:
-    read, write = _count(used.get("cacheReadInputTokens")), _count(used.get("cacheWriteInputTokens"))
-    given = _count(used.get("inputTokens"))
-    whole = None if given is None else given + (read or 0) + (write or 0)
-    return Usage(whole, _count(used.get("outputTokens")), read, write)
-
-
-def _count(value: Any) -> int | None:
-    return int(value) if isinstance(value, (int, str)) and str(value).isdigit() else None
-
-
-def _index(value: dict[str, Any]) -> int:
-    for holder in (value.get("contentBlockStart"), value.get("contentBlockDelta"), value):
-        number = holder.get("contentBlockIndex", holder.get("index")) if isinstance(holder, dict) else None
-        if isinstance(number, int):
-            return number
-    return 0
+    return type(base.__name__, (base,), {**names, "__iter__": iterate, "close": close, "__del__": finalise})
