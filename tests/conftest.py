@@ -17,6 +17,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 import warm
 from cylestio_monitor import config, pipeline, runtime
+from cylestio_monitor.capture import span_resolvers
 from wire import WireServer
 
 if TYPE_CHECKING:
@@ -56,7 +57,10 @@ class Monitor:
         """Runs with other settings from here on."""
         settings = config.load({}, overrides=overrides).settings
         self.pipeline = pipeline.Pipeline(
-            settings=settings, scanner=self._scanners(settings), tracer_provider=self.provider
+            settings=settings,
+            scanner=self._scanners(settings),
+            tracer_provider=self.provider,
+            resolvers=span_resolvers.ORDERED,
         )
         runtime.install(self.pipeline)
 

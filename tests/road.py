@@ -8,6 +8,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from cylestio_monitor.capture import span_resolvers
 from cylestio_monitor.config import Settings
 from cylestio_monitor.model import Call, Message, Part, Result
 from cylestio_monitor.pipeline import Pipeline
@@ -30,6 +31,7 @@ class Road:
             scanner=scanners(self.settings),
             tracer_provider=self.provider,
             meter_provider=self.meters,
+            resolvers=span_resolvers.ORDERED,
         )
 
     def span(self):

@@ -1,4 +1,4 @@
-"""Work that a finaliser hands over, or that is to wait a while, done by a thread of its own.
+"""Work that a finaliser hands over, or that is delayed, done by one thread.
 
 A finaliser runs wherever the garbage collector happens to run, also inside a lock of the SDK, the exporter or the
 store. `queue.SimpleQueue.put` is documented as safe there; everything else waits for this thread.
@@ -7,12 +7,14 @@ store. `queue.SimpleQueue.put` is documented as safe there; everything else wait
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
+import weakref
 from collections import deque
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
+
+from cylestio_monitor import forks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,49 +22,54 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LATER_S = 2.0
-"""How long work that is to wait does so, in seconds."""
+"""Delay in seconds of work that is handed over with `put_later`."""
 
 _DRAIN_S = 1.0
-"""How long a drain waits for what the thread has begun, in seconds."""
+"""Longest time in seconds that a drain waits for work that the thread has begun."""
 
 
 class BackgroundWorker:
-    """A queue of work and the daemon thread that does it."""
+    """A queue of work and the daemon thread that does it.
+
+    Attributes:
+        is_running: The thread was started in this process.
+    """
 
     def __init__(self) -> None:
-        """Starts no thread: `ensure` does, outside any finaliser."""
+        """Starts no thread: `start` does, outside any finaliser."""
         self._queue: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._later: deque[tuple[float, Callable[[], None]]] = deque()
-        self._pid = 0
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
+        self.is_running = False
+        _workers.add(self)
 
-    def ensure(self) -> None:
-        """Sees to it that the thread runs in this process, also after a fork."""
-        pid = os.getpid()
-        if self._pid == pid:
-            return
+    def start(self) -> None:
+        """Starts the thread in this process; at interpreter shutdown it does the waiting work itself."""
         with self._lock:
-            if self._pid != pid:
-                # A queue that another thread waited on at the fork is not to be trusted; its work is the parent's.
-                self._queue, self._later = SimpleQueue(), deque()
-                self._pid = pid
-                self._thread = threading.Thread(target=self._run, args=(pid,), name="cylestio-reaper", daemon=True)
-                self._thread.start()
+            if self.is_running:
+                return
+            thread = threading.Thread(target=self._run, args=(self._queue,), name="cylestio-background", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # Python 3.12 starts no thread once the main thread has ended
+                log.debug("The background thread could not start")
+            else:
+                self._thread, self.is_running = thread, True
+        if not self.is_running:
+            self.drain()
 
     def put(self, work: Callable[[], None]) -> None:
         """Hands work over; safe in a finaliser."""
         self._queue.put(work)
 
     def put_later(self, work: Callable[[], None]) -> None:
-        """Hands work over that is done after `LATER_S`, or when all is drained."""
+        """Hands over work that is done after `LATER_S`, or when all is drained."""
         self._later.append((time.monotonic() + LATER_S, work))
-        self._queue.put(_look_up)
+        self._queue.put(_wake_up)
 
     def drain(self) -> None:
-        """Does on this thread what is waiting; what waits in the parent of a forked process is not done twice."""
-        if self._pid not in {0, os.getpid()}:
-            return
+        """Does the waiting work on this thread, and waits for work that the background thread has begun."""
         while True:
             try:
                 work = self._queue.get_nowait()
@@ -76,16 +83,22 @@ class BackgroundWorker:
             self._queue.put(begun.set)
             begun.wait(_DRAIN_S)
 
-    def _run(self, pid: int) -> None:
-        while self._pid == pid:
+    def reset(self) -> None:
+        """Forgets queue and thread in a forked child: the waiting work is the parent's."""
+        self._queue, self._later = SimpleQueue(), deque()
+        self._lock = threading.Lock()
+        self._thread, self.is_running = None, False
+
+    def _run(self, queue: SimpleQueue[Callable[[], None]]) -> None:
+        while queue is self._queue:
             rest = self._rest()
             try:
-                self._do(self._queue.get(timeout=rest))
+                self._do(queue.get(timeout=rest))
             except Empty:
                 self._do_later(time.monotonic())
 
     def _rest(self) -> float | None:
-        """Seconds until the next work is due; `None` where there is none."""
+        """Seconds until the next delayed work is due; `None` where there is none."""
         try:
             return max(self._later[0][0] - time.monotonic(), 0.0)
         except IndexError:  # another thread has drained it
@@ -106,17 +119,28 @@ class BackgroundWorker:
     def _do(work: Callable[[], None]) -> None:
         try:
             work()
-        except Exception:
+        except Exception:  # the thread must go on with the work of other calls
             log.debug("Work that was handed over failed", exc_info=True)
 
 
-def _look_up() -> None:
-    """Wakes the thread: it looks when the next work is due."""
+_workers: weakref.WeakSet[BackgroundWorker] = weakref.WeakSet()
+
+
+def _in_child() -> None:
+    for worker in list(_workers):
+        worker.reset()
+
+
+forks.register("background", forks.Order.THREADS, in_child=_in_child)
+
+
+def _wake_up() -> None:
+    """Makes the thread look when the next delayed work is due."""
 
 
 def runs_on_trio() -> bool:
-    """Whether the running coroutine is run by trio, where trio is imported."""
-    import asyncio  # noqa: PLC0415 -- whoever awaits has it already; everybody else need not pay for it
+    """Returns whether the running coroutine is run by trio; only where trio is imported."""
+    import asyncio  # noqa: PLC0415 -- an application that awaits has imported it already
 
     try:
         asyncio.get_running_loop()

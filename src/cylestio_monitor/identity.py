@@ -1,4 +1,4 @@
-"""Who acts: the agent, the session and the user of the calls made in this context."""
+"""The actor of the calls in this context: agent, session, user and conversation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What is known of the actor.
+    """The names of the actor.
 
     Attributes:
         agent_id: ``cylestio.agent.id``.
@@ -27,13 +27,21 @@ class Identity:
     user_id: str | None = None
     conversation_id: str | None = None
 
+    def or_else(self, other: Identity) -> Identity:
+        """Returns this identity, with agent and session of `other` where it has none."""
+        return replace(self, agent_id=self.agent_id or other.agent_id, session_id=self.session_id or other.session_id)
 
-_identity: ContextVar[Identity] = ContextVar("cylestio_identity", default=Identity())  # noqa: B039 -- frozen
+
+NOBODY = Identity()
+"""The identity outside of every `identify` block."""
+
+current_identity: ContextVar[Identity] = ContextVar("cylestio_identity", default=NOBODY)
+"""The identity that `identify` set around this code, in this thread or task."""
 
 
 def current() -> Identity:
-    """The identity that `identify` set around this code, in this thread or task."""
-    return _identity.get()
+    """Returns the identity that `identify` set around this code, in this thread or task."""
+    return current_identity.get()
 
 
 @contextmanager
@@ -44,7 +52,7 @@ def identify(
     user_id: str | None = None,
     conversation_id: str | None = None,
 ) -> Iterator[None]:
-    """Names the actor of every call made inside the block; what is not given stays as it was.
+    """Names the actor of every call inside the block; a name that is not given keeps its value.
 
     Args:
         agent_id: The agent, for spans and events.
@@ -58,8 +66,9 @@ def identify(
         "user_id": user_id,
         "conversation_id": conversation_id,
     }
-    token = _identity.set(replace(_identity.get(), **{key: value for key, value in given.items() if value is not None}))
+    names = {key: value for key, value in given.items() if value is not None}
+    token = current_identity.set(replace(current_identity.get(), **names))
     try:
         yield
     finally:
-        _identity.reset(token)
+        current_identity.reset(token)

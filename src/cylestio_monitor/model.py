@@ -201,6 +201,18 @@ class Call(msgspec.Struct):
     user_id: str | None = None
 
 
+TOOL_CALLS: Final = ("tool_call", "server_tool_call")
+"""Part types by which a model asks for a tool."""
+
+TOOL_RESULTS: Final = ("tool_call_response", "server_tool_call_response")
+"""Part types that carry the answer of a tool."""
+
+ASSISTANT_ROLES: Final = ("assistant", "model")
+"""Roles of the model: ``model`` is the word of Google's API."""
+
+SYSTEM_ROLES: Final = ("system", "developer")
+
+
 class Usage(msgspec.Struct):
     """Token counts of one call, as the conventions count them: input includes cache reads and writes.
 

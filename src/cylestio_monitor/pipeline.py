@@ -1,62 +1,77 @@
-"""The one road of every call: begin, scan, decide, let go or refuse, answer, scan, end.
+"""The path of every call: start a span, scan, decide, refuse or let through, scan the answer, end the span.
 
-Read this file first. A capture module turns what an SDK was asked into a `Call`, gives it to `Pipeline.begin`, makes
-the request, and gives the answer to `Invocation.end`. Everything between stands here: the span, the scan of both
-sides, the verdict, the attributes and events, the metrics, and the wait for the disk.
+Read this module first. Cylestio Monitor observes the LLM and tool calls of an agent for security. A capture module
+wraps a method of an SDK or a framework. It reads the arguments into a `Call` and the answer into a `Result`; the rest
+is the same for every provider and happens here:
 
-Nothing here raises into the application but `BlockedError`, and that only where blocking was switched on.
+    SDK method
+      |  capture: arguments -> Call
+      v
+    Pipeline.begin ---- span sink:  own span | span of a framework's call | span of another instrumentation | local
+      |  Inspection: every text of the input is scanned, each part once per conversation
+      |  policy:     findings -> Verdict; refused: the span ends and BlockedError is raised
+      v
+    the SDK makes the request, with the span as the current one (`Invocation.attached`)
+      |  capture: answer, or its chunks as they arrive -> Result
+      v
+    Invocation.end ---- Inspection: the answer; policy: tool calls that it asks for can be refused
+      |  attributes, finding events, metrics; the span ends exactly once
+      v
+    span processor -> store (SQLite) -> OTLP
+
+A severe finding is on disk before the application gets the answer (`Invocation.wait_durable`). Nothing here raises
+into the application except `BlockedError`, and only where the user enabled blocking.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
-import sys
-import threading
-import time
+import re
 from typing import TYPE_CHECKING
 
 from opentelemetry import context as otel_context
 from opentelemetry import metrics as otel_metrics
 from opentelemetry import trace
-from opentelemetry.trace import SpanKind, Status, StatusCode
+from opentelemetry.trace import SpanKind
 
 from cylestio_monitor import config, identity, runtime, sanitize, semconv
 from cylestio_monitor._version import __version__
-from cylestio_monitor.background import BackgroundWorker, runs_on_trio
-from cylestio_monitor.emit import content, genai, security
-from cylestio_monitor.emit.attach import Attached
-from cylestio_monitor.emit.attributes import safe
+from cylestio_monitor.background import BackgroundWorker
+from cylestio_monitor.emit import genai
 from cylestio_monitor.emit.metrics import Metrics
-from cylestio_monitor.errors import BlockedError
-from cylestio_monitor.inspection import Inspection, Reported, Seen, StreamedText
-from cylestio_monitor.model import SEVERITY_NUMBER, Call, Finding, Part, Result, Subtype, Verdict
-from cylestio_monitor.policy import ALLOW, decide
+from cylestio_monitor.inspection import Inspection, ReportedFindings, SeenParts
+from cylestio_monitor.invocation import Invocation, OwnSpan
+from cylestio_monitor.policy import decide
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import TypeAlias
+    from collections.abc import Callable, Mapping, Sequence
 
     from opentelemetry.context import Context
     from opentelemetry.metrics import MeterProvider
-    from opentelemetry.trace import Span, TracerProvider
+    from opentelemetry.trace import TracerProvider
 
     from cylestio_monitor.config import Settings
     from cylestio_monitor.detect import Detectors
-    from cylestio_monitor.model import AttributeValue
+    from cylestio_monitor.emit.span_sink import SpanResolver, SpanSink
+    from cylestio_monitor.model import AttributeValue, Call
     from cylestio_monitor.scan import Scanner
-    from cylestio_monitor.store import PendingWrite, Store
-
-    Adopt: TypeAlias = Callable[["Pipeline", Call, Context | None], "Invocation | None"]
+    from cylestio_monitor.store import Store
 
 log = logging.getLogger(__name__)
 
 _KINDS = {"client": SpanKind.CLIENT, "server": SpanKind.SERVER, "internal": SpanKind.INTERNAL}
-_HIGH = SEVERITY_NUMBER["high"]
-_ERROR_TEXT_BYTES = 1024
+_LABEL_BYTES = 4096
+_LABEL_SCANNED = 65_536
+_SUPPRESSED = "suppress_instrumentation"
+# Ids of the large providers: random, different for each call, and not worth a scan.
+_PLAIN_ID = re.compile(
+    r"(?:msg|chatcmpl|cmpl|resp|call|toolu|srvtoolu|req|run|fc|rs|ws)_[A-Za-z0-9]{1,64}|[0-9a-f-]{1,36}"
+)
 
 
 class Pipeline:
-    """The parts a call meets on its way, wired once at set-up."""
+    """The parts that every call passes through, wired once at set-up."""
 
     def __init__(
         self,
@@ -66,67 +81,140 @@ class Pipeline:
         store: Store | None = None,
         tracer_provider: TracerProvider | None = None,
         meter_provider: MeterProvider | None = None,
+        resolvers: Sequence[SpanResolver] = (),
     ) -> None:
-        """Takes the parts; the global providers are used where none is given."""
+        """Takes the parts.
+
+        Args:
+            settings: The settings in force.
+            scanner: The rules.
+            store: The local store, where there is one.
+            tracer_provider: Creates the spans; the global one by default.
+            meter_provider: Creates the metrics; the global one by default.
+            resolvers: Asked in this order for the span of a call, before one is created.
+        """
         self.settings = settings
         self.scanner = scanner
         self.store = store
-        self.content = config.content_mode(settings)
+        self.content: str = config.content_mode(settings)
         self.tracer = trace.get_tracer(semconv.SCOPE, __version__, tracer_provider)
         self.metrics = Metrics(otel_metrics.get_meter(semconv.SCOPE, __version__, meter_provider), scanner.rules)
-        resource = getattr(tracer_provider or trace.get_tracer_provider(), "resource", None)
-        self.service_name = resource.attributes.get("service.name") if resource is not None else None
-        self.seen = Seen()
-        self.reported = Reported()
-        self.reaper = BackgroundWorker()
-        self.adopt: Adopt | None = None  # finds the span that another instrumentation has started for the same call
+        self.resource = getattr(tracer_provider or trace.get_tracer_provider(), "resource", None)
+        self.service_name = self.resource.attributes.get("service.name") if self.resource is not None else None
+        self.resolvers = resolvers
+        self.seen = SeenParts()
+        self.reported = ReportedFindings()
+        self.background = BackgroundWorker()
         self.detectors = _detectors(settings)
-        self.is_hosted: Callable[[], bool] | None = None  # whether there is such a span here
         self.identity = identity.Identity(agent_id=settings.agent_id, session_id=settings.session_id)
+        self.redact: Callable[[str], str] = functools.lru_cache(maxsize=4096)(self._redact)
 
-    def begin(self, call: Call, *, parent: Context | None = None) -> Invocation:
-        """Starts the span of a call, scans what goes in, and judges it.
+    def begin(self, call: Call, *, parent: Context | None = None, is_scanned: bool = True) -> Invocation:
+        """Starts the span of a call, scans the input, and judges it.
 
         Args:
-            call: What is about to happen.
-            parent: The context of the parent span; the current one where none is given.
+            call: The call that is about to happen.
+            parent: The context of the parent span; the current one by default.
+            is_scanned: Off for an agent's or a workflow's turn, whose content is scanned in the calls inside it.
 
         Raises:
             BlockedError: The call is refused; its span has ended and says so.
         """
-        self.reaper.ensure()
-        invocation = self.adopt(self, call, parent) if self.adopt is not None else None
-        if invocation is None:
-            invocation = Invocation(self, call, self.start_span(call, parent))
+        if not self.background.is_running:
+            self.background.start()
+        attributes = self._start_attributes(call)
+        sink: SpanSink | None = None
+        for resolver in self.resolvers if is_scanned else ():
+            if resolver.is_active:
+                sink = resolver.find(self, call, parent, attributes)
+                if sink is not None:
+                    break
+        if sink is None:
+            sink = self.start_span(call, parent, attributes)
+        invocation = Invocation(self, call, sink, attributes, is_scanned=is_scanned)
         invocation.inspect_input()
         return invocation
 
+    def check(self, call: Call) -> None:
+        """Refuses a call whose span another instrumentation makes; does nothing to one that is allowed.
+
+        Raises:
+            BlockedError: The call is refused; there is a span of ours that says so, as the other one never starts.
+        """
+        if self.settings.mode != "block" or not self.settings.scan.enabled:
+            return
+        inspection = self.new_inspection()
+        inspection.call(call)
+        if inspection.found is not None and decide(inspection.found.kept, self.settings).action == "block":
+            self.begin(call)
+
     def flush(self) -> None:
         """Ends the spans of streams that were dropped without being read."""
-        self.reaper.drain()
+        self.background.drain()
 
-    def start_span(self, call: Call, parent: Context | None) -> Span:
-        """The span of a call, with what a sampler needs; one that records nothing where none can be started."""
-        try:
-            attributes = safe(genai.at_start(call, self.who()))
-            return self.tracer.start_span(
-                sanitize.clean_text(call.name, 256), context=parent, kind=_KINDS[call.kind], attributes=attributes
-            )
-        except Exception:
-            log.debug("Could not start a span", exc_info=True)
-            return trace.INVALID_SPAN
+    def start_span(self, call: Call, parent: Context | None, attributes: Mapping[str, AttributeValue]) -> SpanSink:
+        """Starts a span of our own; one that is kept locally where the SDK does not record it."""
+        name, kind, span = self.redact(call.name)[:256], _KINDS[call.kind], None
+        if not otel_context.get_current().get(_SUPPRESSED):
+            try:
+                span = self.tracer.start_span(name, context=parent, kind=kind, attributes=dict(attributes))
+                if span.is_recording():
+                    return OwnSpan(span)
+            except Exception:  # a sampler or a processor of the application raised: the call is still scanned
+                log.debug("Could not start a span", exc_info=True)
+        from cylestio_monitor.emit.local_span import LocalSpan  # noqa: PLC0415 -- only where nothing is recorded
 
-    def who(self) -> identity.Identity:
-        """Who acts here: what the context says, else what the settings say."""
-        here = identity.current()
-        if here.agent_id and here.session_id:
-            return here
-        return identity.Identity(
-            here.agent_id or self.identity.agent_id,
-            here.session_id or self.identity.session_id,
-            here.user_id,
-            here.conversation_id,
+        return LocalSpan(
+            name,
+            kind=kind,
+            parent=parent,
+            started=span,
+            attributes=attributes,
+            resource=self.resource,
+            store=self.store,
         )
+
+    def new_inspection(self, reported_in: int | None = None) -> Inspection:
+        """Creates the scan of one call; findings that were reported in the trace `reported_in` are left out."""
+        return Inspection(
+            self.scanner,
+            self.seen,
+            redact=self.redact,
+            is_full=self.content == "full",
+            detectors=self.detectors if reported_in is None else None,
+            only_new=None if reported_in is None else functools.partial(self.reported.new, reported_in),
+        )
+
+    def recorded_unscanned(self, content: object, _: object) -> object:
+        """Returns the content of a call that was not scanned as it may be recorded: every text of it is masked."""
+        if self.content == "full":
+            return content
+        return self.scanner.mask(content) if isinstance(content, str) else self.scanner.mask_value(content)
+
+    def actor(self) -> identity.Identity:
+        """Returns the agent, session and user of the current context, or else of the settings."""
+        here = identity.current_identity.get()
+        return self.identity if here is identity.NOBODY else here.or_else(self.identity)
+
+    def is_left_to_another(self) -> bool:
+        """Returns whether a call in a context with suppressed instrumentation is left to the span around it."""
+        active = [resolver for resolver in self.resolvers if resolver.is_active]
+        if self.settings.mode == "block" or any(resolver.has_span() for resolver in active):
+            return False
+        return any(resolver.is_inside() for resolver in active)
+
+    def _start_attributes(self, call: Call) -> dict[str, AttributeValue]:
+        try:
+            return genai.attributes(genai.at_start(call, self.actor()), self.redact)
+        except Exception:  # whatever an SDK put into the call: it is scanned part by part
+            log.debug("Could not read the attributes of a call", exc_info=True)
+            return {}
+
+    def _redact(self, text: str) -> str:
+        """Makes a name safe that an application, a model or a server chose: no secret, no control character."""
+        if _PLAIN_ID.fullmatch(text):
+            return text
+        return sanitize.clean_text(self.scanner.mask(sanitize.one_line(text, _LABEL_SCANNED)), _LABEL_BYTES)
 
 
 def _detectors(settings: Settings) -> Detectors | None:
@@ -137,260 +225,24 @@ def _detectors(settings: Settings) -> Detectors | None:
     return detect.start(settings.detectors)
 
 
-class Invocation:
-    """One call on its way. Made by `Pipeline.begin`; ended exactly once, by whoever comes first."""
-
-    __slots__ = (
-        "_first_chunk",
-        "_inspection",
-        "_judged",
-        "_once",
-        "_pending",
-        "_pipeline",
-        "_started",
-        "_verdict",
-        "call",
-        "span",
-    )
-
-    def __init__(self, pipeline: Pipeline, call: Call, span: Span) -> None:
-        """Holds the started span."""
-        self.call = call
-        self.span = span
-        self._pipeline = pipeline
-        self._started = time.perf_counter()
-        self._first_chunk: float | None = None
-        self._inspection = Inspection(
-            pipeline.scanner, pipeline.seen, whole=pipeline.content == "full", detectors=pipeline.detectors
-        )
-        self._judged = 0
-        self._once = threading.Lock()
-        self._pending: PendingWrite | None = None
-        self._verdict = ALLOW
-
-    def inspect_input(self) -> None:
-        """Scans what goes in; ends the span and raises `BlockedError` where policy refuses it."""
-        if not self._pipeline.settings.scan.enabled:
-            return
-        started = time.perf_counter()
-        try:
-            self._inspection.call(self.call)
-        except Exception:
-            log.debug("Could not scan the input of a call", exc_info=True)
-        self._pipeline.metrics.scan(time.perf_counter() - started, "input")
-        if self._inspection.findings:
-            self._judged = len(self._inspection.findings)
-            self._judge(self._inspection.findings)
-            if self._verdict.action == "block":
-                self._refuse("call")
-
-    def attached(self) -> Attached:
-        """Makes the span current while the request is made; never to be held across a yield to the caller."""
-        return Attached(self.span)
-
-    def settle(self) -> None:
-        """Waits until a high or critical finding is on disk, at most `store.durable_wait_ms`."""
-        pending, self._pending = self._pending, None
-        if pending is not None:
-            pending.wait(self._pipeline.settings.store.durable_wait_ms / 1000)
-
-    async def settle_async(self) -> None:
-        """Does what `settle` does, without holding up the event loop, be it asyncio's or trio's."""
-        pending, self._pending = self._pending, None
-        if pending is None:
-            return
-        seconds = self._pipeline.settings.store.durable_wait_ms / 1000
-        trio = sys.modules.get("trio")
-        if trio is not None and runs_on_trio():
-            await trio.to_thread.run_sync(pending.wait, seconds)
-        else:
-            await pending.wait_async(seconds)
-
-    def first_chunk(self) -> None:
-        """Notes the time of the first chunk of a streamed answer; later calls do nothing."""
-        if self._first_chunk is None:
-            self._first_chunk = time.perf_counter() - self._started
-
-    def streamed(self, path: str, subtype: Subtype = "llm") -> StreamedText:
-        """Takes what arrives of a text of the answer, named as `Part.path` will name it; scans across its pieces."""
-        return self._inspection.streamed(path, subtype, self._judge_new)
-
-    @property
-    def can_block(self) -> bool:
-        """The settings allow a refusal; only then a streamed answer is judged before its end."""
-        return self._pipeline.settings.mode == "block" and self._pipeline.settings.scan.enabled
-
-    def check(self, parts: list[Part]) -> bool:
-        """Scans parts that are complete before the answer is; true if policy refuses them: `end` then raises."""
-        try:
-            self._inspection.parts(parts)
-            self._judge_new()
-        except Exception:
-            log.debug("Could not scan a part of an answer", exc_info=True)
-        return self._verdict.action == "block"
-
-    def end(self, result: Result | None = None, error: BaseException | None = None, *, enforce: bool = False) -> None:
-        """Ends the call: scans what came back, sets every attribute, ends the span. Only the first call counts.
-
-        Args:
-            result: What came back, as far as it did.
-            error: What the call raised; `None` for a good end and for an early close by the caller.
-            enforce: Whether a refused tool call in the answer raises. Only where the caller can still be kept from it.
-
-        Raises:
-            BlockedError: `enforce` was given, blocking is on, and the model asked for a tool call that is refused.
-        """
-        if not self._once.acquire(blocking=False):
-            return
-        self._finish(result, error, None)
-        if enforce and self._verdict.action == "block":
-            raise self._blocked("answer")
-
-    def abandon(self, result: Result | None = None) -> None:
-        """Ends the call from a finaliser: another thread does the work.
-
-        The garbage collector may run inside any lock of this process, also of the telemetry itself, so nothing that
-        takes a lock may be done there.
-        """
-        if self._once.acquire(blocking=False):
-            ended = time.time_ns()
-            self._pipeline.reaper.put(lambda: self._finish(result, None, ended))
-
-    def _finish(self, result: Result | None, error: BaseException | None, end_time: int | None) -> None:
-        try:
-            if self._pipeline.settings.scan.enabled:
-                self._inspect_output(result)
-            self._judge_new()
-            if error is None:
-                self._inspection.commit()
-            self._set_attributes(result)
-            kind = result.error_type if result is not None else None
-            if error is not None:
-                kind = kind or genai.error_type(error)
-                self._set_error(kind, error)
-            elif kind is not None:
-                self.span.set_attribute(semconv.ERROR_TYPE, sanitize.clean_text(kind, 256))
-                self.span.set_status(Status(StatusCode.ERROR))
-            self._measure(result, kind)
-            self._inspection.leave(lambda found: self._judge(found, answered=True, late=True))
-        except Exception:
-            log.debug("Could not complete a span", exc_info=True)
-        finally:
-            try:
-                self._close(end_time)
-            except Exception:
-                log.debug("Could not end a span", exc_info=True)
-
-    def _inspect_output(self, result: Result | None) -> None:
-        started = time.perf_counter()
-        try:
-            self._inspection.result(result)
-        except Exception:
-            log.debug("Could not scan an answer", exc_info=True)
-        self._pipeline.metrics.scan(time.perf_counter() - started, "output")
-
-    def _judge_new(self) -> None:
-        """Judges what was found in the answer since the last time; of a streamed one, while it still arrives."""
-        found = self._inspection.findings[self._judged :]
-        self._judged += len(found)
-        if found and self._verdict.action != "block":
-            self._judge(found, answered=True)
-
-    def _judge(self, found: list[Finding], *, answered: bool = False, late: bool = False) -> None:
-        """Judges findings, reports them, and has the grave ones and those that came late written at once."""
-        pipeline, call = self._pipeline, self.call
-        verdict = decide(found, pipeline.settings)
-        if verdict.action == "block" and answered and all(finding.subtype != "tool_call" for finding in found):
-            verdict = Verdict(verdict.decision, "audit", verdict.reason)
-        if verdict.decision == "deny" or self._verdict.decision != "deny":
-            self._verdict = verdict
-        place = self.span.get_span_context()
-        pipeline.reported.add(place.trace_id, found)
-        pipeline.metrics.findings(found, verdict, call.operation, call.tool_name)
-        if pipeline.store is None:
-            return
-        if late or any(SEVERITY_NUMBER[finding.severity] >= _HIGH for finding in found):
-            who = pipeline.who()
-            self._pending = pipeline.store.add_findings(
-                place.trace_id,
-                place.span_id,
-                found,
-                agent_id=who.agent_id,
-                session_id=who.session_id,
-                service_name=pipeline.service_name,
-                action=verdict.action,
-                operation=call.operation,
-                model=call.model,
-                tool=call.tool_name,
-            )
-
-    def _refuse(self, what: str) -> None:
-        error = self._blocked(what)
-        self._once.acquire(blocking=False)
-        self._set_attributes(None)
-        self._set_error(genai.error_type(error), error)
-        self._measure(None, genai.error_type(error))
-        self._close(None)
-        raise error
-
-    def _blocked(self, what: str) -> BlockedError:
-        tool = f" of tool {sanitize.clean_text(self.call.tool_name, 64)}" if self.call.tool_name else ""
-        findings = sorted(self._inspection.findings, key=lambda finding: -SEVERITY_NUMBER[finding.severity])
-        place = next((finding.path for finding in findings if finding.rule_id == self._verdict.reason), "")
-        return BlockedError(f"Cylestio blocked this {what}{tool}: rule {self._verdict.reason} at {place}", findings)
-
-    def _set_attributes(self, result: Result | None) -> None:
-        pipeline, findings = self._pipeline, self._inspection.findings
-        attributes = safe(genai.at_end(result)) if result is not None else {}
-        if self._first_chunk is not None:
-            attributes[semconv.RESPONSE_TIME_TO_FIRST_CHUNK] = self._first_chunk
-        if pipeline.settings.scan.enabled:
-            found = security.attributes(findings, self._verdict, pipeline.scanner.rules)
-            attributes.update(safe(found) if findings else found)
-        else:
-            attributes[semconv.SCANNED] = False
-        if pipeline.content != "none" and self.span.is_recording():
-            limit = pipeline.settings.content_max_bytes
-            attributes.update(content.attributes(self.call, result, self._inspection.recorded, limit))
-        self._write(attributes)
-        for finding in findings[: security.MAX_EVENTS]:
-            self.span.add_event(semconv.EVENT_FINDING, safe(security.event(finding)))
-
-    def _write(self, attributes: dict[str, AttributeValue]) -> None:
-        self.span.set_attributes(attributes)
-
-    def _measure(self, result: Result | None, error_type: str | None) -> None:
-        seconds = time.perf_counter() - self._started
-        self._pipeline.metrics.end(self.call, result, seconds, self._first_chunk, error_type)
-
-    def _close(self, end_time: int | None) -> None:
-        self.span.end(end_time)
-
-    def _set_error(self, kind: str, error: BaseException) -> None:
-        """Sets `error.type` and the status; the text of an error may quote what was sent, so it is masked."""
-        self.span.set_attribute(semconv.ERROR_TYPE, sanitize.clean_text(kind, 256))
-        if not isinstance(error, Exception):  # a cancelled task, an interrupt, an exit: stopped, not failed
-            self.span.set_status(Status(StatusCode.ERROR, "cancelled"))
-            return
-        text = sanitize.clean_text(error, _ERROR_TEXT_BYTES)
-        self.span.set_status(Status(StatusCode.ERROR, self._pipeline.scanner.mask(text)))
-
-
 def installed() -> Pipeline | None:
-    """The running pipeline, also where monitoring is suppressed; `None` while it is off."""
+    """Returns the pipeline, also where instrumentation is suppressed; `None` while monitoring is off."""
     return runtime.pipeline or runtime.get_or_create()
 
 
 def current() -> Pipeline | None:
-    """The running pipeline; `None` while monitoring is off or suppressed in this context.
+    """Returns the pipeline for a call that is made here; `None` while monitoring is off or the call is our own.
 
-    An instrumentation that has started the span of a call suppresses others below it. Ours makes no second span there,
-    but scans the call on that one.
+    An instrumentation that has started the span of a call suppresses others below it. We create no second span there,
+    but scan the call on that one. Suppression alone does not switch off the scan, nor the refusal of a call.
     """
-    running = runtime.pipeline or runtime.get_or_create()
-    if running is not None and otel_context.get_current().get("suppress_instrumentation"):
-        return running if running.is_hosted is not None and running.is_hosted() else None
+    running: Pipeline | None = runtime.pipeline or runtime.get_or_create()
+    context = otel_context.get_current()
+    if running is None or not context:
+        return running
+    if context.get(runtime.UNMONITORED) or (context.get(_SUPPRESSED) and running.is_left_to_another()):
+        return None
     return running
 
 
-__all__ = ["Finding", "Invocation", "Pipeline", "current", "installed"]
+__all__ = ["Invocation", "Pipeline", "current", "installed"]

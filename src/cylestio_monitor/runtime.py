@@ -9,19 +9,22 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from cylestio_monitor import forks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cylestio_monitor.pipeline import Pipeline
+    Pipeline: TypeAlias = Any  # the class is defined above this module
 
 log = logging.getLogger("cylestio_monitor")
 
 FORK_S = 2.0
 """Longest time in seconds that a fork waits for the thread that creates the pipeline."""
+
+UNMONITORED = "cylestio_unmonitored"
+"""OpenTelemetry context key of calls that the product itself makes, such as those of a detector."""
 
 T = TypeVar("T")
 
@@ -67,7 +70,6 @@ pipeline: Pipeline | None = None
 
 _pending: Lazy[Pipeline] | None = None
 _create: Callable[[], Pipeline] | None = None
-_whenever_made: list[Callable[[Pipeline], None]] = []
 _creator: threading.Thread | None = None
 _lock = threading.RLock()
 _lazy_parts: weakref.WeakSet[Lazy[Any]] = weakref.WeakSet()
@@ -85,7 +87,6 @@ def install(made: Pipeline) -> None:
     global pipeline, _pending, _create
     with _lock:
         pipeline, _create, _pending = made, None, None
-        _announce(made)
 
 
 def turn_off() -> None:
@@ -93,17 +94,6 @@ def turn_off() -> None:
     global pipeline, _pending, _create
     with _lock:
         pipeline, _create, _pending = None, None, None
-
-
-def whenever_made(then: Callable[[Pipeline], None]) -> None:
-    """Calls `then` with the pipeline and with each one that replaces it; `then` may be called more than once.
-
-    Takes no lock: imports call this, and the thread that creates the pipeline imports modules too.
-    """
-    if then not in _whenever_made:
-        _whenever_made.append(then)
-    if pipeline is not None:
-        then(pipeline)
 
 
 def is_on(create: Callable[[], Pipeline] | None = None) -> bool:
@@ -130,15 +120,9 @@ def _create_pending() -> None:
         made = pending.get()
         if made is not None:
             pipeline, _pending = made, None
-            _announce(made)
     except Exception:  # the application must run on without monitoring, whatever the settings or the disk did
         _pending, _create = None, None
         log.warning("Monitoring could not start; the application continues without it", exc_info=True)
-
-
-def _announce(made: Pipeline) -> None:
-    for then in _whenever_made:
-        then(made)
 
 
 def prewarm() -> None:

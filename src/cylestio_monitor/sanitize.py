@@ -1,8 +1,8 @@
 """Makes any value safe to store and to send: bounded, plain JSON types, text that encodes.
 
-A value comes from the application or from a model, so nothing is assumed of it: it may be cyclic, a hundred megabytes
-long, raise when asked for its text, or hold half a surrogate pair, on which an OTLP exporter loses a whole batch. The
-caps apply before a value is walked. Nothing here raises for what a value holds.
+A value comes from the application or from a model and may be hostile: cyclic, a hundred megabytes long, an object that
+raises when it is converted to text, or text with a lone surrogate, for which an OTLP exporter loses a whole batch. The
+caps apply before a value is walked. No function here raises because of the content of a value.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from uuid import UUID
 import msgspec
 
 CUT: Final = "…[cut]"
-"""Stands at the end of a text that was cut, and in place of what lay beyond a cap."""
+"""End of a text that was cut, and replacement of a value beyond a cap."""
 
 CYCLE: Final = "[cycle]"
 MAX_DEPTH: Final = 16
@@ -30,6 +30,7 @@ MAX_NODES: Final = 20_000
 MAX_BYTES: Final = 1_000_000
 
 _UNSAFE = re.compile("[\x00\ud800-\udfff]")
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]+")
 _REPLACEMENT = "\ufffd"
 _CUT_BYTES = len(CUT.encode())
 _PLAIN_TEXT = (date, time, timedelta, Decimal, UUID, PurePath)
@@ -52,6 +53,20 @@ def clean_text(text: object, max_bytes: int = MAX_BYTES) -> str:
     if len(text) <= max_bytes and text.isascii() and "\x00" not in text:
         return text
     return _cut(text, max_bytes)
+
+
+def one_line(text: object, max_bytes: int = MAX_BYTES) -> str:
+    """Any object as text without control characters, for logs, terminals and messages.
+
+    Args:
+        text: A string; anything else is converted as `clean_text` does.
+        max_bytes: Longest result in UTF-8 bytes.
+
+    Returns:
+        The text with each run of control characters, line separators and direction marks replaced by one space.
+    """
+    cleaned = clean_text(text, max_bytes)
+    return cleaned if cleaned.isascii() and cleaned.isprintable() else _CONTROL.sub(" ", cleaned)
 
 
 def clean_value(

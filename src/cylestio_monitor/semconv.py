@@ -95,6 +95,7 @@ SANITIZED: Final = "cylestio.sanitized"
 
 # --- ours: security
 SCANNED: Final = "cylestio.security.scanned"
+SCAN_INCOMPLETE: Final = "cylestio.security.scan.incomplete"
 ALERT: Final = "cylestio.security.alert"
 SEVERITY: Final = "cylestio.security.severity"
 SEVERITY_NUMBER: Final = "cylestio.security.severity_number"
@@ -129,6 +130,7 @@ FINDING_END: Final = "cylestio.security.finding.end"
 FINDING_OWASP: Final = "cylestio.security.finding.owasp"
 FINDING_ATLAS: Final = "cylestio.security.finding.atlas"
 FINDING_HASH: Final = "cylestio.security.finding.hash"
+FINDING_REASON: Final = "cylestio.security.finding.reason"
 
 # --- ours: log_event
 EVENT_LOGGED: Final = "cylestio.event"
@@ -147,3 +149,16 @@ METRIC_DELIVERY_SENT: Final = "cylestio.delivery.sent"
 METRIC_DELIVERY_DROPPED: Final = "cylestio.delivery.dropped"
 METRIC_DELIVERY_QUARANTINED: Final = "cylestio.delivery.quarantined"
 DELIVERY_SIGNAL: Final = "cylestio.delivery.signal"
+
+# --- rules for values
+NUMBERS: Final[dict[str, type[int | float]]] = {
+    **dict.fromkeys((REQUEST_TEMPERATURE, REQUEST_TOP_P, REQUEST_FREQUENCY_PENALTY, REQUEST_PRESENCE_PENALTY), float),
+    **dict.fromkeys((REQUEST_TOP_K, RESPONSE_TIME_TO_FIRST_CHUNK), float),
+    **dict.fromkeys((REQUEST_MAX_TOKENS, REQUEST_SEED, REQUEST_CHOICE_COUNT, EMBEDDINGS_DIMENSION_COUNT), int),
+    **dict.fromkeys((USAGE_INPUT_TOKENS, USAGE_OUTPUT_TOKENS, USAGE_CACHE_READ, USAGE_CACHE_WRITE), int),
+    **dict.fromkeys((USAGE_REASONING, SERVER_PORT, HTTP_RESEND_COUNT, HTTP_STATUS_CODE), int),
+}
+"""Type of each attribute that is a number, whatever type the caller of an SDK used."""
+
+VERBATIM: Final = frozenset({OPERATION_NAME, SERVER_ADDRESS, CYLESTIO_AGENT_ID, CYLESTIO_SESSION_ID})
+"""Attributes that are not redacted: constants of ours, names that the owner of the application gives, and hosts."""

@@ -11,6 +11,7 @@ from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
 import warm
 from cylestio_monitor import pipeline, runtime
+from cylestio_monitor.capture import span_resolvers
 from cylestio_monitor.capture.mcp import MCPInstrumentor
 from cylestio_monitor.config import Settings
 
@@ -81,7 +82,9 @@ def watching(path=None, **settings):
     spans, provider = Spans(path), TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(spans)
     spans.provider = provider
-    spans.pipeline = pipeline.Pipeline(settings=Settings(**settings), scanner=scanner(), tracer_provider=provider)
+    spans.pipeline = pipeline.Pipeline(
+        settings=Settings(**settings), scanner=scanner(), tracer_provider=provider, resolvers=span_resolvers.ORDERED
+    )
     before = runtime.pipeline
     runtime.install(spans.pipeline)
     instrumentor = MCPInstrumentor()

@@ -14,8 +14,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 import warm
 from cylestio_monitor import pipeline, runtime, semconv
+from cylestio_monitor.capture import span_resolvers
 from cylestio_monitor.config import Settings
-from cylestio_monitor.otel.processor import CylestioSpanProcessor, ForeignSpanProcessor
+from cylestio_monitor.otel.processor import CylestioSpanProcessor
 from cylestio_monitor.store import Store
 
 if TYPE_CHECKING:
@@ -32,11 +33,10 @@ class Recording:
 
     def __init__(self, folder: Path | None = None, **settings: Any) -> None:
         self.exporter = InMemorySpanExporter()
-        self.processors = [ForeignSpanProcessor(), SimpleSpanProcessor(self.exporter)]
         chosen = Settings(**settings)
         self.store = Store.open(folder / "monitor.db", chosen.store) if folder is not None else None
-        if self.store is not None:
-            self.processors.insert(1, CylestioSpanProcessor(lambda: self.store))
+        ours = CylestioSpanProcessor(None if self.store is None else lambda: self.store)
+        self.processors = [ours, SimpleSpanProcessor(self.exporter)]
         self.scanner = warm.scanner(chosen)
         self.settings = chosen
         self.pipeline: pipeline.Pipeline | None = None
@@ -49,7 +49,11 @@ class Recording:
                 provider.add_span_processor(processor)
             trace.set_tracer_provider(provider)
         self.pipeline = pipeline.Pipeline(
-            settings=self.settings, scanner=self.scanner, store=self.store, tracer_provider=provider
+            settings=self.settings,
+            scanner=self.scanner,
+            store=self.store,
+            tracer_provider=provider,
+            resolvers=span_resolvers.ORDERED,
         )
         runtime.install(self.pipeline)
         return provider

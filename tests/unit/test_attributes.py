@@ -6,7 +6,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from cylestio_monitor.emit.attributes import safe
+from cylestio_monitor.emit.genai import attributes as safe
 
 
 @pytest.mark.parametrize(

@@ -7,17 +7,17 @@ from cylestio_monitor.background import BackgroundWorker
 
 
 def test_work_is_done_on_another_thread_and_a_failure_does_not_stop_it():
-    reaper, done, names = BackgroundWorker(), threading.Event(), []
-    reaper.ensure()
-    reaper.put(lambda: 1 / 0)
-    reaper.put(lambda: (names.append(threading.current_thread().name), done.set()))
+    worker, done, names = BackgroundWorker(), threading.Event(), []
+    worker.start()
+    worker.put(lambda: 1 / 0)
+    worker.put(lambda: (names.append(threading.current_thread().name), done.set()))
     assert done.wait(5)
-    assert names == ["cylestio-reaper"]
+    assert names == ["cylestio-background"]
 
 
 def test_a_finaliser_may_hand_work_over_while_its_own_thread_holds_a_lock():
-    reaper, lock, done = BackgroundWorker(), threading.Lock(), threading.Event()
-    reaper.ensure()
+    worker, lock, done = BackgroundWorker(), threading.Lock(), threading.Event()
+    worker.start()
 
     def work() -> None:
         with lock:
@@ -25,7 +25,7 @@ def test_a_finaliser_may_hand_work_over_while_its_own_thread_holds_a_lock():
 
     class Dropped:
         def __del__(self) -> None:
-            reaper.put(work)
+            worker.put(work)
 
     dropped = Dropped()
     dropped.itself = dropped  # only the collector can free it
@@ -37,57 +37,57 @@ def test_a_finaliser_may_hand_work_over_while_its_own_thread_holds_a_lock():
 
 
 def test_drain_does_at_once_what_waits():
-    reaper, done = BackgroundWorker(), []
-    reaper.put(lambda: done.append(1))
-    reaper.drain()
+    worker, done = BackgroundWorker(), []
+    worker.put(lambda: done.append(1))
+    worker.drain()
     assert done == [1]
 
 
 def test_work_that_waits_is_done_later_in_order_and_at_once_where_all_is_drained(monkeypatch):
     monkeypatch.setattr("cylestio_monitor.background.LATER_S", 0.1)
-    reaper, times, done, started = BackgroundWorker(), [], threading.Event(), time.monotonic()
-    reaper.ensure()
-    reaper.put_later(lambda: times.append(time.monotonic()))
-    reaper.put_later(lambda: (times.append(time.monotonic()), done.set()))
+    worker, times, done, started = BackgroundWorker(), [], threading.Event(), time.monotonic()
+    worker.start()
+    worker.put_later(lambda: times.append(time.monotonic()))
+    worker.put_later(lambda: (times.append(time.monotonic()), done.set()))
     assert done.wait(5)
     assert times == sorted(times)
     assert times[0] - started >= 0.1
     monkeypatch.setattr("cylestio_monitor.background.LATER_S", 60)
-    reaper.put_later(lambda: times.append(0))
-    reaper.drain()
+    worker.put_later(lambda: times.append(0))
+    worker.drain()
     assert times[2] == 0
 
 
 def test_drain_waits_for_what_the_thread_has_begun():
-    reaper, begun, done = BackgroundWorker(), threading.Event(), []
-    reaper.ensure()
-    reaper.put(lambda: (begun.set(), time.sleep(0.1), done.append(1)))
+    worker, begun, done = BackgroundWorker(), threading.Event(), []
+    worker.start()
+    worker.put(lambda: (begun.set(), time.sleep(0.1), done.append(1)))
     assert begun.wait(5)
-    reaper.drain()
+    worker.drain()
     assert done == [1]
 
 
 def test_what_waits_in_the_parent_is_not_done_in_a_forked_child():
-    reaper, done = BackgroundWorker(), []
-    reaper.ensure()
-    reaper.put_later(lambda: done.append(1))
+    worker, done = BackgroundWorker(), []
+    worker.start()
+    worker.put_later(lambda: done.append(1))
     pid = os.fork()
     if pid == 0:  # pragma: no cover -- the child
-        reaper.drain()
+        worker.drain()
         os._exit(len(done))
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    reaper.drain()
+    worker.drain()
     assert done == [1]
 
 
 def test_a_forked_child_has_a_thread_of_its_own():
-    reaper = BackgroundWorker()
-    reaper.ensure()
+    worker = BackgroundWorker()
+    worker.start()
     pid = os.fork()
     if pid == 0:  # pragma: no cover -- the child
         done = threading.Event()
-        reaper.ensure()
-        reaper.put(done.set)
+        worker.start()
+        worker.put(done.set)
         os._exit(0 if done.wait(5) else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 

@@ -213,7 +213,7 @@ def test_what_a_long_streamed_answer_begins_with_is_judged_and_on_disk_before_it
     pieces = ["run DROP TABLE users; now. ", *["and so it goes on, word for word. "] * 200]
     for piece in pieces:
         streamed.add(piece)
-    begun.settle()
+    begun.wait_durable()
     with queries.connect(tmp_path / "store.db") as connection:
         assert [found["path"] for found in queries.findings(connection)] == ["content[0]"]
     begun.end(answer("".join(pieces)))
@@ -291,10 +291,12 @@ def test_a_scan_that_is_switched_off_says_so(road):
     assert semconv.ALERT not in span.attributes
 
 
-def test_the_findings_metric_starts_at_zero_for_every_rule_and_counts(road):
+def test_the_findings_metric_starts_at_zero_for_every_category_and_severity_and_counts(road):
     here = road()
     before = here.points(semconv.METRIC_FINDINGS)
-    assert {point.attributes["rule"] for point in before} == set(here.pipeline.scanner.rules)
+    kinds = {(rule.category, rule.severity) for rule in here.pipeline.scanner.rules.values()}
+    assert {(point.attributes["category"], point.attributes["severity"]) for point in before} == kinds
+    assert len(before) == len(kinds) < 60
     assert all(point.value == 0 for point in before)
     here.pipeline.begin(chat("DROP TABLE users")).end(answer("no", usage=Usage(3, 4)))
     counted = [point for point in here.points(semconv.METRIC_FINDINGS) if point.value]
@@ -314,5 +316,5 @@ def test_tool_names_on_the_metric_are_bounded(road):
         )
         here.pipeline.begin(call).end()
     tools = {point.attributes.get("tool") for point in here.points(semconv.METRIC_FINDINGS)}
-    assert "_other" in tools
+    assert "_OTHER" in tools
     assert len(tools) <= 103

@@ -18,21 +18,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from opentelemetry import trace
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
 
-from cylestio_monitor import semconv
 from cylestio_monitor.capture import control_flow
-from cylestio_monitor.capture.external_spans import span_tracker
-from cylestio_monitor.capture.external_spans.invocations import DedupInspection, ExternalSpanInvocation
 from cylestio_monitor.capture.external_spans.reader import INFERENCE
-from cylestio_monitor.pipeline import Invocation, current
+from cylestio_monitor.capture.external_spans.sinks import write_missing
+from cylestio_monitor.capture.span_resolvers import enclosing_calls
+from cylestio_monitor.pipeline import current
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Mapping
     from types import ModuleType, TracebackType
 
-    from opentelemetry.context import Context
+    from opentelemetry.trace import Status
 
+    from cylestio_monitor.emit.span_sink import SpanSink
     from cylestio_monitor.model import AttributeValue, Call, Result
-    from cylestio_monitor.pipeline import Pipeline
+    from cylestio_monitor.pipeline import Invocation
 
     Make = Callable[[], Call | None]
     MakeOf = Callable[[Any, tuple[Any, ...], dict[str, Any]], Call | None]
@@ -43,6 +43,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+enclosing_calls.is_active = True
+
 FRAMES = frozenset({"invoke_agent", "invoke_workflow", "create_agent"})
 """Operations whose content is that of the calls inside them."""
 
@@ -50,51 +52,51 @@ _hosting: ContextVar[Invocation | None] = ContextVar("cylestio_hosting", default
 """The model call of a framework that is under way in this thread or task."""
 
 
-class _Frame(Invocation):
-    """An agent's or a workflow's turn: what it says to whom is scanned where it is said, in the calls inside it."""
+class EnclosedSpan:
+    """The `SpanSink` of an SDK's model call inside a framework's model call: one and the same, on one span.
 
-    __slots__ = ()
+    It adds what the SDK knows. The framework's call counts it, ends the span, and sets the error: it may try again.
+    """
 
-    def inspect_input(self) -> None:
-        """Scans nothing."""
+    __slots__ = ("reported_in", "span")
+    counts_call = False
+    can_refuse = True
 
-    def _write(self, attributes: dict[str, AttributeValue]) -> None:
-        kept = {key: value for key, value in attributes.items() if not key.startswith("cylestio.security.")}
-        self.span.set_attributes({**kept, semconv.SCANNED: False})
+    def __init__(self, span: Any) -> None:
+        """Takes the live span of the framework's call."""
+        self.span = span
+        self.reported_in: int | None = span.get_span_context().trace_id
 
+    def is_open(self) -> bool:
+        """Returns whether the framework's call goes on."""
+        return bool(self.span.is_recording())
 
-class _Inner(ExternalSpanInvocation):
-    """A model call of an SDK inside a model call of a framework: one and the same, on the framework's span."""
+    def write(self, attributes: Mapping[str, AttributeValue]) -> None:
+        """Sets the attributes that the span does not have."""
+        write_missing(self.span, attributes)
 
-    __slots__ = ()
+    def add_event(self, name: str, attributes: Mapping[str, AttributeValue]) -> None:
+        """Adds an event."""
+        self.span.add_event(name, attributes)
 
-    def __init__(self, pipeline: Pipeline, call: Call, host: Invocation) -> None:
-        super().__init__(pipeline, call, host.span)
-        self._inspection = DedupInspection(pipeline, host.span.get_span_context().trace_id)
+    def fail(self, kind: str, status: Status) -> None:
+        """Leaves the error to the framework's call."""
 
-    def _close(self, end_time: int | None) -> None:
+    def end(self, end_time: int | None, *, masks: bool) -> None:
         """Leaves the end to the framework's call."""
-
-    def _finish(self, result: Result | None, error: BaseException | None, end_time: int | None) -> None:
-        """Adds what the SDK knows, where the framework's call has not ended before."""
-        if self.span.is_recording():
-            super()._finish(result, error, end_time)
-
-    def _set_error(self, kind: str, error: BaseException) -> None:
-        """Leaves the error to the framework's call, which may try again."""
 
 
 def hosting() -> Invocation | None:
-    """The model call of a framework that is under way here, or was when this context was copied."""
+    """Returns the framework's model call that is under way here, or was when this context was copied."""
     return _hosting.get()
 
 
-def adopt(pipeline: Pipeline, call: Call, parent: Context | None) -> Invocation | None:
-    """The call on the span of the framework's model call around it, or on one that another instrumentation made."""
+def find_enclosing_call(call: Call) -> SpanSink | None:
+    """Returns the sink on the span of the framework's model call around a model call; `None` where there is none."""
     host = _hosting.get()
-    if host is not None and call.operation in INFERENCE and host.span.is_recording():
-        return _Inner(pipeline, call, host)
-    return span_tracker.adopt(pipeline, call, parent)
+    if host is None or call.operation not in INFERENCE or not host.span.is_recording():
+        return None
+    return EnclosedSpan(host.span)
 
 
 def begin(make: Make) -> Invocation | None:
@@ -116,11 +118,7 @@ def begin(make: Make) -> Invocation | None:
         return None
     if call is None:
         return None
-    if pipeline.adopt is not adopt:
-        pipeline.adopt, pipeline.is_hosted = adopt, span_tracker.is_hosted
-    if call.operation in FRAMES:
-        return _Frame(pipeline, call, pipeline.start_span(call, None))
-    return pipeline.begin(call)
+    return pipeline.begin(call, is_scanned=call.operation not in FRAMES)
 
 
 def read(reader: Read | None, answer: object) -> Result | None:
@@ -137,7 +135,7 @@ def observe(make: Make, work: Callable[[], T], reader: Read | None = None) -> T:
     invocation = begin(make)
     if invocation is None:
         return work()
-    invocation.settle()
+    invocation.wait_durable()
     with Inside(invocation):
         try:
             answer = work()
@@ -153,7 +151,7 @@ async def observe_async(make: Make, work: Callable[[], Awaitable[T]], reader: Re
     invocation = begin(make)
     if invocation is None:
         return await work()
-    await invocation.settle_async()
+    await invocation.wait_durable_async()
     with Inside(invocation):
         try:
             answer = await work()

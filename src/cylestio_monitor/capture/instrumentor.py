@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
 
 from cylestio_monitor import runtime
-from cylestio_monitor.capture import import_hooks
+from cylestio_monitor.capture import import_hooks, span_resolvers
 from cylestio_monitor.capture.patching import Patches
 
 if TYPE_CHECKING:
@@ -147,6 +147,7 @@ def _pipeline(tracer_provider: Any, meter_provider: Any) -> Pipeline:
         scanner=Scanner(settings, key=os.urandom(32), cache_dir=config.cache_folder()),
         tracer_provider=tracer_provider,
         meter_provider=meter_provider,
+        resolvers=span_resolvers.ORDERED,
     )
 
 

@@ -7,9 +7,9 @@ import inspect
 import logging
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
-from cylestio_monitor import pipeline as road
 from cylestio_monitor import semconv
 from cylestio_monitor.model import Call, Result
+from cylestio_monitor.pipeline import current
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
@@ -88,7 +88,7 @@ class _Tool:
 
     def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Invocation | None:
         """Starts the span; ``None`` while monitoring is off. Raises `BlockedError` where policy refuses the call."""
-        pipeline = road.current()
+        pipeline = current()
         if pipeline is None:
             return None
         call = Call(
@@ -130,7 +130,7 @@ def _function(function: Callable[..., Any], watched: _Tool) -> Callable[..., Any
         invocation = watched.begin(args, kwargs)
         if invocation is None:
             return function(*args, **kwargs)
-        invocation.settle()
+        invocation.wait_durable()
         with invocation.attached():
             try:
                 result = function(*args, **kwargs)
@@ -138,7 +138,7 @@ def _function(function: Callable[..., Any], watched: _Tool) -> Callable[..., Any
                 invocation.end(error=error)
                 raise
         invocation.end(Result(response=result))
-        invocation.settle()
+        invocation.wait_durable()
         return result
 
     return wrapper
@@ -150,14 +150,14 @@ def _coroutine(function: Callable[..., Any], watched: _Tool) -> Callable[..., An
         if invocation is None:
             return await function(*args, **kwargs)
         try:
-            await invocation.settle_async()
+            await invocation.wait_durable_async()
             with invocation.attached():
                 result = await function(*args, **kwargs)
         except BaseException as error:
             invocation.end(error=error)
             raise
         invocation.end(Result(response=result))
-        await invocation.settle_async()
+        await invocation.wait_durable_async()
         return result
 
     return wrapper
@@ -168,7 +168,7 @@ def _generator(function: Callable[..., Any], watched: _Tool) -> Callable[..., An
         invocation = watched.begin(args, kwargs)
         if invocation is None:
             return (yield from function(*args, **kwargs))
-        invocation.settle()
+        invocation.wait_durable()
         inner, items = function(*args, **kwargs), _Items()
         step: Callable[[], Any] = functools.partial(next, inner)
         while True:
@@ -242,7 +242,7 @@ def _async_generator(function: Callable[..., Any], watched: _Tool) -> Callable[.
 async def _step(step: Any, invocation: Invocation | None) -> Any:
     if invocation is None:
         return await step
-    await invocation.settle_async()
+    await invocation.wait_durable_async()
     with invocation.attached():
         return await step
 

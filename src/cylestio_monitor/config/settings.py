@@ -197,6 +197,12 @@ class Settings(Section, frozen=True, kw_only=True):
         tuple[Literal["suspicious", "dangerous"], ...],
         _setting("Alert levels that are refused in mode `block`.", local="add"),
     ] = ("dangerous",)
+    block_unreadable: Annotated[
+        bool,
+        _setting(
+            "Mode `block` refuses a part of a call that could not be scanned, or not as a whole.", local="greater"
+        ),
+    ] = True
     content: Annotated[
         Literal["none", "masked", "full"] | None,
         _setting(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry import context as otel_context
 
+from cylestio_monitor import runtime
 from cylestio_monitor.model import ALERT_OF, Finding
 
 if TYPE_CHECKING:
@@ -149,7 +150,8 @@ class Detectors:
 
     def _run(self) -> None:
         # What a detector asks a service through a monitored SDK is no call of the application.
-        otel_context.attach(otel_context.set_value("suppress_instrumentation", True))
+        context = otel_context.set_value("suppress_instrumentation", True)
+        otel_context.attach(otel_context.set_value(runtime.UNMONITORED, True, context))
         if self._loaded is None:
             self._loaded = load(self.settings)
         loop = asyncio.new_event_loop()

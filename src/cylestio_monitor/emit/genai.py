@@ -1,100 +1,124 @@
-"""A call and its result as `gen_ai.*` span attributes."""
+"""A call and its result as `gen_ai.*` span attributes, from one table of fields."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cylestio_monitor import semconv
+from cylestio_monitor import sanitize, semconv
+from cylestio_monitor.inspection import last_turn
+from cylestio_monitor.model import TOOL_CALLS, TOOL_RESULTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from cylestio_monitor.identity import Identity
-    from cylestio_monitor.model import AttributeValue, Call, Message, Result
-
-_REQUESTS = frozenset({"tool_call", "server_tool_call"})
-_ANSWERS = frozenset({"tool_call_response", "server_tool_call_response"})
+    from cylestio_monitor.model import AttributeValue, Call, Message, Result, Scalar
 
 MAX_NAMES = 64
-"""Tool names listed on one span."""
+"""Most tool names listed on one span."""
+
+_INT64 = 1 << 63
 
 ERROR_OTHER = "_OTHER"
-"""What the conventions set where an error has no better name."""
+"""The value of ``error.type`` that the conventions prescribe where an error has no better name."""
 
 
-def at_start(call: Call, who: Identity) -> dict[str, AttributeValue]:
-    """What is known before the call, so that a sampler can decide on it."""
-    out: dict[str, AttributeValue] = {}
-    if call.operation:
-        out[semconv.OPERATION_NAME] = call.operation
-    if call.provider:
-        out[semconv.PROVIDER_NAME] = call.provider
-    if call.model:
-        out[semconv.REQUEST_MODEL] = call.model
-    if call.tool_name:
-        out[semconv.TOOL_NAME] = call.tool_name
-    if call.server_address:
-        out[semconv.SERVER_ADDRESS] = call.server_address
-        if call.server_port:
-            out[semconv.SERVER_PORT] = call.server_port
-    if conversation := call.conversation_id or who.conversation_id:
-        out[semconv.CONVERSATION_ID] = conversation
-    if user := call.user_id or who.user_id:
-        out[semconv.ENDUSER_ID] = user
-    if who.agent_id:
-        out[semconv.CYLESTIO_AGENT_ID] = who.agent_id
-    if who.session_id:
-        out[semconv.CYLESTIO_SESSION_ID] = who.session_id
-    if call.tools:
-        out[semconv.TOOLS_OFFERED] = [tool.name for tool in call.tools[:MAX_NAMES]]
-    if answered := _tool_names(_last_turn(call.messages), _ANSWERS, call.messages):
-        out[semconv.TOOLS_ANSWERED] = answered
+class Field(NamedTuple):
+    """One row of the table; `semconv.NUMBERS` gives the type of the attribute where it is a number.
+
+    Attributes:
+        attribute: Name of the span attribute.
+        read: Reads the value; a false value other than 0 is left out.
+    """
+
+    attribute: str
+    read: Callable[[Any], Any]
+
+
+def _offered(call: Call) -> list[str]:
+    return [tool.name for tool in call.tools[:MAX_NAMES]]
+
+
+def _answered(call: Call) -> list[str]:
+    return _tool_names(last_turn(call.messages), TOOL_RESULTS, call.messages) if call.messages else []
+
+
+def _requested(result: Result) -> list[str]:
+    return _tool_names(result.messages, TOOL_CALLS, ())
+
+
+CALL_FIELDS = (
+    Field(semconv.OPERATION_NAME, attrgetter("operation")),
+    Field(semconv.PROVIDER_NAME, attrgetter("provider")),
+    Field(semconv.REQUEST_MODEL, attrgetter("model")),
+    Field(semconv.TOOL_NAME, attrgetter("tool_name")),
+    Field(semconv.SERVER_ADDRESS, attrgetter("server_address")),
+    Field(semconv.SERVER_PORT, attrgetter("server_port")),
+    Field(semconv.CONVERSATION_ID, attrgetter("conversation_id")),
+    Field(semconv.ENDUSER_ID, attrgetter("user_id")),
+    Field(semconv.TOOLS_OFFERED, _offered),
+    Field(semconv.TOOLS_ANSWERED, _answered),
+)
+"""Known before the call, so that a sampler can decide on it."""
+
+IDENTITY_FIELDS = (
+    Field(semconv.CONVERSATION_ID, attrgetter("conversation_id")),
+    Field(semconv.ENDUSER_ID, attrgetter("user_id")),
+    Field(semconv.CYLESTIO_AGENT_ID, attrgetter("agent_id")),
+    Field(semconv.CYLESTIO_SESSION_ID, attrgetter("session_id")),
+)
+"""Known of the actor; a value of the call itself takes precedence."""
+
+RESULT_FIELDS = (
+    Field(semconv.RESPONSE_ID, attrgetter("response_id")),
+    Field(semconv.RESPONSE_MODEL, attrgetter("model")),
+    Field(semconv.RESPONSE_FINISH_REASONS, attrgetter("finish_reasons")),
+    Field(semconv.TOOLS_REQUESTED, _requested),
+)
+
+USAGE_FIELDS = (
+    Field(semconv.USAGE_INPUT_TOKENS, attrgetter("input_tokens")),
+    Field(semconv.USAGE_OUTPUT_TOKENS, attrgetter("output_tokens")),
+    Field(semconv.USAGE_CACHE_READ, attrgetter("cache_read")),
+    Field(semconv.USAGE_CACHE_WRITE, attrgetter("cache_write")),
+    Field(semconv.USAGE_REASONING, attrgetter("reasoning")),
+)
+
+
+def at_start(call: Call, actor: Identity) -> dict[str, object]:
+    """Returns the attributes that are known before the call."""
+    out = _read(IDENTITY_FIELDS, actor)
+    out.update(_read(CALL_FIELDS, call))
     out.update(call.attributes)
     return out
 
 
-def at_end(result: Result) -> dict[str, AttributeValue]:
-    """What the answer says."""
-    out: dict[str, AttributeValue] = {}
-    if result.response_id:
-        out[semconv.RESPONSE_ID] = result.response_id
-    if result.model:
-        out[semconv.RESPONSE_MODEL] = result.model
-    if result.finish_reasons:
-        out[semconv.RESPONSE_FINISH_REASONS] = result.finish_reasons
-    if requested := _tool_names(result.messages, _REQUESTS, ()):
-        out[semconv.TOOLS_REQUESTED] = requested
-    usage = result.usage
-    if usage is not None:
-        if usage.input_tokens is not None:
-            out[semconv.USAGE_INPUT_TOKENS] = usage.input_tokens
-        if usage.output_tokens is not None:
-            out[semconv.USAGE_OUTPUT_TOKENS] = usage.output_tokens
-        if usage.cache_read is not None:
-            out[semconv.USAGE_CACHE_READ] = usage.cache_read
-        if usage.cache_write is not None:
-            out[semconv.USAGE_CACHE_WRITE] = usage.cache_write
-        if usage.reasoning is not None:
-            out[semconv.USAGE_REASONING] = usage.reasoning
+def at_end(result: Result) -> dict[str, object]:
+    """Returns the attributes that the answer adds."""
+    out = _read(RESULT_FIELDS, result)
+    if result.usage is not None:
+        out.update(_read(USAGE_FIELDS, result.usage))
     out.update(result.attributes)
     return out
 
 
 def error_type(error: BaseException) -> str:
-    """``error.type`` of an exception: its class, by the conventions."""
+    """Returns ``error.type`` of an exception: the name of its class, as the conventions prescribe."""
     return type(error).__qualname__ or ERROR_OTHER
 
 
-def _last_turn(messages: list[Message]) -> list[Message]:
-    """What came after the model last spoke."""
-    for number in range(len(messages), 0, -1):
-        if messages[number - 1].role == "assistant":
-            return messages[number:]
-    return messages
+def _read(fields: tuple[Field, ...], source: object) -> dict[str, object]:
+    found = {}
+    for attribute, read in fields:
+        value = read(source)
+        if value or value == 0:
+            found[attribute] = value
+    return found
 
 
-def _tool_names(messages: Iterable[Message], types: frozenset[str], history: Iterable[Message]) -> list[str]:
-    """Names of the tools in parts of these types.
+def _tool_names(messages: Iterable[Message], types: tuple[str, ...], history: Iterable[Message]) -> list[str]:
+    """Returns the names of the tools in parts of these types.
 
     A response often carries only the id of its call: the name is then looked up in the calls of `history`.
     """
@@ -110,3 +134,52 @@ def _tool_names(messages: Iterable[Message], types: frozenset[str], history: Ite
             if part.type == "tool_call" and part.name
         }
     return [found for name, call_id in named[:MAX_NAMES] if (found := name or known.get(call_id, ""))]
+
+
+def attributes(raw: Mapping[str, object], redact: Callable[[str], str] | None = None) -> dict[str, AttributeValue]:
+    """Span attributes that every exporter accepts: right types, text that encodes, integers of 64 bits.
+
+    Args:
+        raw: Full attribute names to values of any kind. `None` is left out; a list becomes one of a single type.
+        redact: Applied to each text, except for names in `semconv.VERBATIM`.
+    """
+    out: dict[str, AttributeValue] = {}
+    for name, value in raw.items():
+        if value is None:
+            continue
+        change = None if name in semconv.VERBATIM else redact
+        kind = type(value)
+        if kind is str and change is not None:
+            out[name] = change(value)  # type: ignore[arg-type] # most attributes end here, and `type` does not narrow
+        elif kind is list or isinstance(value, (list, tuple)):
+            items = [_scalar(item, change) for item in value if item is not None]  # type: ignore[attr-defined]
+            uniform = len({type(item) for item in items}) <= 1
+            out[name] = items if uniform else [str(item) for item in items]  # type: ignore[assignment] # one type each
+        elif kind is semconv.NUMBERS.get(name, bool) and (kind is not int or -_INT64 <= value < _INT64):  # type: ignore[operator]
+            out[name] = value  # type: ignore[assignment]
+        else:
+            out[name] = _scalar(_number(value, semconv.NUMBERS.get(name)), change)
+    return out
+
+
+def _scalar(value: object, redact: Callable[[str], str] | None) -> Scalar:
+    kind = type(value)
+    if kind is bool or kind is float:
+        return value  # type: ignore[return-value] # `type` does not narrow
+    if kind is int and -_INT64 <= value < _INT64:  # type: ignore[operator] # `type` does not narrow
+        return value  # type: ignore[return-value] # `type` does not narrow
+    text = value if kind is str else sanitize.clean_text(value)
+    if redact is not None:
+        return redact(text)  # type: ignore[arg-type] # `type` does not narrow
+    return text if len(text) <= sanitize.MAX_BYTES and text.isascii() else sanitize.clean_text(text)  # type: ignore[arg-type,return-value,attr-defined]
+
+
+def _number(value: object, kind: type[int | float]) -> object:
+    """A number as the type that the conventions prescribe; anything else, and what would lose digits, unchanged."""
+    if kind is None or type(value) is kind or isinstance(value, bool) or not isinstance(value, (int, float)):
+        return value
+    try:
+        converted = kind(value)
+    except (OverflowError, ValueError):  # beyond the range of a double, or not a finite number
+        return value
+    return converted if converted == value else value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cylestio_monitor import semconv
-from cylestio_monitor.model import ALERT_OF, SEVERITY_NUMBER, AttributeValue, Finding, Verdict
+from cylestio_monitor.model import ALERT_OF, INCOMPLETE, SEVERITY_NUMBER, AttributeValue, Finding, Verdict
 from cylestio_monitor.policy import top
 
 if TYPE_CHECKING:
@@ -28,24 +28,32 @@ MAX_EVENTS = 100
 """Finding events on one span; the SDK's own limit is 128 events of all kinds."""
 
 
-def attributes(findings: Sequence[Finding], verdict: Verdict, rules: Mapping[str, Rule]) -> dict[str, AttributeValue]:
-    """The ``cylestio.security.*`` and ``security_rule.*`` attributes of a span.
+MAX_REASONS = 16
+"""Reasons of an incomplete scan on one span."""
+
+
+def attributes(
+    findings: Sequence[Finding], count: int, verdict: Verdict, rules: Mapping[str, Rule]
+) -> dict[str, AttributeValue]:
+    """Returns the ``cylestio.security.*`` and ``security_rule.*`` attributes of a span.
 
     Args:
-        findings: Everything found on the call, both sides.
+        findings: The findings that the call keeps, of both sides.
+        count: The number of all findings.
         verdict: The stricter of the verdicts.
-        rules: The loaded rules by id, for what the registry says of the top finding's rule.
+        rules: The loaded rules by id, which describe the rule of the most severe finding.
     """
     worst = top(findings)
     if worst is None:
         return CLEAN
+    unscanned = sorted({finding.reason for finding in findings if finding.rule_id == INCOMPLETE})
     owasp = {tag for finding in findings for tag in finding.owasp}
     out: dict[str, AttributeValue] = {
-        semconv.SCANNED: True,
+        semconv.SCANNED: not unscanned,
         semconv.ALERT: ALERT_OF[worst.severity],
         semconv.SEVERITY: worst.severity,
         semconv.SEVERITY_NUMBER: SEVERITY_NUMBER[worst.severity],
-        semconv.FINDING_COUNT: len(findings),
+        semconv.FINDING_COUNT: count,
         semconv.CATEGORY: worst.category,
         semconv.CATEGORIES: sorted({finding.category for finding in findings}),
         semconv.RULES: sorted({finding.rule_id for finding in findings}),
@@ -54,6 +62,8 @@ def attributes(findings: Sequence[Finding], verdict: Verdict, rules: Mapping[str
         semconv.TARGET_TYPE: worst.target,
         semconv.TARGET_SUBTYPE: worst.subtype,
     }
+    if unscanned:
+        out[semconv.SCAN_INCOMPLETE] = unscanned[:MAX_REASONS]
     if llm := sorted(tag for tag in owasp if tag.startswith("LLM")):
         out[semconv.OWASP_LLM] = llm
     if asi := sorted(tag for tag in owasp if tag.startswith("ASI")):
@@ -71,7 +81,7 @@ def attributes(findings: Sequence[Finding], verdict: Verdict, rules: Mapping[str
 
 
 def event(finding: Finding) -> dict[str, AttributeValue]:
-    """The attributes of the span event ``cylestio.security.finding`` of one finding."""
+    """Returns the attributes of the span event ``cylestio.security.finding`` of one finding."""
     out: dict[str, AttributeValue] = {
         semconv.FINDING_RULE: finding.rule_id,
         semconv.FINDING_CATEGORY: finding.category,
@@ -89,4 +99,6 @@ def event(finding: Finding) -> dict[str, AttributeValue]:
         out[semconv.FINDING_ATLAS] = list(finding.atlas)
     if finding.match_hash:
         out[semconv.FINDING_HASH] = finding.match_hash
+    if finding.reason:
+        out[semconv.FINDING_REASON] = finding.reason
     return out

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from opentelemetry import metrics
 
 from cylestio_monitor import config, forks, runtime
+from cylestio_monitor.capture import span_resolvers
 from cylestio_monitor.errors import CylestioError
 from cylestio_monitor.otel import exits, instrumentors, provider
-from cylestio_monitor.otel.processor import CylestioSpanProcessor, ForeignLogProcessor, ForeignSpanProcessor
+from cylestio_monitor.otel.processor import CylestioSpanProcessor, ExternalLogProcessor
 from cylestio_monitor.runtime import Lazy
 
 if TYPE_CHECKING:
@@ -44,17 +45,17 @@ EXIT_S = 2.0
 """How long the end of the process, or of monitoring, waits for disk and network together, in seconds."""
 
 
-class Attached(NamedTuple):
-    """A tracer provider, and what was changed about it.
+class ProviderChange(NamedTuple):
+    """The change of one tracer provider.
 
     Attributes:
         provider: The provider.
-        added: Our span processors.
+        added: Our span processor.
         removed: Span processors that would write the same spans to the same store once more.
     """
 
-    provider: Any  # the API's own type has no word for span processors
-    added: list[SpanProcessor]
+    provider: Any  # the API's own type has no method for span processors
+    added: SpanProcessor
     removed: list[SpanProcessor]
 
 
@@ -68,7 +69,7 @@ class Running:
         provider: The tracer provider in use.
         json_log: The JSON log, where it is switched on and can be written.
         delivery: What sends over OTLP, where something is configured to.
-        attached: Every tracer provider, with what was changed about it.
+        changes: The change of every tracer provider.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class Running:
         self.provider = tracer_provider
         self.json_log = _open_json_log(loaded.settings)
         self.delivery: Delivery | None = None
-        self.attached: list[Attached] = []
+        self.changes: list[ProviderChange] = []
         self.store_part: Lazy[Store | None] = Lazy(lambda: _open_store(loaded.settings))
         self._scanner: Lazy[Scanner] = Lazy(lambda: scanner(loaded, self._key()))
 
@@ -103,8 +104,8 @@ class Running:
 
     @property
     def pipeline(self) -> Pipeline:
-        """The road of every call."""
-        made = runtime.get_or_create()
+        """The pipeline."""
+        made: Pipeline | None = runtime.get_or_create()
         assert made is not None
         return made
 
@@ -118,6 +119,7 @@ class Running:
             store=self.store,
             tracer_provider=self.provider,
             meter_provider=None,
+            resolvers=span_resolvers.ORDERED,
         )
 
     def flush_delivery(self, timeout_s: float) -> bool:
@@ -267,23 +269,20 @@ def _attach(made: Running) -> None:
         log.warning("Nothing is stored of spans: %s takes no span processors", type(tracer_provider).__name__)
         return
     theirs = provider.span_processors(tracer_provider)
-    processors: list[SpanProcessor] = [ForeignSpanProcessor()]
-    doubles: list[SpanProcessor] = []
-    if made.loaded.settings.store.enabled:
-        processors.append(CylestioSpanProcessor(made.store_part.get, made.flush_delivery))
-        doubles = [one for one in theirs if _writes_to(one, made.loaded.settings)]
+    is_stored = made.loaded.settings.store.enabled
+    ours = CylestioSpanProcessor(made.store_part.get if is_stored else None, made.flush_delivery)
+    doubles = [one for one in theirs if _writes_to(one, made.loaded.settings)] if is_stored else []
     if not provider.remove(tracer_provider, doubles):
         doubles = []
-    for processor in processors:
-        add(processor)
-    made.attached.append(Attached(tracer_provider, processors, doubles))
+    add(ours)
+    made.changes.append(ProviderChange(tracer_provider, ours, doubles))
     meter_provider, logger_provider = metrics.get_meter_provider(), provider.logger_provider()
     # The SDK's have it, the API's stand-ins have not.
     if theirs or hasattr(meter_provider, "shutdown") or hasattr(logger_provider, "shutdown"):
         _deliver(made, tracer_provider, meter_provider)
     if hasattr(logger_provider, "add_log_record_processor") and logger_provider not in _logged:
         _logged.add(logger_provider)
-        logger_provider.add_log_record_processor(ForeignLogProcessor())
+        logger_provider.add_log_record_processor(ExternalLogProcessor())
 
 
 def _deliver(made: Running, tracer_provider: TracerProvider, meter_provider: MeterProvider) -> None:
@@ -324,10 +323,9 @@ def _take_apart(made: Running) -> None:
         road.flush()
     if made.delivery is not None:
         made.delivery.give_back(EXIT_S)
-    for tracer_provider, added, removed in made.attached:
-        provider.remove(tracer_provider, added)
-        for processor in added:
-            processor.shutdown()
+    for tracer_provider, added, removed in made.changes:
+        provider.remove(tracer_provider, [added])
+        added.shutdown()
         for processor in removed:
             tracer_provider.add_span_processor(processor)
     store = made.store_part.created
@@ -352,7 +350,7 @@ def _at_exit() -> None:
     store = made.store_part.created
     if store is not None:
         store.close(max(0.5, deadline - time.monotonic()))
-    exits.shut_down_processors([one.provider for one in made.attached], deadline)
+    exits.shut_down_processors([one.provider for one in made.changes], deadline)
 
 
 def _in_child() -> None:

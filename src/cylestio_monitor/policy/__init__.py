@@ -1,10 +1,10 @@
-"""Findings to verdict: what the settings say shall happen."""
+"""The policy: findings and settings in, a verdict out."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cylestio_monitor.model import SEVERITY_NUMBER, Finding, Verdict
+from cylestio_monitor.model import INCOMPLETE, SEVERITY_NUMBER, Finding, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -15,16 +15,17 @@ ALLOW = Verdict()
 
 
 def top(findings: Iterable[Finding]) -> Finding | None:
-    """The most severe finding; of equals, the first."""
+    """Returns the most severe finding; of equals, the first."""
     return max(findings, key=lambda finding: SEVERITY_NUMBER[finding.severity], default=None)
 
 
 def decide(findings: Sequence[Finding], settings: Settings) -> Verdict:
     """Judges the findings of one side of a call.
 
-    The decision says what the findings deserve: ``warn`` below the levels of the setting ``block``, ``deny`` at one of
-    them. The action says what is done: ``block`` only where ``mode`` is ``block``, else ``audit``. So a span of mode
-    ``monitor`` with ``deny`` and ``audit`` names a call that mode ``block`` would have refused.
+    The decision is ``warn`` below the levels of the setting ``block`` and ``deny`` at one of them. A part that could
+    not be scanned is denied as well, unless `block_unreadable` is off. The action is ``block`` only where ``mode`` is
+    ``block``, else ``audit``. A span of mode ``monitor`` with ``deny`` and ``audit`` therefore names a call that mode
+    ``block`` would have refused.
 
     Args:
         findings: All findings of that side, in any order.
@@ -32,7 +33,11 @@ def decide(findings: Sequence[Finding], settings: Settings) -> Verdict:
     """
     if not findings:
         return ALLOW
-    denied = [finding for finding in findings if finding.alert in settings.block]
+    denied = [
+        finding
+        for finding in findings
+        if finding.alert in settings.block or (settings.block_unreadable and finding.rule_id == INCOMPLETE)
+    ]
     if not denied:
         worst = top(findings)
         return Verdict("warn", "audit", worst.rule_id if worst else "")

@@ -99,7 +99,7 @@ class Store:
             Its ticket; urgent where the span carries a finding of high or critical severity.
         """
         try:
-            attributes = attributes_of(span)
+            attributes = getattr(getattr(span, "_attributes", None), "_dict", None) or attributes_of(span)
             size = sum([len(value) for value in attributes.values() if type(value) is str])
             number = attributes.get(semconv.SEVERITY_NUMBER)
             urgent = type(number) is int and number >= _URGENT

@@ -5,8 +5,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 import warm
 from cylestio_monitor import pipeline, runtime
+from cylestio_monitor.capture import span_resolvers
 from cylestio_monitor.config import Settings
-from cylestio_monitor.otel.processor import ForeignSpanProcessor
+from cylestio_monitor.otel.processor import CylestioSpanProcessor
 
 
 class World:
@@ -16,8 +17,13 @@ class World:
         self.exporter = InMemorySpanExporter()
         self.provider = TracerProvider(shutdown_on_exit=False)
         self.provider.add_span_processor(SimpleSpanProcessor(self.exporter))
-        self.provider.add_span_processor(ForeignSpanProcessor())
-        self.pipeline = pipeline.Pipeline(settings=Settings(**settings), scanner=scanner, tracer_provider=self.provider)
+        self.provider.add_span_processor(CylestioSpanProcessor())
+        self.pipeline = pipeline.Pipeline(
+            settings=Settings(**settings),
+            scanner=scanner,
+            tracer_provider=self.provider,
+            resolvers=span_resolvers.ORDERED,
+        )
         runtime.install(self.pipeline)
 
     def tracer(self, scope):

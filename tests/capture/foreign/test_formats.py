@@ -6,7 +6,7 @@ import pytest
 from opentelemetry.sdk._logs import LoggerProvider
 
 from cylestio_monitor import semconv
-from cylestio_monitor.otel.processor import ForeignLogProcessor
+from cylestio_monitor.otel.processor import ExternalLogProcessor
 
 DROP = "please run DROP TABLE users"
 AWS = "AKIA" + "Z7VQ3XW5L2MN4RTB"
@@ -174,7 +174,7 @@ def test_span_events_are_read_and_masked(world, name):
 def test_log_records_are_read_with_the_span_they_belong_to(world):
     made = world()
     logs = LoggerProvider(shutdown_on_exit=False)
-    logs.add_log_record_processor(ForeignLogProcessor())
+    logs.add_log_record_processor(ExternalLogProcessor())
     logger = logs.get_logger("some.library")
     with made.tracer("some.library").start_as_current_span("chat m", attributes={"gen_ai.operation.name": "chat"}):
         logger.emit(event_name="gen_ai.user.message", body={"content": DROP})

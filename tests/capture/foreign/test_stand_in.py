@@ -10,10 +10,11 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from cylestio_monitor import background, semconv
-from cylestio_monitor.capture.external_spans import deferred, span_tracker
+from cylestio_monitor.capture.external_spans import deferred
+from cylestio_monitor.capture.span_resolvers import enable_external_spans
 from cylestio_monitor.errors import BlockedError
 from cylestio_monitor.model import Call, Message, Part, Result
-from cylestio_monitor.otel.processor import ForeignSpanProcessor
+from cylestio_monitor.otel.processor import CylestioSpanProcessor
 
 SCOPE = "late_llm"
 CHAT = {"gen_ai.operation.name": "chat", "gen_ai.input.messages": '[{"role": "user", "content": "DROP TABLE users"}]'}
@@ -21,14 +22,14 @@ CHAT = {"gen_ai.operation.name": "chat", "gen_ai.input.messages": '[{"role": "us
 
 def begin(made):
     """Our side of a call, under an instrumentation that starts its span when this is over."""
-    span_tracker.look_out(made.pipeline)
+    enable_external_spans()
     token = deferred.announced.set(deferred.DeferredSpanSource(SCOPE, lambda: True))
     try:
         said = [Message("user", [Part("text", "DROP TABLE users", path="messages[0]")])]
         call = made.pipeline.begin(Call("chat", "chat m", model="m", messages=said))
     finally:
         deferred.announced.reset(token)
-    deferred.expected.set(deferred.Expected(call, sys.maxsize))
+    deferred.expected.set(deferred.Expected(call.sink, sys.maxsize))
     return call
 
 
@@ -92,7 +93,7 @@ def test_what_was_found_is_not_found_again_where_theirs_comes_too_late(world):
 def test_a_span_of_theirs_that_is_not_sampled_leaves_ours(world):
     made = world()
     silent = TracerProvider(sampler=ALWAYS_OFF, shutdown_on_exit=False)
-    silent.add_span_processor(ForeignSpanProcessor())
+    silent.add_span_processor(CylestioSpanProcessor())
     silent.add_span_processor(SimpleSpanProcessor(made.exporter))
     begin(made).end()
     theirs(made, silent)
@@ -103,7 +104,7 @@ def test_a_span_of_theirs_that_is_not_sampled_leaves_ours(world):
 
 def test_a_refused_call_is_told_of_once(world):
     made = world(mode="block")
-    span_tracker.look_out(made.pipeline)
+    enable_external_spans()
     token = deferred.announced.set(deferred.DeferredSpanSource(SCOPE, lambda: True))
     call = Call("chat", "chat m", messages=[Message("user", [Part("text", "rm -rf /", path="messages[0]")])])
     with pytest.raises(BlockedError):

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 import warm
 from cylestio_monitor import pipeline, runtime, semconv
-from cylestio_monitor.capture import call_wrappers
+from cylestio_monitor.capture import call_wrappers, span_resolvers
 from cylestio_monitor.config import Settings
 from cylestio_monitor.errors import BlockedError
 from cylestio_monitor.model import Call, Message, Part, Result
@@ -32,7 +32,9 @@ def road(scanner):
         provider = TracerProvider(shutdown_on_exit=False)
         provider.add_span_processor(SimpleSpanProcessor(exporter))
         made.append(provider)
-        running = pipeline.Pipeline(settings=Settings(**settings), scanner=scanner, tracer_provider=provider)
+        running = pipeline.Pipeline(
+            settings=Settings(**settings), scanner=scanner, tracer_provider=provider, resolvers=span_resolvers.ORDERED
+        )
         runtime.install(running)
         return running, exporter
 
@@ -92,7 +94,7 @@ def test_a_generator_ends_its_span_once_however_it_ends(road, way):
     del items
     gc.collect()
     running.flush()
-    running.reaper.drain()
+    running.background.drain()
     for _ in range(200):
         if exporter.get_finished_spans():
             break

@@ -1,16 +1,17 @@
-"""Spans that other instrumentations make: tagged as ours are, before any exporter sees them, and never doubled.
+"""Spans of other instrumentations: tagged as ours are, before any exporter sees them, and never doubled.
 
-`on_start` sees every span while it is live. One that is or may become a GenAI span gets a class whose `end` comes to
-`_ending` first, for a span takes no attribute any more once its own `end` has begun. There the content that the other
-instrumentation wrote is read, scanned and tagged.
+`on_start` sees every span while it is live and marks those that are or may become GenAI spans. The method `end` of the
+SDK's span class is wrapped, because a span takes no attribute any more once its `end` has begun. There the content
+that the other instrumentation wrote on a marked span is read, scanned and tagged.
 
-Where one of our hooks is below such an instrumentation, the span for the call exists already. `adopt` finds it, and
-the call then runs on that span: what our hook sees is scanned before the request leaves, also where the other
-instrumentation records no content.
+Where one of our hooks is below such an instrumentation, the span for the call exists already. `find_external_span`
+finds it, and the call then runs on that span: the content that our hook sees is scanned before the request is sent,
+also where the other instrumentation records no content.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
 import time
@@ -21,26 +22,22 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 
-from cylestio_monitor import pipeline as road
 from cylestio_monitor import semconv
 from cylestio_monitor.capture.external_spans import deferred, reader, scopes
-from cylestio_monitor.capture.external_spans.invocations import (
-    UNREAD,
-    ExternalSpanInvocation,
-    FinishedSpanInvocation,
-    HostedInvocation,
-    mask,
-    strip,
-)
 from cylestio_monitor.capture.external_spans.reader import Event
-from cylestio_monitor.emit import genai
-from cylestio_monitor.emit.attributes import safe
+from cylestio_monitor.capture.external_spans.sinks import UNREAD, HostedSpan, mask, scan_finished, strip
+from cylestio_monitor.capture.span_resolvers import enable_external_spans
+from cylestio_monitor.pipeline import installed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import Span
 
-    from cylestio_monitor.model import Call
+    from cylestio_monitor.capture.external_spans.deferred import ReplaceableSpan
+    from cylestio_monitor.emit.span_sink import SpanSink
+    from cylestio_monitor.model import AttributeValue, Call
     from cylestio_monitor.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
@@ -51,19 +48,33 @@ _NO_INFERENCE_NAME = re.compile(r"tool|agent|workflow|task|retriev|graph", re.IG
 
 
 class TrackedSpan:
-    """What is known of one live span of another instrumentation.
+    """The state of one live span of another instrumentation.
 
     Attributes:
         span: The span, weakly: it is the application's to keep.
+        scope: The name of its instrumentation.
         around: The span that was the current one when it started.
         events: Messages that were written for it as log records.
-        guest: The call of one of our hooks that runs on it, or that it was made for afterwards.
-        ended_at: When its own instrumentation ended it, while the guest's call went on; in ns since the epoch.
-        left_at: When the guest's call ended, while the span went on.
-        repeats: The trace of a call that it was made for afterwards, and that has a span of its own already.
+        sink: The sink of the call of ours that runs on it, or that it was created for afterwards; until that call ends.
+        masks: That call has content that must not be recorded as it is.
+        ended_at: Time at which its own instrumentation ended it while that call went on, in ns since the epoch.
+        call_ended_at: Time at which that call ended while the span went on.
+        repeats: The trace of a call that it was created for afterwards, and that has a span of its own already.
     """
 
-    __slots__ = ("__weakref__", "around", "ended_at", "events", "guest", "left_at", "repeats", "scope", "span")
+    __slots__ = (
+        "__weakref__",
+        "_forgotten",
+        "around",
+        "call_ended_at",
+        "ended_at",
+        "events",
+        "masks",
+        "repeats",
+        "scope",
+        "sink",
+        "span",
+    )
 
     def __init__(self, span: Span, scope: str) -> None:
         """Takes the span that has just started."""
@@ -71,53 +82,77 @@ class TrackedSpan:
         self.scope = scope
         self.around = trace.get_current_span()
         self.events: list[Event] = []
-        self.guest: ExternalSpanInvocation | None = None
+        self.sink: HostedSpan | ReplaceableSpan | None = None
+        self.masks = False
         self.ended_at: int | None = None
-        self.left_at: int | None = None
+        self.call_ended_at: int | None = None
         self.repeats: int | None = None
+        self._forgotten: weakref.ref[Any] | None = None
 
-    def leave(self, guest: ExternalSpanInvocation, end_time: int | None) -> None:
-        """The guest's call has ended: ends the span too, where its own instrumentation did so before."""
-        self.left_at = end_time or time.time_ns()
+    @property
+    def has_call(self) -> bool:
+        """A call of ours runs or ran on the span."""
+        return self.sink is not None or self.call_ended_at is not None
+
+    def call_ended(self, sink: HostedSpan | ReplaceableSpan, end_time: int | None) -> None:
+        """Ends the span where its own instrumentation did so before; else waits for that instrumentation."""
+        self.call_ended_at = end_time or time.time_ns()
+        self.sink, self.masks = None, sink.holds_secrets  # no reference back to the span: it is freed as before
+        span: Any = sink.span
         if self.ended_at is not None:
-            span: Any = guest.span
-            _complete(span, guest.pipeline, self, max(self.ended_at, self.left_at))
+            _complete(span, sink.pipeline, self, max(self.ended_at, self.call_ended_at))
+        elif span.is_recording():
+            self._end_if_forgotten(span, sink.pipeline, self.call_ended_at)
+
+    def completed(self) -> None:
+        """The span has ended."""
+        self._forgotten = None
+
+    def _end_if_forgotten(self, span: Any, pipeline: Pipeline, ended_at: int) -> None:
+        """Ends the span when it is freed without an end: some instrumentations never end the span of a stream."""
+        kind, state = type(span), span.__dict__
+
+        def freed(_: object) -> None:
+            pipeline.background.put(lambda: _complete(_revived(kind, state), pipeline, self, ended_at))
+
+        self._forgotten = weakref.ref(span, freed)
 
 
-_classes: dict[type, tuple[type, type]] = {}
 _live: weakref.WeakValueDictionary[int, TrackedSpan] = weakref.WeakValueDictionary()
-_latest: ContextVar[weakref.ref[TrackedSpan] | None] = ContextVar("cylestio_foreign_span", default=None)
+_latest: ContextVar[weakref.ref[TrackedSpan] | None] = ContextVar("cylestio_external_span", default=None)
 
 
-def on_start(span: Span, scope: str, *, is_genai: bool) -> None:
-    """Takes notice of a span that starts. Never raises.
+_wrapped_ends: dict[Any, Callable[..., None]] = {}
+"""The method `end` of each span class as it was before."""
+
+
+def on_start(span: Any, scope: str, *, is_genai: bool) -> None:
+    """Tracks a span that starts. Never raises.
 
     Args:
         span: The live span.
         scope: The name of its instrumentation.
-        is_genai: Whether that one makes spans of GenAI operations.
+        is_genai: That instrumentation creates spans of GenAI operations.
     """
     try:
-        _take(span)
+        _wrap_end(type(span))
+        span._cylestio_watch = None  # noqa: SLF001 -- the mark: its attributes are looked at when it ends
         if is_genai or reader.is_genai(span.attributes or {}):
-            _afterwards(span, _watch(span, scope))
-    except Exception:
-        log.debug("Could not watch a span", exc_info=True)
+            _pair_with_call(span, _track(span, scope))
+    except Exception:  # the span is the application's: it must start whatever happens here
+        log.debug("Could not track a span", exc_info=True)
 
 
-def look_out(pipeline: Pipeline) -> None:
-    """Has the pipeline look for a span of another instrumentation before it starts one."""
-    if pipeline.adopt is None:
-        pipeline.adopt, pipeline.is_hosted = adopt, is_hosted
-
-
-def adopt(pipeline: Pipeline, call: Call, parent: Context | None) -> ExternalSpanInvocation | None:
-    """The call on the span that another instrumentation has started for it, or will; `None` where there is none.
+def find_external_span(
+    pipeline: Pipeline, call: Call, parent: Context | None, attributes: Mapping[str, AttributeValue]
+) -> SpanSink | None:
+    """Returns the sink of the span that another instrumentation has started for a call, or will start. Never raises.
 
     Args:
         pipeline: The running pipeline.
         call: A call that is about to happen.
-        parent: The parent that the hook names; a hook that names one knows better.
+        parent: The parent that the hook names: such a hook knows better.
+        attributes: The attributes of the call.
     """
     if parent is not None or call.operation not in reader.INFERENCE:
         return None
@@ -125,22 +160,32 @@ def adopt(pipeline: Pipeline, call: Call, parent: Context | None) -> ExternalSpa
         watch = _watch_around(call)
         span = watch.span() if watch is not None else None
         if watch is None or span is None:
-            return deferred.begin(pipeline, call)
-        guest = HostedInvocation(pipeline, call, span, watch)
-        watch.guest = guest
-        span.__class__ = _classes[type(span)][1]
-        guest.write(safe(genai.at_start(call, pipeline.who())))
-    except Exception:
-        log.debug("Could not take over a span", exc_info=True)
+            return deferred.find_deferred(pipeline, call, attributes)
+        sink = watch.sink = HostedSpan(pipeline, span, watch)
+        sink.write(attributes)
+    except Exception:  # the call then gets a span of its own
+        log.debug("Could not use the span of another instrumentation", exc_info=True)
         return None
-    return guest
+    return sink
 
 
-def is_hosted() -> bool:
-    """Whether another instrumentation has a live span for the model call that is made here."""
+def restore() -> None:
+    """Restores the span classes of the SDK."""
+    while _wrapped_ends:
+        owner, original = _wrapped_ends.popitem()
+        owner.end = original
+
+
+def has_free_span() -> bool:
+    """Returns whether another instrumentation has a live span for the model call that is made here."""
     watch = _watch_here() or _watch_before()
     span = watch.span() if watch is not None else None
     return watch is not None and span is not None and _is_free(watch, span)
+
+
+def is_inside() -> bool:
+    """Returns whether a GenAI span of another instrumentation is around the code that runs here."""
+    return (_watch_here() or _watch_before()) is not None
 
 
 def on_log(record: Any) -> None:
@@ -163,51 +208,47 @@ def on_log(record: Any) -> None:
         log.debug("Could not read a log record", exc_info=True)
 
 
-def _take(span: Any) -> None:
-    """Has the span's `end` come to us first."""
-    base = type(span)
-    span.__class__ = (_classes.get(base) or _watched_classes(base))[0]
+def _wrap_end(kind: type[Any]) -> None:
+    """Wraps the method `end` of a span class, once."""
+    owner: Any = next(base for base in kind.__mro__ if "end" in vars(base))
+    if owner in _wrapped_ends:
+        return
+    original = vars(owner)["end"]
+
+    @functools.wraps(original)
+    def end(self: Any, end_time: int | None = None) -> None:
+        if "_cylestio_watch" in self.__dict__:
+            _ending(self, end_time)
+        else:
+            original(self, end_time)
+
+    _wrapped_ends[owner] = original
+    owner.end = end
 
 
-def _watch(span: Any, scope: str) -> TrackedSpan:
-    pipeline = road.installed()
-    if pipeline is not None:
-        look_out(pipeline)
-    watch = span._cylestio_watch = TrackedSpan(span, scope)  # noqa: SLF001 -- kept by the span: it lives as long as that
+def _sdk_end(span: Any, end_time: int | None) -> None:
+    original = next((_wrapped_ends[base] for base in type(span).__mro__ if base in _wrapped_ends), type(span).end)
+    original(span, end_time)
+
+
+def _track(span: Any, scope: str) -> TrackedSpan:
+    enable_external_spans()
+    watch = span._cylestio_watch = TrackedSpan(span, scope)  # noqa: SLF001 -- the span keeps it: it lives as long
     _live[span.get_span_context().span_id] = watch
     _latest.set(weakref.ref(watch))
     return watch
 
 
-def _afterwards(span: Any, watch: TrackedSpan) -> None:
-    """Gives a span that is made after its call what the call is known to be."""
-    call = deferred.take(span, watch.scope)
-    if call is None:
+def _pair_with_call(span: Any, watch: TrackedSpan) -> None:
+    """Lets a span that is created after its call replace ours of that call."""
+    sink = deferred.take(span, watch.scope)
+    if sink is None:
         return
-    if call.pair(watch, span):
+    if sink.replace_by(watch, span):
         _live[span.get_span_context().span_id] = watch
-        watch.guest = call
-        span.__class__ = _classes[type(span)][1]
+        watch.sink = sink if watch.call_ended_at is None else None
     else:
-        watch.repeats = call.span.get_span_context().trace_id
-
-
-def _watched_classes(base: type[Any]) -> tuple[type, type]:
-    """The class of a watched span, and that of one whose call one of our hooks has taken over."""
-
-    def end(self: Any, end_time: int | None = None) -> None:
-        _ending(self, end_time)
-
-    def finalise(self: Any) -> None:
-        _dropped(self)
-
-    names = {"__module__": base.__module__, "__qualname__": base.__qualname__, "__doc__": base.__doc__}
-    watched = type(base.__name__, (base,), {**names, "end": end, "_cylestio_end": base.end})
-    # Some instrumentations never end the span of a stream; what is known of its call must not be lost with it.
-    adopted = type(base.__name__, (watched,), {**names, "__del__": finalise})
-    pair = _classes[base] = (watched, adopted)
-    _classes[watched] = pair
-    return pair
+        watch.repeats = sink.span.get_span_context().trace_id
 
 
 def _watch_around(call: Call) -> TrackedSpan | None:
@@ -227,8 +268,8 @@ def _watch_here() -> TrackedSpan | None:
     """The watch of the current span, where that is of another instrumentation."""
     here: Any = trace.get_current_span()
     watch: TrackedSpan | None = getattr(here, "_cylestio_watch", None)
-    if watch is None and type(here) in _classes and reader.operation(here.attributes or {}):
-        watch = _watch(here, here.instrumentation_scope.name)  # its attributes were set after its start
+    if watch is None and _is_marked(here) and reader.operation(here.attributes or {}):
+        watch = _track(here, here.instrumentation_scope.name)  # its attributes were set after its start
     return watch
 
 
@@ -237,6 +278,10 @@ def _watch_before() -> TrackedSpan | None:
     latest = _latest.get()
     watch = latest() if latest is not None else None
     return watch if watch is not None and watch.around is trace.get_current_span() else None
+
+
+def _is_marked(span: Any) -> bool:
+    return hasattr(span, "_cylestio_watch")
 
 
 def _is_for(watch: TrackedSpan, call: Call) -> bool:
@@ -249,7 +294,7 @@ def _is_for(watch: TrackedSpan, call: Call) -> bool:
 
 def _is_free(watch: TrackedSpan, span: Any) -> bool:
     """Whether it is the live span of one model call that none of our hooks has taken over."""
-    if watch.guest is not None or not span.is_recording():
+    if watch.has_call or not span.is_recording():
         return False
     operation = reader.operation(span.attributes or {})
     if operation:
@@ -258,16 +303,16 @@ def _is_free(watch: TrackedSpan, span: Any) -> bool:
 
 
 def _ending(span: Any, end_time: int | None) -> None:
-    """Runs in place of a watched span's `end`."""
+    """Runs in place of the `end` of a marked span."""
     ended_at = end_time or time.time_ns()  # before the scan: its time is not the call's
     watch: TrackedSpan | None = span.__dict__.get("_cylestio_watch")
     if not span.is_recording():
-        span._cylestio_end(end_time)  # noqa: SLF001 -- the SDK says itself what it thinks of a second end
+        _sdk_end(span, end_time)  # the SDK warns of a second end itself
         return
-    if watch is not None and watch.guest is not None and watch.left_at is None:
+    if watch is not None and watch.sink is not None:
         watch.ended_at = watch.ended_at or ended_at
         return
-    _complete(span, road.installed(), watch, ended_at)
+    _complete(span, installed(), watch, ended_at)
 
 
 def _complete(span: Any, pipeline: Pipeline | None, watch: TrackedSpan | None, ended_at: int) -> None:
@@ -277,7 +322,9 @@ def _complete(span: Any, pipeline: Pipeline | None, watch: TrackedSpan | None, e
     except Exception:
         log.debug("Could not tag the span of another instrumentation", exc_info=True)
     finally:
-        span._cylestio_end(ended_at)  # noqa: SLF001
+        if watch is not None:
+            watch.completed()
+        _sdk_end(span, ended_at)
 
 
 def _tag(span: Any, pipeline: Pipeline, watch: TrackedSpan | None) -> None:
@@ -289,12 +336,12 @@ def _tag(span: Any, pipeline: Pipeline, watch: TrackedSpan | None) -> None:
 
 
 def _scan(span: Any, pipeline: Pipeline, watch: TrackedSpan | None) -> None:
-    if watch is not None and watch.guest is not None:
-        if watch.guest.holds_secrets:
+    if watch is not None and watch.has_call:
+        if watch.masks:
             mask(span, pipeline)
         return
     attributes = dict(span.attributes or {})
-    if reader.is_afterword(attributes) and _is_guested(span, attributes):
+    if reader.is_afterword(attributes) and _is_scanned_by_hook(span, attributes):
         mask(span, pipeline)
         span.set_attribute(semconv.SCANNED, False)
         return
@@ -306,26 +353,22 @@ def _scan(span: Any, pipeline: Pipeline, watch: TrackedSpan | None) -> None:
             span.set_attribute(semconv.SCANNED, False)
             mask(span, pipeline, UNREAD)
         return
-    review = FinishedSpanInvocation(pipeline, reading, span, watch.repeats if watch is not None else None)
-    review.run()
-    if review.holds_secrets:
+    if scan_finished(pipeline, reading, span, watch.repeats if watch is not None else None):
         mask(span, pipeline)
 
 
-def _is_guested(span: Any, attributes: Mapping[str, Any]) -> bool:
-    """Whether the call that an afterword belongs to is scanned by one of our hooks."""
+def _is_scanned_by_hook(span: Any, attributes: Mapping[str, Any]) -> bool:
+    """Returns whether one of our hooks scans the call that a repeating span belongs to."""
     scope, asked = span.instrumentation_scope.name, attributes.get(semconv.INPUT_MESSAGES)
     for watch in list(_live.values()):
-        other = watch.span() if watch.guest is not None and watch.scope == scope else None
+        other = watch.span() if watch.has_call and watch.scope == scope else None
         if other is not None and (other.attributes or {}).get(semconv.INPUT_MESSAGES) == asked:
             return True
     return False
 
 
-def _dropped(span: Any) -> None:
-    """Ends a span that its instrumentation has forgotten, once the call on it has ended. Runs in a finaliser."""
-    watch: TrackedSpan | None = span.__dict__.get("_cylestio_watch")
-    if watch is None or watch.guest is None or watch.left_at is None or span._end_time is not None:  # noqa: SLF001
-        return
-    pipeline, left_at = watch.guest.pipeline, watch.left_at
-    pipeline.reaper.put(lambda: _complete(span, pipeline, watch, left_at))
+def _revived(kind: type[Any], state: dict[str, Any]) -> Any:
+    """Returns a span with the state of one that was freed."""
+    span = object.__new__(kind)
+    span.__dict__ = state
+    return span

@@ -131,13 +131,13 @@ class ObservedAnswer:
         if not self._ended and not self._within_generator():
             self.closed()
 
-    def settle(self) -> None:
+    def wait_durable(self) -> None:
         """Waits until a high or critical finding of the answer is on disk."""
-        self._invocation.settle()
+        self._invocation.wait_durable()
 
-    async def settle_async(self) -> None:
-        """Does what `settle` does, without blocking the event loop."""
-        await self._invocation.settle_async()
+    async def wait_durable_async(self) -> None:
+        """Does what `wait_durable` does, without blocking the event loop."""
+        await self._invocation.wait_durable_async()
 
     def _within_generator(self) -> bool:
         generator = self._generator

@@ -75,35 +75,24 @@ class Server(NamedTuple):
     port: int | None
 
 
-def server(client: Any, default: str) -> Server:
-    """Who answers a client's requests.
+@functools.lru_cache(maxsize=64)
+def server(url: Any, client: type, cloud: str | None, default: str) -> Server:
+    """Returns the server that answers the requests of a client.
 
     Args:
-        client: A client of either SDK.
+        url: The base URL of the client.
+        client: Its class.
+        cloud: The provider that the SDK itself names for a cloud.
         default: The provider whose format the SDK speaks, for a host that is not known.
     """
-    url = client.base_url
-    known = _known.get((id(url), default))
-    if known is None or known[0] is not url:
-        host = url.host
-        known = (
-            url,
-            Server(
-                provider_of(host, url.port) or default, host or None, url.port or (80 if url.scheme == "http" else 443)
-            ),
-        )
-        if len(_known) >= _MAX_KNOWN:
-            _known.clear()
-        _known[id(url), default] = known
-    cloud = _cloud(client.__class__)
-    if cloud is None and getattr(client, "_otel_platform", None):  # of a cloud that is not known here
-        cloud = client._gen_ai_provider_name  # noqa: SLF001 -- the SDK has no public word for it
-    return known[1] if cloud is None else known[1]._replace(provider=cloud)
+    host, port = url.host, url.port
+    provider = _cloud(client) or cloud or provider_of(host, port) or default
+    return Server(provider, host or None, port or (80 if url.scheme == "http" else 443))
 
 
-_known: dict[tuple[int, str], tuple[Any, Server]] = {}
-"""What was made of a client's URL, by the identity of the object: reading it anew takes longer than all the rest."""
-_MAX_KNOWN = 64
+def cloud_of(client: Any) -> str:
+    """Returns the provider that an SDK itself names for a client of a cloud."""
+    return str(client._gen_ai_provider_name)  # noqa: SLF001 -- the SDK has no public name for it
 
 
 @functools.lru_cache(maxsize=256)

@@ -111,7 +111,7 @@ class _ObservedBody(_Body):
             answer.failed(error)
             raise
         answer.finished()
-        answer.settle()
+        answer.wait_durable()
         yield from kept
 
     def close(self) -> None:
@@ -148,7 +148,7 @@ class _ObservedAsyncBody(_Body):
             answer.failed(error)
             raise
         answer.finished()
-        await answer.settle_async()
+        await answer.wait_durable_async()
         for chunk in kept:
             yield chunk
 

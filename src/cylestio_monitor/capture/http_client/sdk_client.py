@@ -105,7 +105,7 @@ def _observe_sync(sdk: SDKClients, original: Callable[..., Any]) -> Callable[...
         before = _sending.get()
         _sending.set(invocation)
         try:
-            invocation.settle()
+            invocation.wait_durable()
             with invocation.attached():
                 answer = attempt.send(original, invocation)
         except BaseException as error:
@@ -114,7 +114,7 @@ def _observe_sync(sdk: SDKClients, original: Callable[..., Any]) -> Callable[...
         finally:
             _sending.set(before)
         if attempt.observe(answer, invocation):
-            invocation.settle()
+            invocation.wait_durable()
         return answer
 
     return request
@@ -132,7 +132,7 @@ def _observe_async(sdk: SDKClients, original: Callable[..., Any]) -> Callable[..
         before = _sending.get()
         _sending.set(invocation)
         try:
-            await invocation.settle_async()
+            await invocation.wait_durable_async()
             with invocation.attached():
                 answer = await attempt.send(original, invocation)
         except BaseException as error:
@@ -141,7 +141,7 @@ def _observe_async(sdk: SDKClients, original: Callable[..., Any]) -> Callable[..
         finally:
             _sending.set(before)
         if attempt.observe(answer, invocation):
-            await invocation.settle_async()
+            await invocation.wait_durable_async()
         return answer
 
     return request

@@ -40,7 +40,7 @@ class ObservedIterator:
             event = self._next()
         except StopIteration:
             answer.finished()
-            answer.settle()
+            answer.wait_durable()
             raise
         except BaseException as error:
             answer.failed(error)
@@ -52,7 +52,7 @@ class ObservedIterator:
             close = getattr(self._inner, "close", None)
             if close is not None:
                 close()
-            answer.settle()
+            answer.wait_durable()
             raise
         return event
 
@@ -86,7 +86,7 @@ class ObservedAsyncIterator:
             event = await self._next()
         except StopAsyncIteration:
             answer.finished()
-            await answer.settle_async()
+            await answer.wait_durable_async()
             raise
         except GeneratorExit:  # the coroutine that awaited this was closed: the application stopped reading
             answer.closed()
@@ -101,7 +101,7 @@ class ObservedAsyncIterator:
             close = getattr(self._inner, "aclose", None)
             if close is not None:
                 await close()
-            await answer.settle_async()
+            await answer.wait_durable_async()
             raise
         return event
 

@@ -76,14 +76,14 @@ class Exchange:
             read: The result member in what it returns.
         """
         try:
-            await self._invocation.settle_async()
+            await self._invocation.wait_durable_async()
             with self._invocation.attached():
                 answer = await request()
         except BaseException as error:
             self.fail(error)
             raise
         self.succeed(answer, read)
-        await self._invocation.settle_async()
+        await self._invocation.wait_durable_async()
         return answer
 
     def succeed(self, answer: T, read: Callable[[T], Any]) -> None:
@@ -129,9 +129,9 @@ class Exchange:
             self.ended = True
             self._invocation.end(Result(error_type="CancelledError"))
 
-    async def settle(self) -> None:
+    async def wait_durable(self) -> None:
         """Waits until what was found is on disk."""
-        await self._invocation.settle_async()
+        await self._invocation.wait_durable_async()
 
 
 class Exchanges:

@@ -71,7 +71,7 @@ class Version1:
                 exchange.fail(None, code)
             else:
                 exchange.succeed(response, wire.dumped)
-            await exchange.settle()
+            await exchange.wait_durable()
         return await wrapped(*args, **kwargs)
 
     async def _answer(self, wrapped: Callable[..., Awaitable[Any]], responder: Any, args: Any, kwargs: Any) -> Any:

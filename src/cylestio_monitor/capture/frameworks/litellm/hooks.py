@@ -52,7 +52,7 @@ def _sync(operation: str, original: Callable[..., Any]) -> Callable[..., Any]:
         invocation = None if inner else otel_callback.begin(lambda: _call(operation, args, kwargs))
         if invocation is None:
             return original(*args, **kwargs)
-        invocation.settle()
+        invocation.wait_durable()
         with call_wrappers.Inside(invocation):
             try:
                 answer = original(*args, **kwargs)
@@ -70,7 +70,7 @@ def _async(operation: str, original: Callable[..., Any]) -> Callable[..., Any]:
         invocation = otel_callback.begin(lambda: _call(operation, args, kwargs))
         if invocation is None:
             return await original(*args, **kwargs)
-        await invocation.settle_async()
+        await invocation.wait_durable_async()
         with call_wrappers.Inside(invocation):
             try:
                 answer = await original(*args, **kwargs)

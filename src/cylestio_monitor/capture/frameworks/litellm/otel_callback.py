@@ -20,7 +20,7 @@ from opentelemetry import trace
 
 from cylestio_monitor.capture import call_wrappers
 from cylestio_monitor.capture.external_spans import deferred
-from cylestio_monitor.capture.external_spans.deferred import DeferredSpanSource, Expected, ReplaceableSpanInvocation
+from cylestio_monitor.capture.external_spans.deferred import DeferredSpanSource, Expected, ReplaceableSpan
 from cylestio_monitor.capture.patching import Target
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _LISTS = ("callbacks", "success_callback", "failure_callback", "_async_success_c
 _OWN_SPAN = "USE_OTEL_LITELLM_REQUEST_SPAN"
 """LiteLLM's variable that has the callback make a span in any case."""
 
-_streams: weakref.WeakValueDictionary[str, ReplaceableSpanInvocation] = weakref.WeakValueDictionary()
+_streams: weakref.WeakValueDictionary[str, ReplaceableSpan] = weakref.WeakValueDictionary()
 """Calls by LiteLLM's id of them: the callback of a stream does not run in the context of the call."""
 
 
@@ -55,8 +55,8 @@ def begin(make: call_wrappers.Make) -> Invocation | None:
 def remember(stream: Any, invocation: Invocation) -> None:
     """Notes whose stream it is."""
     call_id = getattr(getattr(stream, "logging_obj", None), "litellm_call_id", None)
-    if isinstance(invocation, ReplaceableSpanInvocation) and isinstance(call_id, str):
-        _streams[call_id] = invocation
+    if isinstance(invocation.sink, ReplaceableSpan) and isinstance(call_id, str):
+        _streams[call_id] = invocation.sink
 
 
 def _is_active() -> bool:
@@ -93,11 +93,11 @@ def _handler(original: Callable[..., Any]) -> Callable[..., Any]:
     return handle
 
 
-def _call(kwargs: Any) -> ReplaceableSpanInvocation | None:
-    call = call_wrappers.hosting() or (
-        _streams.get(str(kwargs.get("litellm_call_id"))) if isinstance(kwargs, dict) else None
-    )
-    return call if isinstance(call, ReplaceableSpanInvocation) else None
+def _call(kwargs: Any) -> ReplaceableSpan | None:
+    host = call_wrappers.hosting()
+    if host is not None:
+        return host.sink if isinstance(host.sink, ReplaceableSpan) else None
+    return _streams.get(str(kwargs.get("litellm_call_id"))) if isinstance(kwargs, dict) else None
 
 
 def _makes_own_span() -> bool:

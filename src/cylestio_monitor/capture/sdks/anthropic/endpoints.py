@@ -13,7 +13,7 @@ from opentelemetry import trace
 from cylestio_monitor import semconv
 from cylestio_monitor.capture.http_client import sdk_client
 from cylestio_monitor.capture.http_client.endpoint import Endpoint
-from cylestio_monitor.capture.http_client.provider_names import server
+from cylestio_monitor.capture.http_client.provider_names import cloud_of, server
 from cylestio_monitor.capture.parsing.fields import as_dict, as_list, count, read_items, text_or_none
 from cylestio_monitor.capture.sdks.anthropic import answers, messages
 from cylestio_monitor.capture.sdks.anthropic.content_blocks import blocks
@@ -61,7 +61,8 @@ def _call(client: Any, body: Any, operation: str, *, stream: bool = False) -> Ca
     """Returns a call with the facts that all requests have in common."""
     body = body if isinstance(body, dict) else {}
     model = text_or_none(body.get("model"))
-    there = server(client, "anthropic")
+    cloud = cloud_of(client) if getattr(client, "_otel_platform", None) else None
+    there = server(client.base_url, client.__class__, cloud, "anthropic")
     metadata, own = body.get("metadata"), getattr(client, "_open_telemetry", None)
     attributes = messages.parameters(body)
     if stream:

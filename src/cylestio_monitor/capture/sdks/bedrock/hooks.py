@@ -47,7 +47,7 @@ def _make_api_call(original: Callable[..., Any]) -> Callable[..., Any]:
             invocation = call_wrappers.begin(lambda: reader.call(self, operation_name, api_params))
         if invocation is None:
             return original(self, operation_name, api_params)
-        invocation.settle()
+        invocation.wait_durable()
         with call_wrappers.Inside(invocation):
             try:
                 answer = original(self, operation_name, api_params)

@@ -46,7 +46,7 @@ def _stream_async(original: Callable[..., Any]) -> Callable[..., Any]:
         )
         if invocation is None:
             return await original(*args, **kwargs)
-        await invocation.settle_async()
+        await invocation.wait_durable_async()
         with call_wrappers.Inside(invocation):
             try:
                 items = await original(*args, **kwargs)

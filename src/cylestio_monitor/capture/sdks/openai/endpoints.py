@@ -6,7 +6,7 @@ import functools
 import re
 from typing import TYPE_CHECKING, Any
 
-from cylestio_monitor import runtime, semconv
+from cylestio_monitor import semconv
 from cylestio_monitor.capture.external_spans import scopes
 from cylestio_monitor.capture.http_client import sdk_client
 from cylestio_monitor.capture.http_client.endpoint import Endpoint
@@ -15,27 +15,22 @@ from cylestio_monitor.capture.parsing.fields import as_dict, as_list, plain_text
 from cylestio_monitor.capture.sdks.openai import chat, request_fields, responses
 from cylestio_monitor.capture.sdks.openai.chat_stream import ChunkFold
 from cylestio_monitor.capture.sdks.openai.responses_stream import EventFold
+from cylestio_monitor.capture.span_resolvers import enable_external_spans
 from cylestio_monitor.model import Call, Message, Part, Result
 
 if TYPE_CHECKING:
     from types import ModuleType
 
     from cylestio_monitor.capture.patching import Patches
-    from cylestio_monitor.pipeline import Invocation, Pipeline
+    from cylestio_monitor.pipeline import Invocation
 
 
 def patch(module: ModuleType, patches: Patches) -> None:
     """Wraps the clients' request methods; for OpenLLMetry, whose spans come after the call, enables external spans."""
     if module.__name__ == scopes.OPENLLMETRY_RESPONSES:
-        runtime.whenever_made(_enable_external_spans)
+        enable_external_spans()
     else:
         sdk_client.patch(module, patches, OpenAIClients())
-
-
-def _enable_external_spans(pipeline: Pipeline) -> None:
-    from cylestio_monitor.capture.external_spans import span_tracker  # noqa: PLC0415 -- few have both
-
-    span_tracker.look_out(pipeline)
 
 
 class OpenAIClients:
@@ -56,7 +51,7 @@ def _call(client: Any, body: Any, operation: str, *, stream: bool = False, api: 
     """Returns a call with the facts that all requests have in common."""
     body = as_dict(body)
     model = text_or_none(body.get("model"))
-    there = server(client, "openai")
+    there = server(client.base_url, client.__class__, None, "openai")
     attributes = request_fields.parameters(body)
     if stream:
         attributes[semconv.REQUEST_STREAM] = True

@@ -1,0 +1,185 @@
+"""Findings become a verdict, and are reported: as metrics, in the store, and as the error of a refused call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from opentelemetry.trace import Status, StatusCode
+
+from cylestio_monitor import sanitize, semconv
+from cylestio_monitor.errors import BlockedError
+from cylestio_monitor.model import INCOMPLETE, SEVERITY_NUMBER, Verdict
+from cylestio_monitor.policy import decide
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from opentelemetry.trace import SpanContext
+
+    from cylestio_monitor.config import Settings
+    from cylestio_monitor.emit.metrics import Metrics
+    from cylestio_monitor.identity import Identity
+    from cylestio_monitor.model import AttributeValue, Call, Finding
+
+_URGENT = SEVERITY_NUMBER["high"]
+_ERROR_TEXT_BYTES = 1024
+_ERROR_TEXT_SCANNED = 65_536
+
+
+class PendingFindings(Protocol):
+    """Findings that were handed to the store; `store.PendingWrite` is one."""
+
+    def wait(self, timeout_s: float) -> bool:
+        """Blocks until they are on disk."""
+
+    async def wait_async(self, timeout_s: float) -> bool:
+        """Does the same without blocking the event loop."""
+
+
+class FindingStore(Protocol):
+    """The part of the store that takes findings."""
+
+    def add_findings(
+        self,
+        trace_id: int,
+        span_id: int,
+        findings: Sequence[Finding],
+        *,
+        agent_id: str | None,
+        session_id: str | None,
+        service_name: str | None,
+        action: str | None,
+        operation: str | None,
+        model: str | None,
+        tool: str | None,
+    ) -> PendingFindings:
+        """Hands over findings of a span that has not ended yet."""
+
+
+class Origin(NamedTuple):
+    """The call that findings belong to.
+
+    Attributes:
+        call: The call.
+        attributes: Its span attributes, redacted.
+        span: Its span.
+        actor: The agent, session and user.
+        service_name: ``service.name`` of the resource.
+    """
+
+    call: Call
+    attributes: Mapping[str, AttributeValue]
+    span: SpanContext
+    actor: Identity
+    service_name: str | None
+
+
+def can_be_refused(found: Sequence[Finding]) -> list[Finding]:
+    """Returns the findings of an answer whose effect can still be prevented: tool calls, and what was not read."""
+    return [finding for finding in found if finding.subtype == "tool_call" or finding.rule_id == INCOMPLETE]
+
+
+def judge(found: Sequence[Finding], settings: Settings, *, is_answer: bool, may_refuse: bool) -> Verdict:
+    """Decides about findings.
+
+    Args:
+        found: Findings of one side of a call.
+        settings: The settings in force.
+        is_answer: The findings are of the answer: only the tool calls that it asks for can be refused.
+        may_refuse: The caller raises the error if the action is ``block``.
+    """
+    verdict = decide(found, settings)
+    if verdict.action != "block":
+        return verdict
+    if may_refuse and is_answer:
+        refused = decide(can_be_refused(found), settings)
+        if refused.action == "block":
+            return refused
+    elif may_refuse:
+        return verdict
+    return Verdict(verdict.decision, "audit", verdict.reason)
+
+
+def report(
+    found: Sequence[Finding],
+    tally: Mapping[tuple[str, str, str], int],
+    verdict: Verdict,
+    origin: Origin,
+    *,
+    metrics: Metrics,
+    store: FindingStore | None,
+    is_late: bool,
+) -> PendingFindings | None:
+    """Counts findings, and hands severe and late ones to the store at once; the others go there with their span.
+
+    Args:
+        found: The findings that are kept.
+        tally: The number of all by rule, category and severity.
+        verdict: The decision about them.
+        origin: Their call.
+        metrics: Counts them.
+        store: Takes them.
+        is_late: The span has ended.
+
+    Returns:
+        What to wait for, where they were handed to the store.
+    """
+    call, labels = origin.call, origin.attributes
+    tool, model = _text(labels, semconv.TOOL_NAME), _text(labels, semconv.REQUEST_MODEL)
+    metrics.findings(tally, action=verdict.action, operation=call.operation, tool=tool)
+    if store is None or not found:
+        return None
+    if not is_late and all(SEVERITY_NUMBER[finding.severity] < _URGENT for finding in found):
+        return None
+    return store.add_findings(
+        origin.span.trace_id,
+        origin.span.span_id,
+        found,
+        agent_id=origin.actor.agent_id,
+        session_id=origin.actor.session_id,
+        service_name=origin.service_name,
+        action=verdict.action,
+        operation=call.operation,
+        model=model,
+        tool=tool,
+    )
+
+
+def blocked_error(subject: str, found: Sequence[Finding], verdict: Verdict, tool: str | None) -> BlockedError:
+    """Returns the error of a refused call; its text names rule and place, never the matched text.
+
+    Args:
+        subject: ``call`` or ``answer``.
+        found: All findings of the call; their paths are redacted.
+        verdict: The decision.
+        tool: The redacted name of the tool, for a tool call.
+    """
+    of_tool = f" of tool {sanitize.one_line(tool, 64)}" if tool else ""
+    findings = sorted(found, key=lambda finding: -SEVERITY_NUMBER[finding.severity])
+    path = next((finding.path for finding in findings if finding.rule_id == verdict.reason), "")
+    place = f" at {sanitize.one_line(path, 256)}" if path else ""
+    return BlockedError(f"Cylestio blocked this {subject}{of_tool}: rule {verdict.reason}{place}", findings)
+
+
+def error_status(error: BaseException, kind: str, *, with_text: bool, mask: Callable[[str], str]) -> Status:
+    """Returns the status of a failed call.
+
+    Args:
+        error: The exception.
+        kind: ``error.type``.
+        with_text: Content is recorded: the text of an error often quotes it.
+        mask: Masks secrets and personal data.
+    """
+    if isinstance(error, BlockedError):
+        return Status(StatusCode.ERROR, str(error))
+    if not isinstance(error, Exception):  # a cancelled task, an interrupt, an exit: stopped, not failed
+        return Status(StatusCode.ERROR, "cancelled")
+    if not with_text:
+        return Status(StatusCode.ERROR, kind)
+    text = mask(sanitize.clean_text(error, _ERROR_TEXT_SCANNED))
+    return Status(StatusCode.ERROR, sanitize.clean_text(text, _ERROR_TEXT_BYTES))
+
+
+def _text(attributes: Mapping[str, AttributeValue], name: str) -> str | None:
+    value = attributes.get(name)
+    return value if isinstance(value, str) else None

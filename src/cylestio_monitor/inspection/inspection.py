@@ -1,0 +1,368 @@
+"""The scan of one call: which parts are scanned, as which surface, and which were scanned before.
+
+An agent sends its whole history with every turn. Parts up to the last message of the model that were scanned in this
+process are not reported again; parts after it are always scanned, even if the same text was seen elsewhere.
+
+An error in one part is contained to that part: it becomes a finding of the rule ``scan.incomplete``, the part is masked
+where content is recorded, and the rest of the call is scanned.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from cylestio_monitor.inspection.collected import CollectedFindings
+from cylestio_monitor.inspection.streamed_text import StreamedText, needs_mask
+from cylestio_monitor.model import (
+    ASSISTANT_ROLES,
+    SYSTEM_ROLES,
+    TOOL_CALLS,
+    TOOL_RESULTS,
+    incomplete,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from cylestio_monitor.detect import Asked, Detectors
+    from cylestio_monitor.model import Call, Finding, Message, Part, Result, Subtype, Target, ToolDefinition
+    from cylestio_monitor.scan import Scanner
+    from cylestio_monitor.scan.prompt_leak import PromptLeakDetector
+
+log = logging.getLogger(__name__)
+
+_NO_TEXT = ("blob", "file")
+_UNREADABLE = "unreadable"
+_serial = itertools.count()
+
+
+class SeenParts:
+    """The parts that were scanned in this process, and whether they must be masked.
+
+    Two generations of a bounded mapping: a part that is not met during a whole generation is forgotten.
+    """
+
+    def __init__(self, size: int = 8192) -> None:
+        """Keeps at most twice `size` parts, some 100 bytes each."""
+        self._size = size
+        self._young: dict[int, bool] = {}
+        self._old: dict[int, bool] = {}
+        self._lock = threading.Lock()
+
+    def get(self, mark: int) -> bool | None:
+        """Returns whether the part must be masked; `None` for a part that was never scanned."""
+        found = self._young.get(mark)
+        if found is None:
+            found = self._old.get(mark)
+            if found is not None:
+                self.add(mark, masked=found)
+        return found
+
+    def add(self, mark: int, *, masked: bool) -> None:
+        """Remembers a scanned part."""
+        with self._lock:
+            if len(self._young) >= self._size:
+                self._old, self._young = self._young, {}
+            self._young[mark] = masked
+
+
+class Inspection:
+    """The scan of one call: findings of both sides, and the parts that must be masked where content is recorded.
+
+    Attributes:
+        found: The findings so far; `None` where there are none.
+        masked: Identities of the parts, tools, calls and results that must be masked.
+    """
+
+    __slots__ = (
+        "_asked",
+        "_checked",
+        "_detectors",
+        "_is_full",
+        "_leaks",
+        "_marks",
+        "_only_new",
+        "_redact",
+        "_scanner",
+        "_seen",
+        "_streamed",
+        "found",
+        "masked",
+    )
+
+    def __init__(
+        self,
+        scanner: Scanner,
+        seen: SeenParts,
+        *,
+        redact: Callable[[str], str],
+        is_full: bool = False,
+        detectors: Detectors | None = None,
+        only_new: Callable[[list[Finding]], list[Finding]] | None = None,
+    ) -> None:
+        """Starts without findings.
+
+        Args:
+            scanner: The rules.
+            seen: The parts that were scanned before.
+            redact: Makes the path of a finding safe: keys of the application's data are part of it.
+            is_full: Content is recorded as it is.
+            detectors: Asked beside the rules.
+            only_new: Drops findings that another call has reported.
+        """
+        self._scanner = scanner
+        self._seen = seen
+        self._is_full = is_full
+        self._detectors = detectors
+        self._marks: list[tuple[int, bool]] = []
+        self._streamed: dict[str, StreamedText] = {}
+        self._checked: dict[str, Part] = {}
+        self._asked: Asked | None = None
+        self._leaks: PromptLeakDetector | None = None
+        self._redact = redact
+        self._only_new = only_new
+        self.found: CollectedFindings | None = None
+        self.masked: set[int] = set()
+
+    def call(self, call: Call) -> None:
+        """Scans the input: system, messages, content blocks, tool definitions, arguments."""
+        history = history_length(call.messages)
+        try:
+            self._leaks = self._scanner.watch(_system_texts(call))
+        except Exception as error:  # noqa: BLE001 -- the other rules still apply to the call
+            self.add_incomplete(error, "input", "system", "system")
+        for part in call.system:
+            self._part(part, "input", "system", known=history > 0)
+        for number, message in enumerate(call.messages):
+            for part in message.parts:
+                target, subtype = surface(part, message.role)
+                self._part(part, target, subtype, known=number < history)
+        for tool in call.tools:
+            self._tool(tool, known=history > 0)
+        if call.arguments is not None or call.tool_name:
+            self._value(call.arguments, "output", "tool_call", "arguments", call.tool_name, id(call))
+        self._take_answers()
+
+    def streamed(self, path: str, subtype: Subtype, on_found: Callable[[], None]) -> StreamedText:
+        """Returns the collector of one streamed part of the answer; `on_found` is called for each new finding."""
+        known = self._streamed.get(path)
+        if known is None:
+            leaks = self._leaks.stream(path) if self._leaks is not None and subtype == "llm" else None
+            stream = self._scanner.stream(target="output", subtype=subtype, path=path)
+            known = self._streamed[path] = StreamedText(stream, leaks, self._report, on_found)
+        return known
+
+    def parts(self, parts: Iterable[Part]) -> None:
+        """Scans parts of the answer that are complete before the answer is; `result` does not scan them again."""
+        for part in parts:
+            checked = self._checked.get(part.path)
+            if checked is None or _mark(checked) != _mark(part):
+                target, subtype = surface(part, "assistant")
+                self._part(part, target, subtype, known=False)
+                self._checked[part.path] = part
+
+    def result(self, result: Result | None) -> None:
+        """Scans the answer; text that was scanned while it streamed is not scanned again."""
+        streamed = {path: text.finish() for path, text in self._streamed.items() if text.pieces}
+        self._streamed.clear()
+        if result is not None:
+            for message in result.messages:
+                for part in message.parts:
+                    self._answer_part(part, streamed.get(part.path))
+            for tool in result.tools:
+                self._tool(tool, known=False)
+            if result.response is not None:
+                self._value(result.response, "input", "tool_result", "result", None, id(result))
+                self._ask(result.response, "input", "tool_result", "result")
+        self._take_answers()
+
+    def on_later(self, later: Callable[[list[Finding]], None]) -> None:
+        """Passes findings that the detectors deliver after the call to `later`."""
+        if self._asked is not None:
+            self._asked.leave(later)
+
+    def add_incomplete(self, error: Exception, target: Target, subtype: Subtype, path: str) -> None:
+        """Reports a part that could not be scanned."""
+        log.debug("A part of a call could not be scanned", exc_info=error)
+        self._report([incomplete(type(error).__name__, target=target, subtype=subtype, path=path)])
+
+    def commit(self) -> None:
+        """Remembers the scanned parts, once the call has succeeded."""
+        for mark, masked in self._marks:
+            self._seen.add(mark, masked=masked)
+
+    def recorded(self, content: object, owner: object) -> object:
+        """Returns a content as it may be recorded; `owner` is the part, tool, call or result that it belongs to."""
+        if self._is_full or id(owner) not in self.masked:
+            return content
+        return self._scanner.mask(content) if isinstance(content, str) else self._scanner.mask_value(content)
+
+    @property
+    def holds_secrets(self) -> bool:
+        """Something was found that must not be recorded as it is."""
+        return bool(self.masked) or (self.found is not None and needs_mask(self.found.kept))
+
+    def _answer_part(self, part: Part, is_masked: bool | None) -> None:
+        """Scans a part of the answer, unless it was scanned while it streamed or before the answer was complete."""
+        if is_masked is not None:
+            self._mark(part, is_masked=is_masked)
+            return
+        checked = self._checked.get(part.path)
+        if checked is not None and _mark(checked) == _mark(part):
+            if id(checked) in self.masked:
+                self.masked.add(id(part))
+            return
+        target, subtype = surface(part, "assistant")
+        self._part(part, target, subtype, known=False)
+
+    def _part(self, part: Part, target: Target, subtype: Subtype, *, known: bool) -> None:
+        try:
+            self._scan_part(part, target, subtype, known=known)
+        except Exception as error:  # noqa: BLE001 -- whatever an SDK or a model put there: the other parts are scanned
+            self.masked.add(id(part))
+            self.add_incomplete(error, target, subtype, part.path)
+
+    def _scan_part(self, part: Part, target: Target, subtype: Subtype, *, known: bool) -> None:
+        content = part.content
+        if (content is None and not part.name) or part.type in _NO_TEXT:
+            return
+        if isinstance(content, str) and type(content) is not str:
+            content = part.content = str.__str__(content)  # the text itself, without the code of a subclass
+        mark = _mark(part)
+        if known:
+            masked = self._seen.get(mark)
+            if masked is not None:
+                if masked:
+                    self.masked.add(id(part))
+                return
+        if part.type == _UNREADABLE:
+            self._report([incomplete(str(content), target=target, subtype=subtype, path=part.path)])
+        elif isinstance(content, str) and subtype != "tool_call":
+            found = self._scanner.text(content, target=target, subtype=subtype, path=part.path)
+            self._report(found)
+            if found and needs_mask(found):
+                self.masked.add(id(part))
+            if self._leaks is not None and not known and target == "output" and subtype == "llm":
+                self._report(self._leaks.text(content, part.path))
+        else:
+            tool = part.name if subtype == "tool_call" else None
+            self._scan_value(content, target, subtype, part.path, tool, id(part))
+        if self._detectors is not None:
+            self._ask(content, target, subtype, part.path)
+        self._marks.append((mark, id(part) in self.masked))
+
+    def _tool(self, tool: ToolDefinition, *, known: bool) -> None:
+        try:
+            mark = hash((tool.name, tool.description, _encoded(tool.parameters), _encoded(tool.extra)))
+            masked = self._seen.get(mark) if known else None
+            if masked is None:
+                if tool.type == _UNREADABLE:
+                    reason = str(tool.description or tool.name)
+                    found = [incomplete(reason, target="input", subtype="tool_definition", path=tool.path)]
+                else:
+                    found = self._scanner.tool_definition(tool, target="input")
+                self._report(found)
+                masked = bool(found) and needs_mask(found)
+                self._marks.append((mark, masked))
+            if masked:
+                self.masked.add(id(tool))
+        except Exception as error:  # noqa: BLE001 -- as for a part
+            self.masked.add(id(tool))
+            self.add_incomplete(error, "input", "tool_definition", tool.path)
+
+    def _value(self, value: object, target: Target, subtype: Subtype, path: str, tool: str | None, owner: int) -> None:
+        try:
+            self._scan_value(value, target, subtype, path, tool, owner)
+        except Exception as error:  # noqa: BLE001 -- as for a part
+            self.masked.add(owner)
+            self.add_incomplete(error, target, subtype, path)
+
+    def _scan_value(
+        self, value: object, target: Target, subtype: Subtype, path: str, tool: str | None, owner: int
+    ) -> None:
+        found = self._scanner.value(value, target=target, subtype=subtype, path=path, tool=tool)
+        self._report(found)
+        if found and needs_mask(found):
+            self.masked.add(owner)
+
+    def _mark(self, part: Part, *, is_masked: bool) -> None:
+        if is_masked:
+            self.masked.add(id(part))
+        self._marks.append((_mark(part), is_masked))
+
+    def _report(self, found: list[Finding]) -> None:
+        if found:
+            if self.found is None:
+                self.found = CollectedFindings(self._redact, self._only_new)
+            self.found.add(found)
+
+    def _ask(self, content: object, target: Target, subtype: Subtype, path: str) -> None:
+        """Passes a text to the detectors."""
+        if self._detectors is None or not self._detectors.wants(target, subtype):
+            return
+        if isinstance(content, str):
+            text = content
+        else:
+            from cylestio_monitor.scan.walk import leaves  # noqa: PLC0415 -- only where detectors are installed
+
+            text = "\n".join(leaf.text for leaf in leaves(content))
+        if text.strip():
+            self._asked = self._asked or self._detectors.asked(self._scanner.settle)
+            self._detectors.ask(self._asked, text, target=target, subtype=subtype, path=path)
+
+    def _take_answers(self) -> None:
+        """Takes the answers of the detectors, and waits for them where the settings say so."""
+        if self._asked is not None and self._detectors is not None:
+            settings = self._detectors.settings
+            self._report(self._asked.take(settings.budget_ms / 1000 if settings.wait else 0))
+
+
+def history_length(messages: list[Message]) -> int:
+    """Returns the number of messages up to and including the last one of the model."""
+    for number in range(len(messages), 0, -1):
+        if messages[number - 1].role in ASSISTANT_ROLES:
+            return number
+    return 0
+
+
+def last_turn(messages: list[Message]) -> list[Message]:
+    """Returns the messages after the last one of the model: all of them where the model has not answered yet."""
+    return messages[history_length(messages) :]
+
+
+def surface(part: Part, role: str) -> tuple[Target, Subtype]:
+    """Returns the side of the model that a part is on, and the kind of its text."""
+    if part.type in TOOL_CALLS:
+        return "output", "tool_call"
+    if part.type in TOOL_RESULTS or role in ("tool", "function"):
+        return "input", "tool_result"
+    if role in SYSTEM_ROLES:
+        return "input", "system"
+    return ("output", "llm") if role in ASSISTANT_ROLES else ("input", "llm")
+
+
+def _system_texts(call: Call) -> tuple[str, ...]:
+    """Returns the texts of the system prompt of the call."""
+    parts = [
+        *call.system,
+        *(part for message in call.messages if message.role in SYSTEM_ROLES for part in message.parts),
+    ]
+    return tuple(part.content for part in parts if type(part.content) is str and part.content)
+
+
+def _mark(part: Part) -> int:
+    content = part.content
+    return hash((part.type, part.name, content if isinstance(content, str) else _encoded(content)))
+
+
+def _encoded(value: object) -> bytes | int:
+    """Returns a value as bytes to be hashed; a value that cannot be encoded equals only itself."""
+    try:
+        return msgspec.json.encode(value)
+    except Exception:  # noqa: BLE001 -- whatever an SDK holds: a value that cannot be encoded is scanned each time
+        return next(_serial)

@@ -1,0 +1,373 @@
+"""One call from its begin to its end: scan, verdict, attributes, findings, metrics, and exactly one end."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.trace import Status, StatusCode
+
+from cylestio_monitor import semconv
+from cylestio_monitor.background import runs_on_trio
+from cylestio_monitor.emit import content, genai, reporting, security
+from cylestio_monitor.policy import ALLOW
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    from opentelemetry.trace import Span
+
+    from cylestio_monitor.emit.call_parts import CallParts
+    from cylestio_monitor.emit.reporting import PendingFindings
+    from cylestio_monitor.emit.span_sink import SpanSink
+    from cylestio_monitor.errors import BlockedError
+    from cylestio_monitor.inspection import Inspection, NewFindings, StreamedText
+    from cylestio_monitor.model import AttributeValue, Call, Finding, Part, Result, Subtype
+
+log = logging.getLogger(__name__)
+
+_STREAMED = ("chat", "text_completion", "generate_content")
+
+
+class OwnSpan:
+    """The `SpanSink` of a span that the pipeline started itself."""
+
+    __slots__ = ("span",)
+    counts_call = True
+    can_refuse = True
+    reported_in: int | None = None
+
+    def __init__(self, span: Span) -> None:
+        """Takes the started span."""
+        self.span = span
+
+    def is_open(self) -> bool:
+        """Returns true: nobody else ends it."""
+        return True
+
+    def write(self, attributes: Mapping[str, AttributeValue]) -> None:
+        """Sets attributes."""
+        self.span.set_attributes(attributes)
+
+    def add_event(self, name: str, attributes: Mapping[str, AttributeValue]) -> None:
+        """Adds an event."""
+        self.span.add_event(name, attributes)
+
+    def fail(self, kind: str, status: Status) -> None:
+        """Sets ``error.type`` and the status."""
+        self.span.set_attribute(semconv.ERROR_TYPE, kind)
+        self.span.set_status(status)
+
+    def end(self, end_time: int | None, *, masks: bool) -> None:  # noqa: ARG002 -- all of its content is masked already
+        """Ends the span."""
+        self.span.end(end_time)
+
+
+class CurrentSpan:
+    """A context manager that makes a span the current one; it is never held across a yield to the caller."""
+
+    __slots__ = ("_span", "_token")
+
+    def __init__(self, span: Span) -> None:
+        """Attaches nothing yet."""
+        self._span = span
+
+    def __enter__(self) -> None:
+        self._token = otel_context.attach(trace.set_span_in_context(self._span))
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        try:
+            # `context.detach` logs an error if a coroutine is finished in another context than it began in. Nothing
+            # is left attached here in that case, so there is nothing to report.
+            self._token.var.reset(self._token)
+        except ValueError:
+            log.debug("A call ended in another context than it began in")
+        except AttributeError:  # a context implementation of the application (OTEL_PYTHON_CONTEXT)
+            otel_context.detach(self._token)
+
+
+class Invocation:
+    """One call under way. `Pipeline.begin` creates it; the first call of `end` or `abandon` ends it.
+
+    Attributes:
+        call: The call.
+        sink: Its span, and the one who ends that.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_attributes",
+        "_ended",
+        "_first_chunk",
+        "_inspection",
+        "_pending",
+        "_pipeline",
+        "_started",
+        "_verdict",
+        "call",
+        "sink",
+    )
+
+    def __init__(
+        self,
+        pipeline: CallParts,
+        call: Call,
+        sink: SpanSink,
+        attributes: Mapping[str, AttributeValue],
+        *,
+        is_scanned: bool = True,
+    ) -> None:
+        """Takes the started span.
+
+        Args:
+            pipeline: The parts that the call passes through.
+            call: The call.
+            sink: Its span.
+            attributes: The attributes that are known before the call.
+            is_scanned: Off where the content is scanned in the calls inside this one.
+        """
+        self.call = call
+        self.sink = sink
+        self._pipeline = pipeline
+        self._attributes = dict(attributes)
+        self._started = time.perf_counter()
+        self._first_chunk: float | None = None
+        self._inspection: Inspection | None = None
+        if is_scanned and pipeline.settings.scan.enabled:
+            self._inspection = pipeline.new_inspection(sink.reported_in)
+        self._ended = threading.Lock()
+        self._pending: PendingFindings | None = None
+        self._verdict = ALLOW
+
+    @property
+    def span(self) -> Span:
+        """The span of the call."""
+        return self.sink.span
+
+    @property
+    def can_block(self) -> bool:
+        """The settings allow a refusal; only then a streamed answer is judged before its end."""
+        return self._pipeline.settings.mode == "block" and self._inspection is not None
+
+    def inspect_input(self) -> None:
+        """Scans the input; ends the span and raises `BlockedError` where policy refuses it."""
+        inspection = self._inspection
+        if inspection is None:
+            return
+        started = time.perf_counter()
+        try:
+            inspection.call(self.call)
+        except Exception as error:  # noqa: BLE001 -- the scan contains the errors of each part; this one is of the call as a whole
+            inspection.add_incomplete(error, "input", "llm", "input")
+        self._pipeline.metrics.scan(time.perf_counter() - started, "input")
+        if inspection.found is not None:
+            self._judge(inspection.found.take_new(), is_answer=False, may_refuse=self.sink.can_refuse)
+            if self._verdict.action == "block":
+                self._refuse()
+
+    def attached(self) -> CurrentSpan:
+        """Makes the span the current one while the request is made."""
+        return CurrentSpan(self.sink.span)
+
+    def wait_durable(self) -> None:
+        """Waits until a high or critical finding is on disk, at most `store.durable_wait_ms`."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.wait(self._pipeline.settings.store.durable_wait_ms / 1000)
+
+    async def wait_durable_async(self) -> None:
+        """Does the same without blocking the event loop, be it asyncio's or trio's."""
+        pending, self._pending = self._pending, None
+        if pending is None:
+            return
+        seconds = self._pipeline.settings.store.durable_wait_ms / 1000
+        trio = sys.modules.get("trio")
+        if trio is not None and runs_on_trio():
+            await trio.to_thread.run_sync(pending.wait, seconds)
+        else:
+            await pending.wait_async(seconds)
+
+    def first_chunk(self) -> None:
+        """Notes the time of the first chunk of a streamed answer; later calls do nothing."""
+        if self._first_chunk is None:
+            self._first_chunk = time.perf_counter() - self._started
+
+    def streamed(self, path: str, subtype: Subtype = "llm") -> StreamedText:
+        """Returns the collector of one streamed text of the answer, which scans across the pieces.
+
+        Args:
+            path: The `Part.path` that the text will have in the `Result`.
+            subtype: The surface.
+        """
+        if self._inspection is None:
+            from cylestio_monitor.inspection import StreamedText  # noqa: PLC0415 -- only where the scan is off
+
+            return StreamedText.unscanned()
+        return self._inspection.streamed(path, subtype, self._judge_early)
+
+    def check(self, parts: list[Part]) -> bool:
+        """Scans parts that are complete before the answer is.
+
+        Returns:
+            Whether policy refuses them. The caller then ends the call with `enforce` and hands over nothing more.
+        """
+        inspection = self._inspection
+        if inspection is None:
+            return False
+        inspection.parts(parts)
+        if inspection.found is not None:
+            self._judge(inspection.found.take_new(), is_answer=True, may_refuse=self.sink.can_refuse)
+        return self._verdict.action == "block"
+
+    def end(self, result: Result | None = None, error: BaseException | None = None, *, enforce: bool = False) -> None:
+        """Ends the call: scans the answer, sets every attribute, ends the span. Only the first call has an effect.
+
+        Args:
+            result: The answer, as far as it came.
+            error: The exception of the call; `None` for a good end and for an early close by the caller.
+            enforce: A refused tool call in the answer raises. Only where the caller has not got it yet.
+
+        Raises:
+            BlockedError: `enforce` was given, blocking is on, and the model asked for a tool call that is refused.
+        """
+        if self._ended.acquire(blocking=False):
+            blocked = self._finish(result, error, None, enforce=enforce and error is None)
+            if blocked is not None:
+                raise blocked
+
+    def abandon(self, result: Result | None = None) -> None:
+        """Ends the call from a finaliser: another thread does the work.
+
+        The garbage collector may run inside any lock of this process, including those of the telemetry, so a
+        finaliser must not take a lock.
+        """
+        if self._ended.acquire(blocking=False):
+            ended = time.time_ns()
+            self._pipeline.background.put(lambda: self._finish_abandoned(result, ended))
+
+    def _finish_abandoned(self, result: Result | None, end_time: int) -> None:
+        self._finish(result, None, end_time, enforce=False)
+
+    def _finish(
+        self, result: Result | None, error: BaseException | None, end_time: int | None, *, enforce: bool
+    ) -> BlockedError | None:
+        """Does the work of `end`; returns the error to be raised where the answer is refused."""
+        if not self.sink.is_open():
+            return None
+        blocked: BlockedError | None = None
+        try:
+            if self._inspection is not None:
+                self._inspect_output(self._inspection, result, may_refuse=enforce and self.sink.can_refuse)
+                if enforce and self._verdict.action == "block":
+                    error = blocked = self._blocked_error("answer")
+                if error is None:
+                    self._inspection.commit()
+            self._complete(result, error)
+            if self._inspection is not None:
+                self._inspection.on_later(self._judge_late)
+        except Exception:  # an incomplete span is better than an error of ours in the application
+            log.debug("Could not complete a span", exc_info=True)
+        self._close(end_time)
+        return blocked
+
+    def _inspect_output(self, inspection: Inspection, result: Result | None, *, may_refuse: bool) -> None:
+        started = time.perf_counter()
+        try:
+            inspection.result(result)
+        except Exception as error:  # noqa: BLE001 -- as of the input
+            inspection.add_incomplete(error, "output", "llm", "output")
+        self._pipeline.metrics.scan(time.perf_counter() - started, "output")
+        if inspection.found is not None:
+            self._judge(inspection.found.take_new(), is_answer=True, may_refuse=may_refuse)
+
+    def _judge_early(self) -> None:
+        """Judges what a streamed answer has shown so far; a tool call that may be refused is judged when complete."""
+        found = self._inspection.found if self._inspection is not None else None
+        if found is not None and not (self.can_block and reporting.can_be_refused(found.peek_new())):
+            self._judge(found.take_new(), is_answer=True, may_refuse=False)
+
+    def _judge_late(self, found: list[Finding]) -> None:
+        """Judges findings that detectors deliver after the end of the call."""
+        from cylestio_monitor.inspection import NewFindings  # noqa: PLC0415 -- only where detectors are installed
+
+        self._judge(NewFindings.of(found), is_answer=True, may_refuse=False, is_late=True)
+
+    def _judge(self, new: NewFindings | None, *, is_answer: bool, may_refuse: bool, is_late: bool = False) -> None:
+        """Decides about new findings, and reports them."""
+        if new is None:
+            return
+        pipeline = self._pipeline
+        verdict = reporting.judge(new.kept, pipeline.settings, is_answer=is_answer, may_refuse=may_refuse)
+        if verdict.decision == "deny" or self._verdict.decision != "deny":
+            self._verdict = verdict if self._verdict.action != "block" else self._verdict
+        place = self.sink.span.get_span_context()
+        pipeline.reported.add(place.trace_id, new.kept)
+        origin = reporting.Origin(self.call, self._attributes, place, pipeline.actor(), pipeline.service_name)
+        pending = reporting.report(
+            new.kept, new.tally, verdict, origin, metrics=pipeline.metrics, store=pipeline.store, is_late=is_late
+        )
+        self._pending = pending or self._pending
+
+    def _refuse(self) -> None:
+        error = self._blocked_error("call")
+        self._ended.acquire(blocking=False)
+        try:
+            self._complete(None, error)
+        finally:
+            self._close(None)
+        raise error
+
+    def _blocked_error(self, subject: str) -> BlockedError:
+        found = self._inspection.found if self._inspection is not None else None
+        tool = self._attributes.get(semconv.TOOL_NAME)
+        kept = found.kept if found is not None else []
+        return reporting.blocked_error(subject, kept, self._verdict, str(tool) if tool else None)
+
+    def _complete(self, result: Result | None, error: BaseException | None) -> None:
+        """Writes attributes, findings, error and metrics."""
+        seconds = time.perf_counter() - self._started
+        pipeline, sink, inspection = self._pipeline, self.sink, self._inspection
+        found = inspection.found if inspection is not None else None
+        attributes = genai.attributes(genai.at_end(result), pipeline.redact) if result is not None else {}
+        if self._first_chunk is not None and self.call.operation in _STREAMED:
+            attributes[semconv.RESPONSE_TIME_TO_FIRST_CHUNK] = self._first_chunk
+        if inspection is None:
+            attributes[semconv.SCANNED] = False
+        elif found is None:
+            attributes.update(security.CLEAN)
+        else:
+            attributes.update(security.attributes(found.kept, found.count, self._verdict, pipeline.scanner.rules))
+        if pipeline.content != "none" and (found is not None or sink.span.is_recording()):
+            recorded = inspection.recorded if inspection is not None else pipeline.recorded_unscanned
+            limit = pipeline.settings.content_max_bytes
+            attributes.update(content.attributes(self.call, result, recorded, pipeline.redact, limit))
+        sink.write(attributes)
+        if found is not None:
+            for finding in found.kept[: security.MAX_EVENTS]:
+                sink.add_event(semconv.EVENT_FINDING, genai.attributes(security.event(finding)))
+        kind = result.error_type if result is not None else None
+        if error is not None:
+            kind = pipeline.redact(kind or genai.error_type(error))
+            status = reporting.error_status(
+                error, kind, with_text=pipeline.content != "none", mask=pipeline.scanner.mask
+            )
+            sink.fail(kind, status)
+        elif kind is not None:
+            kind = pipeline.redact(kind)
+            sink.fail(kind, Status(StatusCode.ERROR))
+        if sink.counts_call:
+            self._attributes.update(attributes)
+            pipeline.metrics.end(self.call, result, seconds, self._attributes, kind)
+
+    def _close(self, end_time: int | None) -> None:
+        try:
+            masks = self._inspection is not None and self._inspection.holds_secrets
+            self.sink.end(end_time, masks=masks)
+        except Exception:  # a span processor of the application raised
+            log.debug("Could not end a span", exc_info=True)
