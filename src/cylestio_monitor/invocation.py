@@ -12,7 +12,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace import Status, StatusCode
 
-from cylestio_monitor import semconv
+from cylestio_monitor import sanitize, semconv
 from cylestio_monitor.background import runs_on_trio
 from cylestio_monitor.emit import content, genai, reporting, security
 from cylestio_monitor.policy import ALLOW
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_NAME_BYTES = 256
 _STREAMED = ("chat", "text_completion", "generate_content")
 
 
@@ -308,7 +309,7 @@ class Invocation:
             self._verdict = verdict if self._verdict.action != "block" else self._verdict
         place = self.sink.span.get_span_context()
         pipeline.reported.add(place.trace_id, new.kept)
-        origin = reporting.Origin(self.call, self._attributes, place, pipeline.actor(), pipeline.service_name)
+        origin = reporting.CallOrigin(self.call, self._attributes, place, pipeline.actor(), pipeline.service_name)
         pending = reporting.report(
             new.kept, new.tally, verdict, origin, metrics=pipeline.metrics, store=pipeline.store, is_late=is_late
         )
@@ -353,13 +354,13 @@ class Invocation:
                 sink.add_event(semconv.EVENT_FINDING, genai.attributes(security.event(finding)))
         kind = result.error_type if result is not None else None
         if error is not None:
-            kind = pipeline.redact(kind or genai.error_type(error))
+            kind = sanitize.clean_text(pipeline.redact(kind or genai.error_type(error)), _NAME_BYTES)
             status = reporting.error_status(
                 error, kind, with_text=pipeline.content != "none", mask=pipeline.scanner.mask
             )
             sink.fail(kind, status)
         elif kind is not None:
-            kind = pipeline.redact(kind)
+            kind = sanitize.clean_text(pipeline.redact(kind), _NAME_BYTES)
             sink.fail(kind, Status(StatusCode.ERROR))
         if sink.counts_call:
             self._attributes.update(attributes)

@@ -86,7 +86,7 @@ def clean_value(
     Returns:
         `None`, a bool, int, float, str, list or dict; `CUT` stands where a cap was reached.
     """
-    return _Walk(max_depth, max_nodes, max_bytes).visit(value, 0)
+    return _ValueWalk(max_depth, max_nodes, max_bytes).visit(value, 0)
 
 
 def to_json(value: object, max_bytes: int = MAX_BYTES, *, is_plain: bool = False) -> str:
@@ -146,7 +146,7 @@ def _is_plain(value: object, budget: int) -> bool:
     return True
 
 
-class _Walk:
+class _ValueWalk:
     """One walk over one value, with what is left of its budgets."""
 
     __slots__ = ("bytes", "depth", "nodes", "open")

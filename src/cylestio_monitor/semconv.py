@@ -151,6 +151,9 @@ METRIC_DELIVERY_QUARANTINED: Final = "cylestio.delivery.quarantined"
 DELIVERY_SIGNAL: Final = "cylestio.delivery.signal"
 
 # --- rules for values
+INFERENCE: Final = frozenset({"chat", "text_completion", "generate_content", "embeddings"})
+"""Operations of which one model call has exactly one span."""
+
 NUMBERS: Final[dict[str, type[int | float]]] = {
     **dict.fromkeys((REQUEST_TEMPERATURE, REQUEST_TOP_P, REQUEST_FREQUENCY_PENALTY, REQUEST_PRESENCE_PENALTY), float),
     **dict.fromkeys((REQUEST_TOP_K, RESPONSE_TIME_TO_FIRST_CHUNK), float),

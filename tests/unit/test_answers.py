@@ -183,7 +183,7 @@ def test_only_the_first_chunk_counts(here):
 def test_a_dropped_call_ends_when_it_was_dropped_with_what_had_come(here):
     gate = threading.Event()
     begun = here.pipeline.begin(chat("hi"))
-    here.pipeline.reaper.put(gate.wait)
+    here.pipeline.background.put(gate.wait)
     begun.abandon(answer("half", response_id="r-1"))
     dropped = time.time_ns()
     gate.set()
@@ -227,15 +227,21 @@ def test_the_error_type_of_an_answer_goes_before_that_of_the_exception(here):
     assert here.span().attributes[semconv.ERROR_TYPE] == "overloaded"
 
 
-def test_no_call_is_taken_where_instrumentation_is_suppressed(here):
+def test_suppression_exports_no_span_and_a_call_of_our_own_is_not_taken(here):
+    from opentelemetry import context
     from opentelemetry.instrumentation.utils import suppress_instrumentation
 
     runtime.install(here.pipeline)
     try:
         assert pipeline.current() is pipeline.installed() is here.pipeline
         with suppress_instrumentation():
-            assert pipeline.current() is None
-            assert pipeline.installed() is here.pipeline
+            assert pipeline.current() is here.pipeline
+            here.pipeline.begin(chat("a zebra")).end(answer("ok"))
+        assert not here.exporter.get_finished_spans()
+        assert counted(here) == 1
+        token = context.attach(context.set_value(runtime.UNMONITORED, True))
+        assert pipeline.current() is None
+        context.detach(token)
     finally:
         runtime.turn_off()
     assert pipeline.current() is pipeline.installed() is None
@@ -269,15 +275,15 @@ def stored(road, tmp_path):
 
 
 def wait_by_thread(begun):
-    begun.settle()
+    begun.wait_durable()
 
 
 def wait_by_asyncio(begun):
-    asyncio.run(begun.settle_async())
+    asyncio.run(begun.wait_durable_async())
 
 
 def wait_by_trio(begun):
-    trio.run(begun.settle_async)
+    trio.run(begun.wait_durable_async)
 
 
 WAITS = [wait_by_thread, wait_by_asyncio, wait_by_trio]
@@ -311,7 +317,7 @@ def test_a_call_without_a_grave_finding_is_not_waited_for(stored, wait):
 
 def test_the_row_of_a_finding_says_what_the_span_says(stored):
     begun = stored.pipeline.begin(chat("a zebra"))
-    begun.settle()
+    begun.wait_durable()
     begun.end(answer("a lion"))
     stored.pipeline.store.flush(10)
     span = stored.span()

@@ -95,6 +95,6 @@ def test_a_forked_child_has_a_thread_of_its_own():
 def test_work_may_drain_the_worker_that_does_it(monkeypatch):
     monkeypatch.setattr("cylestio_monitor.background._DRAIN_S", 600)
     worker, done = BackgroundWorker(), threading.Event()
-    worker.ensure()
+    worker.start()
     worker.put(lambda: (worker.drain(), done.set()))
     assert done.wait(5)

@@ -42,6 +42,7 @@ WEAKER = {
     "enabled": "false",
     "mode": "monitor",
     "block": "[]",
+    "block_unreadable": "false",
     "content": "full",
     "content_max_bytes": "100000000",
     "keywords.suspicious": "[]",

@@ -313,7 +313,7 @@ def test_of_an_answer_only_a_dangerous_call_of_a_tool_can_be_refused(here, mode,
     else:
         begun.end(answer(WORDS[rank]), enforce=enforce)
     verdict, action = VERDICT_OF[rank]
-    assert report(running.span()) == (verdict, "block" if refused else action, rank)
+    assert report(running.span()) == (verdict, "block" if refused and enforce else action, rank)
 
 
 def test_a_refusal_names_the_worst_finding_of_several(here):
@@ -373,6 +373,6 @@ def test_nothing_is_held_back_where_nothing_can_be_refused(here, mode, enabled):
 
 
 def test_the_text_of_an_error_is_bounded(here):
-    running = here()
+    running = here(content="masked")
     running.pipeline.begin(chat(GO_ON)).end(error=RuntimeError("x" * 50_000))
     assert 1000 <= len(running.span().status.description.encode()) <= 1024

@@ -2,7 +2,7 @@
 
 import copy
 
-from cylestio_monitor.inspection import Reported, Seen
+from cylestio_monitor.inspection import ReportedFindings, SeenParts
 from cylestio_monitor.model import Finding
 
 
@@ -12,13 +12,13 @@ def finding(rule, match="m"):
 
 class TestSeen:
     def test_what_was_added_is_known_with_its_mask(self):
-        seen = Seen()
+        seen = SeenParts()
         seen.add(1, masked=True)
         seen.add(2, masked=False)
         assert [seen.get(mark) for mark in (1, 2, 3)] == [True, False, None]
 
     def test_it_holds_at_least_its_size_and_at_most_twice_that(self):
-        seen = Seen(8)
+        seen = SeenParts(8)
         for mark in range(100):
             seen.add(mark, masked=False)
             known = [number for number in range(101) if seen_without_touching(seen, number)]
@@ -26,7 +26,7 @@ class TestSeen:
             assert known == list(range(known[0], mark + 1))
 
     def test_what_is_met_again_stays(self):
-        seen = Seen(4)
+        seen = SeenParts(4)
         seen.add(0, masked=True)
         for mark in range(1, 100):
             seen.add(mark, masked=False)
@@ -36,14 +36,14 @@ class TestSeen:
 
 def seen_without_touching(seen, mark):
     """A look that does not count as a meeting."""
-    other = Seen(1000)
+    other = SeenParts(1000)
     other.__dict__.update({name: copy.copy(value) for name, value in vars(seen).items() if name != "_lock"})
     return other.get(mark) is not None
 
 
 class TestReported:
     def test_what_was_reported_in_a_trace_is_not_new_there(self):
-        reported = Reported()
+        reported = ReportedFindings()
         reported.add(1, [finding("a"), finding("b")])
         reported.add(1, [finding("a", "other")])
         again = [finding("a"), finding("b"), finding("a", "other"), finding("b", "other"), finding("c")]
@@ -51,7 +51,7 @@ class TestReported:
         assert reported.new(2, again) == again
 
     def test_it_holds_so_many_traces_and_forgets_the_oldest(self):
-        reported = Reported(3)
+        reported = ReportedFindings(3)
         for trace in range(5):
             reported.add(trace, [finding("a")])
             reported.add(trace, [finding("b")])

@@ -191,28 +191,6 @@ def test_it_is_on_while_it_is_pending_and_once_it_exists(made):
     assert not runtime.is_on()
 
 
-@pytest.fixture
-def told(monkeypatch):
-    """The pipelines that a listener is told of."""
-    monkeypatch.setattr(runtime, "_whenever_made", [])
-    return []
-
-
-def test_listeners_are_told_of_each_pipeline_that_takes_the_calls(made, told):
-    runtime.whenever_made(told.append)
-    first, second, third = made(), made(), made()
-    runtime.install(first)
-    assert told == [first]
-    runtime.turn_on(lambda: second)
-    assert told == [first]
-    runtime.get_or_create()
-    assert told == [first, second]
-    listener = told.append
-    runtime.whenever_made(listener)
-    runtime.install(third)
-    assert told == [first, second, second, third]
-
-
 def test_a_wait_ends_when_its_time_is_over_and_within_the_creation(made):
     gate, within = threading.Event(), []
 

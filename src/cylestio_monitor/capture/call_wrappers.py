@@ -12,26 +12,21 @@ import functools
 import logging
 import sys
 import weakref
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from opentelemetry import trace
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
 
+from cylestio_monitor import semconv
 from cylestio_monitor.capture import control_flow
-from cylestio_monitor.capture.external_spans.reader import INFERENCE
-from cylestio_monitor.capture.external_spans.sinks import write_missing
-from cylestio_monitor.capture.span_resolvers import enclosing_calls
+from cylestio_monitor.capture.enclosing_calls import enclosing_calls, hosting_call
 from cylestio_monitor.pipeline import current
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
     from types import ModuleType, TracebackType
 
-    from opentelemetry.trace import Status
-
-    from cylestio_monitor.emit.span_sink import SpanSink
-    from cylestio_monitor.model import AttributeValue, Call, Result
+    from cylestio_monitor.model import Call, Result
     from cylestio_monitor.pipeline import Invocation
 
     Make = Callable[[], Call | None]
@@ -47,56 +42,6 @@ enclosing_calls.is_active = True
 
 FRAMES = frozenset({"invoke_agent", "invoke_workflow", "create_agent"})
 """Operations whose content is that of the calls inside them."""
-
-_hosting: ContextVar[Invocation | None] = ContextVar("cylestio_hosting", default=None)
-"""The model call of a framework that is under way in this thread or task."""
-
-
-class EnclosedSpan:
-    """The `SpanSink` of an SDK's model call inside a framework's model call: one and the same, on one span.
-
-    It adds what the SDK knows. The framework's call counts it, ends the span, and sets the error: it may try again.
-    """
-
-    __slots__ = ("reported_in", "span")
-    counts_call = False
-    can_refuse = True
-
-    def __init__(self, span: Any) -> None:
-        """Takes the live span of the framework's call."""
-        self.span = span
-        self.reported_in: int | None = span.get_span_context().trace_id
-
-    def is_open(self) -> bool:
-        """Returns whether the framework's call goes on."""
-        return bool(self.span.is_recording())
-
-    def write(self, attributes: Mapping[str, AttributeValue]) -> None:
-        """Sets the attributes that the span does not have."""
-        write_missing(self.span, attributes)
-
-    def add_event(self, name: str, attributes: Mapping[str, AttributeValue]) -> None:
-        """Adds an event."""
-        self.span.add_event(name, attributes)
-
-    def fail(self, kind: str, status: Status) -> None:
-        """Leaves the error to the framework's call."""
-
-    def end(self, end_time: int | None, *, masks: bool) -> None:
-        """Leaves the end to the framework's call."""
-
-
-def hosting() -> Invocation | None:
-    """Returns the framework's model call that is under way here, or was when this context was copied."""
-    return _hosting.get()
-
-
-def find_enclosing_call(call: Call) -> SpanSink | None:
-    """Returns the sink on the span of the framework's model call around a model call; `None` where there is none."""
-    host = _hosting.get()
-    if host is None or call.operation not in INFERENCE or not host.span.is_recording():
-        return None
-    return EnclosedSpan(host.span)
 
 
 def begin(make: Make) -> Invocation | None:
@@ -340,13 +285,13 @@ class Inside:
         self._attached = invocation.attached()
 
     def __enter__(self) -> None:
-        hosts = self._invocation.call.operation in INFERENCE and self._invocation.span is not trace.INVALID_SPAN
-        self._token = _hosting.set(self._invocation if hosts else None)
+        hosts = self._invocation.call.operation in semconv.INFERENCE and self._invocation.span is not trace.INVALID_SPAN
+        self._token = hosting_call.set(self._invocation if hosts else None)
         self._attached.__enter__()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._attached.__exit__(kind, error, tb)
         try:
-            _hosting.reset(self._token)
+            hosting_call.reset(self._token)
         except ValueError:  # closed in another context than it was entered in: that one has gone
             log.debug("The context of a call had changed hands")

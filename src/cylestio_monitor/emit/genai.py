@@ -174,7 +174,7 @@ def _scalar(value: object, redact: Callable[[str], str] | None) -> Scalar:
     return text if len(text) <= sanitize.MAX_BYTES and text.isascii() else sanitize.clean_text(text)  # type: ignore[arg-type,return-value,attr-defined]
 
 
-def _number(value: object, kind: type[int | float]) -> object:
+def _number(value: object, kind: type[int | float] | None) -> object:
     """A number as the type that the conventions prescribe; anything else, and what would lose digits, unchanged."""
     if kind is None or type(value) is kind or isinstance(value, bool) or not isinstance(value, (int, float)):
         return value

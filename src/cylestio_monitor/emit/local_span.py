@@ -33,7 +33,7 @@ class SpanStore(Protocol):
         """Hands over an ended span."""
 
 
-class _Event(NamedTuple):
+class _FindingEvent(NamedTuple):
     name: str
     attributes: Mapping[str, AttributeValue]
     time_ns: int
@@ -98,7 +98,7 @@ class LocalSpan:
         self._kind = kind
         self._parent = above if above.is_valid else None
         self._attributes = dict(attributes)
-        self._events: list[_Event] = []
+        self._events: list[_FindingEvent] = []
         self._status = Status()
         self._resource = resource
         self._store = store
@@ -114,7 +114,7 @@ class LocalSpan:
 
     def add_event(self, name: str, attributes: Mapping[str, AttributeValue]) -> None:
         """Adds an event; each finding is one."""
-        self._events.append(_Event(name, attributes, time.time_ns()))
+        self._events.append(_FindingEvent(name, attributes, time.time_ns()))
 
     def fail(self, kind: str, status: Status) -> None:
         """Sets ``error.type`` and the status."""

@@ -32,7 +32,7 @@ OTHER = "_OTHER"
 """Replaces a value beyond these limits."""
 
 
-class _Labels:
+class _BoundedLabels:
     """Bounds the labels of one instrument: their values come from the application, a model or a server."""
 
     def __init__(self, keys: frozenset[str]) -> None:
@@ -111,8 +111,8 @@ class Metrics:
                 explicit_bucket_boundaries_advisory=_MCP_BUCKETS,
             ),
         }
-        self._finding_labels = _Labels(frozenset({"rule", "category", "operation", "tool"}))
-        self._call_labels = _Labels(
+        self._finding_labels = _BoundedLabels(frozenset({"rule", "category", "operation", "tool"}))
+        self._call_labels = _BoundedLabels(
             frozenset(
                 {
                     semconv.REQUEST_MODEL,
@@ -124,7 +124,7 @@ class Metrics:
                 }
             )
         )
-        self._mcp_labels = _Labels(frozenset({semconv.MCP_METHOD, semconv.TOOL_NAME, semconv.ERROR_TYPE}))
+        self._mcp_labels = _BoundedLabels(frozenset({semconv.MCP_METHOD, semconv.TOOL_NAME, semconv.ERROR_TYPE}))
         # A series for each of hundreds of rules would outweigh the metrics of the calls themselves.
         for category, severity in sorted({(rule.category, rule.severity) for rule in rules.values()}):
             self._findings.add(0, {"category": category, "severity": severity})

@@ -56,7 +56,7 @@ class FindingStore(Protocol):
         """Hands over findings of a span that has not ended yet."""
 
 
-class Origin(NamedTuple):
+class CallOrigin(NamedTuple):
     """The call that findings belong to.
 
     Attributes:
@@ -104,7 +104,7 @@ def report(
     found: Sequence[Finding],
     tally: Mapping[tuple[str, str, str], int],
     verdict: Verdict,
-    origin: Origin,
+    origin: CallOrigin,
     *,
     metrics: Metrics,
     store: FindingStore | None,

@@ -68,3 +68,13 @@ class SpanResolver(Protocol):
 
     def is_inside(self) -> bool:
         """Returns whether the current span is scanned by us although another instrumentation created it."""
+
+
+OURS = ("cylestio.", "security_rule.")
+"""Prefixes of the attributes that only this package sets."""
+
+
+def write_missing(span: Any, attributes: Mapping[str, AttributeValue]) -> None:
+    """Sets the attributes that a span of another instrumentation does not have; those of security in any case."""
+    there = span.attributes or {}
+    span.set_attributes({key: value for key, value in attributes.items() if key.startswith(OURS) or key not in there})

@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace import SpanProcessor
 
 from cylestio_monitor import semconv
 from cylestio_monitor.capture.external_spans import scopes
-from cylestio_monitor.capture.span_resolvers import external_spans
+from cylestio_monitor.capture.external_spans.resolver import external_spans
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,9 +56,7 @@ class CylestioSpanProcessor(SpanProcessor):
         if kind is None:
             kind = scopes.classify(name)
         if kind != scopes.IGNORED:
-            from cylestio_monitor.capture.external_spans import span_tracker  # noqa: PLC0415 -- only if there is such a span
-
-            span_tracker.on_start(span, name, is_genai=kind == scopes.GENAI)
+            external_spans.track(span, name, is_genai=kind == scopes.GENAI)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Queues the span for the store's writer."""
@@ -96,10 +94,7 @@ class ExternalLogProcessor:
 
     def on_emit(self, log_record: Any) -> None:
         """Takes a record; the object around it differs between versions of the SDK."""
-        if external_spans.is_active:  # otherwise there is no span that the record could belong to
-            from cylestio_monitor.capture.external_spans import span_tracker  # noqa: PLC0415 -- imported by then
-
-            span_tracker.on_log(log_record.log_record)
+        external_spans.add_log(log_record.log_record)
 
     def shutdown(self) -> None:
         """Does nothing: no record is kept."""

@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from cylestio_monitor import background, semconv
 from cylestio_monitor.capture.external_spans import deferred
-from cylestio_monitor.capture.span_resolvers import enable_external_spans
+from cylestio_monitor.capture.external_spans.resolver import enable_external_spans
 from cylestio_monitor.errors import BlockedError
 from cylestio_monitor.model import Call, Message, Part, Result
 from cylestio_monitor.otel.processor import CylestioSpanProcessor

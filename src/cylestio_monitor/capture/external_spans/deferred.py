@@ -20,7 +20,8 @@ from opentelemetry.trace import SpanContext, TraceFlags
 
 from cylestio_monitor import semconv
 from cylestio_monitor.capture.external_spans import scopes
-from cylestio_monitor.capture.external_spans.sinks import mask, write_missing
+from cylestio_monitor.capture.external_spans.sinks import mask
+from cylestio_monitor.emit.span_sink import write_missing
 from cylestio_monitor.invocation import OwnSpan
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import Status
 
-    from cylestio_monitor.capture.external_spans.span_tracker import TrackedSpan
+    from cylestio_monitor.capture.external_spans.sinks import SpanState
     from cylestio_monitor.emit.span_sink import SpanSink
     from cylestio_monitor.model import AttributeValue, Call
     from cylestio_monitor.pipeline import Pipeline
@@ -106,7 +107,7 @@ class ReplaceableSpan:
         self.around = trace.get_current_span()
         self.holds_secrets = False
         self._lock = threading.Lock()
-        self._watch: TrackedSpan | None = None
+        self._watch: SpanState | None = None
         self._other: Any = None
         self._over_at: int | None = None
         self._released = False
@@ -153,7 +154,7 @@ class ReplaceableSpan:
         else:
             self.release()
 
-    def replace_by(self, watch: TrackedSpan, span: Any) -> bool:
+    def replace_by(self, watch: SpanState, span: Any) -> bool:
         """Replaces our span by the one that the other instrumentation has just started.
 
         Returns:

@@ -18,9 +18,6 @@ from cylestio_monitor.model import Call, Message, Part, Result
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-INFERENCE = frozenset({"chat", "text_completion", "generate_content", "embeddings"})
-"""Operations of which one model call has exactly one span."""
-
 TOOL = "execute_tool"
 RETRIEVAL = "retrieval"
 
@@ -68,14 +65,14 @@ _MARKS = ("gen_ai.", "llm.", "traceloop.", "openinference.", "mcp.", "gcp.vertex
 _SHELLS = frozenset({"message", "message_content", "tool_call", "document", "embedding", "tool"})
 
 
-class Event(NamedTuple):
+class MessageEvent(NamedTuple):
     """A span event or a log record, as far as messages are concerned."""
 
     name: str
     attributes: Mapping[str, Any]
 
 
-class Reading(NamedTuple):
+class SpanContent(NamedTuple):
     """What a span says of its call.
 
     Attributes:
@@ -128,7 +125,7 @@ def operation(attributes: Mapping[str, Any]) -> str:
     return ""
 
 
-def read(name: str, attributes: Mapping[str, Any], events: Iterable[Event]) -> Reading:
+def read(name: str, attributes: Mapping[str, Any], events: Iterable[MessageEvent]) -> SpanContent:
     """Reads a span.
 
     Args:
@@ -154,10 +151,10 @@ def read(name: str, attributes: Mapping[str, Any], events: Iterable[Event]) -> R
     if not call.tools:
         key = next((key for key in _TOOL_LISTS if attributes.get(key)), None)
         call.tools = message_parts.tool_definitions(_plain(attributes[key]), key) if key else []
-    wraps = does not in INFERENCE and does not in {TOOL, RETRIEVAL} and semconv.MCP_METHOD not in attributes
+    wraps = does not in semconv.INFERENCE and does not in {TOOL, RETRIEVAL} and semconv.MCP_METHOD not in attributes
     if is_afterword(attributes):
         call.system, call.messages, call.tools = [], [], []
-    return Reading(call, result, wraps)
+    return SpanContent(call, result, wraps)
 
 
 def _genai(attributes: Mapping[str, Any], call: Call, result: Result) -> None:
@@ -194,7 +191,7 @@ def _indexed(attributes: Mapping[str, Any], call: Call, result: Result) -> None:
             result.messages.append(Message("tool", [Part("tool_call_response", text, path=path)]))
 
 
-def _event(event: Event, call: Call, result: Result) -> None:
+def _event(event: MessageEvent, call: Call, result: Result) -> None:
     """Span events and log records: one for each message, or one with all of them."""
     if event.name == "gen_ai.client.inference.operation.details":
         if not call.messages and not result.messages:
@@ -224,7 +221,7 @@ def _event_list(attributes: Mapping[str, Any], call: Call, result: Result) -> No
             continue
         named = [item for item in items if isinstance(item, dict) and "event.name" in item]
         for item in named:
-            _event(Event(str(item["event.name"]), item), call, result)
+            _event(MessageEvent(str(item["event.name"]), item), call, result)
         if not named:
             call.messages = message_parts.messages(items, key, "user")
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry.sdk.trace import Event
 
 from cylestio_monitor import sanitize, semconv
 from cylestio_monitor.capture.parsing import message_parts
 from cylestio_monitor.emit import genai
+from cylestio_monitor.emit.span_sink import OURS, write_missing
 from cylestio_monitor.invocation import Invocation
 
 if TYPE_CHECKING:
@@ -16,12 +17,10 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import Span, Status
 
-    from cylestio_monitor.capture.external_spans.reader import Reading
-    from cylestio_monitor.capture.external_spans.span_tracker import TrackedSpan
+    from cylestio_monitor.capture.external_spans.reader import SpanContent
     from cylestio_monitor.model import AttributeValue
     from cylestio_monitor.pipeline import Pipeline
 
-_OURS = ("cylestio.", "security_rule.")
 _CONTENT = frozenset(
     {
         semconv.SYSTEM_INSTRUCTIONS,
@@ -48,6 +47,16 @@ UNREAD = 40
 """Length in characters from which an attribute that holds no messages counts as text, not as a name or a number."""
 
 
+class SpanState(Protocol):
+    """The state of a span of another instrumentation, as far as the sinks use it; `TrackedSpan` is one."""
+
+    masks: bool
+    call_ended_at: int | None
+
+    def call_ended(self, sink: Any, end_time: int | None) -> None:
+        """Ends the span where its own instrumentation did so before; else waits for that instrumentation."""
+
+
 class HostedSpan:
     """The `SpanSink` of a call that one of our hooks sees, on the span that another instrumentation started for it.
 
@@ -59,7 +68,7 @@ class HostedSpan:
     can_refuse = True
     reported_in: int | None = None
 
-    def __init__(self, pipeline: Pipeline, span: Span, watch: TrackedSpan) -> None:
+    def __init__(self, pipeline: Pipeline, span: Span, watch: SpanState) -> None:
         """Takes the live span."""
         self.pipeline = pipeline
         self.span = span
@@ -122,7 +131,7 @@ class FinishedSpan:
         self.holds_secrets = masks
 
 
-def scan_finished(pipeline: Pipeline, reading: Reading, span: Span, repeats: int | None) -> bool:
+def scan_finished(pipeline: Pipeline, reading: SpanContent, span: Span, repeats: int | None) -> bool:
     """Scans both sides of a call that is known only from its span, and tags the span.
 
     Args:
@@ -152,12 +161,6 @@ def scan_finished(pipeline: Pipeline, reading: Reading, span: Span, repeats: int
     invocation.inspect_input()
     invocation.end(reading.result)
     return sink.holds_secrets
-
-
-def write_missing(span: Any, attributes: Mapping[str, AttributeValue]) -> None:
-    """Sets the attributes that a span of another instrumentation does not have; those of security in any case."""
-    there = span.attributes or {}
-    span.set_attributes({key: value for key, value in attributes.items() if key.startswith(_OURS) or key not in there})
 
 
 def strip(span: Any) -> None:
@@ -192,7 +195,7 @@ def mask(span: Any, pipeline: Pipeline, shortest: int = _SHORT) -> None:
 
 def _masked(key: str, value: object, pipeline: Pipeline, shortest: int) -> AttributeValue | None:
     """The value to put in its place; `None` where nothing is to be changed."""
-    if key.startswith(_OURS):
+    if key.startswith(OURS):
         return None
     if isinstance(value, str):
         if len(value) < shortest:

@@ -24,9 +24,8 @@ from opentelemetry import trace
 
 from cylestio_monitor import semconv
 from cylestio_monitor.capture.external_spans import deferred, reader, scopes
-from cylestio_monitor.capture.external_spans.reader import Event
+from cylestio_monitor.capture.external_spans.reader import MessageEvent
 from cylestio_monitor.capture.external_spans.sinks import UNREAD, HostedSpan, mask, scan_finished, strip
-from cylestio_monitor.capture.span_resolvers import enable_external_spans
 from cylestio_monitor.pipeline import installed
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ class TrackedSpan:
         self.span = weakref.ref(span)
         self.scope = scope
         self.around = trace.get_current_span()
-        self.events: list[Event] = []
+        self.events: list[MessageEvent] = []
         self.sink: HostedSpan | ReplaceableSpan | None = None
         self.masks = False
         self.ended_at: int | None = None
@@ -126,8 +125,8 @@ _wrapped_ends: dict[Any, Callable[..., None]] = {}
 """The method `end` of each span class as it was before."""
 
 
-def on_start(span: Any, scope: str, *, is_genai: bool) -> None:
-    """Tracks a span that starts. Never raises.
+def on_start(span: Any, scope: str, *, is_genai: bool) -> bool:
+    """Tracks a span that starts; returns whether it is a GenAI span. Never raises.
 
     Args:
         span: The live span.
@@ -139,8 +138,10 @@ def on_start(span: Any, scope: str, *, is_genai: bool) -> None:
         span._cylestio_watch = None  # noqa: SLF001 -- the mark: its attributes are looked at when it ends
         if is_genai or reader.is_genai(span.attributes or {}):
             _pair_with_call(span, _track(span, scope))
+            return True
     except Exception:  # the span is the application's: it must start whatever happens here
         log.debug("Could not track a span", exc_info=True)
+    return False
 
 
 def find_external_span(
@@ -154,7 +155,7 @@ def find_external_span(
         parent: The parent that the hook names: such a hook knows better.
         attributes: The attributes of the call.
     """
-    if parent is not None or call.operation not in reader.INFERENCE:
+    if parent is not None or call.operation not in semconv.INFERENCE:
         return None
     try:
         watch = _watch_around(call)
@@ -203,7 +204,7 @@ def on_log(record: Any) -> None:
             return
         body = record.body if isinstance(record.body, Mapping) else {"content": record.body}
         if len(watch.events) < _MAX_EVENTS:
-            watch.events.append(Event(str(name), {**attributes, **body}))
+            watch.events.append(MessageEvent(str(name), {**attributes, **body}))
     except Exception:
         log.debug("Could not read a log record", exc_info=True)
 
@@ -232,7 +233,6 @@ def _sdk_end(span: Any, end_time: int | None) -> None:
 
 
 def _track(span: Any, scope: str) -> TrackedSpan:
-    enable_external_spans()
     watch = span._cylestio_watch = TrackedSpan(span, scope)  # noqa: SLF001 -- the span keeps it: it lives as long
     _live[span.get_span_context().span_id] = watch
     _latest.set(weakref.ref(watch))
@@ -298,7 +298,7 @@ def _is_free(watch: TrackedSpan, span: Any) -> bool:
         return False
     operation = reader.operation(span.attributes or {})
     if operation:
-        return operation in reader.INFERENCE
+        return operation in semconv.INFERENCE
     return bool(_INFERENCE_NAME.search(span.name)) and not _NO_INFERENCE_NAME.search(span.name)
 
 
@@ -345,7 +345,7 @@ def _scan(span: Any, pipeline: Pipeline, watch: TrackedSpan | None) -> None:
         mask(span, pipeline)
         span.set_attribute(semconv.SCANNED, False)
         return
-    events = [Event(event.name, event.attributes or {}) for event in span.events]
+    events = [MessageEvent(event.name, event.attributes or {}) for event in span.events]
     reading = reader.read(span.name, attributes, [*events, *(watch.events if watch is not None else ())])
     if not reading.has_content:
         # Nothing was there to be scanned, and the span must not say otherwise.

@@ -19,6 +19,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 
 from cylestio_monitor.capture import call_wrappers
+from cylestio_monitor.capture.enclosing_calls import hosting_call
 from cylestio_monitor.capture.external_spans import deferred
 from cylestio_monitor.capture.external_spans.deferred import DeferredSpanSource, Expected, ReplaceableSpan
 from cylestio_monitor.capture.patching import Target
@@ -94,7 +95,7 @@ def _handler(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _call(kwargs: Any) -> ReplaceableSpan | None:
-    host = call_wrappers.hosting()
+    host = hosting_call.get()
     if host is not None:
         return host.sink if isinstance(host.sink, ReplaceableSpan) else None
     return _streams.get(str(kwargs.get("litellm_call_id"))) if isinstance(kwargs, dict) else None

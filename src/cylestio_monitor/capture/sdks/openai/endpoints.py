@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cylestio_monitor import semconv
 from cylestio_monitor.capture.external_spans import scopes
+from cylestio_monitor.capture.external_spans.resolver import enable_external_spans
 from cylestio_monitor.capture.http_client import sdk_client
 from cylestio_monitor.capture.http_client.endpoint import Endpoint
 from cylestio_monitor.capture.http_client.provider_names import server
@@ -15,7 +16,6 @@ from cylestio_monitor.capture.parsing.fields import as_dict, as_list, plain_text
 from cylestio_monitor.capture.sdks.openai import chat, request_fields, responses
 from cylestio_monitor.capture.sdks.openai.chat_stream import ChunkFold
 from cylestio_monitor.capture.sdks.openai.responses_stream import EventFold
-from cylestio_monitor.capture.span_resolvers import enable_external_spans
 from cylestio_monitor.model import Call, Message, Part, Result
 
 if TYPE_CHECKING:
