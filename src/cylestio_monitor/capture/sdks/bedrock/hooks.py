@@ -57,7 +57,7 @@ def _make_api_call(original: Callable[..., Any]) -> Callable[..., Any]:
                 raise
         if not reader.observe(answer, invocation):
             invocation.end(call_wrappers.read(converse.answer, answer), enforce=True)
-            invocation.settle()
+            invocation.wait_durable()
         return answer
 
     return make_api_call
@@ -220,7 +220,7 @@ class _ObservedRawStream:
             data = self._raw.read()
             self._answer.observe(data)
             self._answer.finished()
-            self._answer.settle()
+            self._answer.wait_durable()
             self._given = io.BytesIO(data)
         return self._raw if self._given is None else self._given
 
@@ -235,7 +235,7 @@ class _ObservedRawStream:
                 self._answer.observe(data)
             if is_last or not data:
                 self._answer.finished()
-                self._answer.settle()
+                self._answer.wait_durable()
         return data
 
     def read(self, amt: int | None = None, *args: Any, **kwargs: Any) -> Any:
@@ -296,13 +296,13 @@ def _observed_class(base: Any) -> Any:
             raise
         except BlockedError:
             base.close(self)
-            answer.settle()
+            answer.wait_durable()
             raise
         except BaseException as error:
             answer.failed(error)
             raise
         answer.finished()
-        answer.settle()
+        answer.wait_durable()
 
     def close(self: Any) -> None:
         base.close(self)
