@@ -9,7 +9,7 @@ from cylestio_monitor.capture.span_resolvers import enclosing_calls, external_sp
 from cylestio_monitor.otel import setup
 from wire import WireServer
 
-MOST_MODULES = 17
+MOST_MODULES = 18
 
 
 @pytest.fixture
