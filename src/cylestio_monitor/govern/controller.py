@@ -1,0 +1,250 @@
+"""The control of tool calls: facts of a call in, a decision and its findings out.
+
+One call passes here several times: when the model asks for it, when a framework runs it, when an MCP client sends it.
+It is decided and counted at the first of these places; the others take that decision over.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from cylestio_monitor.govern import facts as call_facts
+from cylestio_monitor.govern.approvals.request import call_digest
+from cylestio_monitor.govern.history import CallHistory
+from cylestio_monitor.govern.policy.engine import PolicyDecision
+from cylestio_monitor.govern.provenance import OpenConversations
+from cylestio_monitor.govern.runaway import RunawayDetector
+from cylestio_monitor.model import ALERT_OF, Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from cylestio_monitor.govern.limits import CallLimiter, Exceeded
+    from cylestio_monitor.govern.policy.engine import Policy
+    from cylestio_monitor.govern.provenance import Origin
+    from cylestio_monitor.govern.provenance.conversation import Speaker
+    from cylestio_monitor.govern.provenance.tools import Effect
+    from cylestio_monitor.model import Severity
+
+PROVENANCE_RULE: Final = "provenance.value"
+LIMIT_RULE: Final = "limit.exceeded"
+
+_MEMORY: Final = 4096  # decisions kept for the later places of the same call
+_MEMORY_S: Final = 600.0
+_NO_POLICY: Final = PolicyDecision("allow", "default", "", "No policy is in force.")
+
+
+class Actor(NamedTuple):
+    """Who makes a call; empty texts where nobody said.
+
+    Attributes:
+        agent: Agent id.
+        user: User id.
+        roles: Roles of the user.
+        session: Session id.
+        trace: Trace id, 32 hexadecimal digits.
+    """
+
+    agent: str = ""
+    user: str = ""
+    roles: tuple[str, ...] = ()
+    session: str = ""
+    trace: str = ""
+
+    @property
+    def conversation(self) -> str:
+        """The key of the conversation: the session, else the trace."""
+        return self.session or self.trace
+
+
+class ControlOutcome(NamedTuple):
+    """What is decided about one tool call.
+
+    Attributes:
+        facts: The facts that decided.
+        decision: The decision.
+        origins: Untrusted values among the arguments.
+        findings: Findings of provenance, limits and runaway behaviour.
+        exceeded: The limit that the call exceeds.
+        digest: The digest that binds an approval to this call.
+        is_first: Whether this is the first place of the call; the later ones report nothing again.
+    """
+
+    facts: call_facts.CallFacts
+    decision: PolicyDecision
+    origins: Sequence[Origin]
+    findings: list[Finding]
+    exceeded: Exceeded | None
+    digest: str
+    is_first: bool
+
+
+class Controller:
+    """Decides about tool calls by policy, provenance and limits."""
+
+    def __init__(
+        self,
+        *,
+        key: bytes,
+        policy: Policy | None = None,
+        limiter: CallLimiter | None = None,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """Takes what decides.
+
+        Args:
+            key: Secret of the deployment, for digests.
+            policy: The policy in force, if there is one.
+            limiter: The limits, if there are any.
+            clock_ns: Gives ns since the epoch.
+        """
+        self.policy = policy
+        self._key = key
+        self._limiter = limiter
+        self._clock_ns = clock_ns
+        self._history = CallHistory()
+        self._conversations = OpenConversations()
+        self._runaway = RunawayDetector()
+        self._decided: OrderedDict[str, list[tuple[int, PolicyDecision]]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def hear(
+        self, actor: Actor, speaker: Speaker, content: object, *, tool: str = "", part: str = "", suspect: bool = False
+    ) -> None:
+        """Takes a message part that is new in the conversation. Arguments as of `Conversation.add`."""
+        if actor.conversation:
+            self._conversations.of(actor.conversation).add(speaker, content, tool=tool, part=part, suspect=suspect)
+
+    def decide(
+        self,
+        actor: Actor,
+        tool: str,
+        arguments: object,
+        *,
+        server: str = "",
+        path: str = "arguments",
+        hints: Mapping[str, object] | None = None,
+        findings: Iterable[Finding] = (),
+        is_asked: bool = False,
+    ) -> ControlOutcome:
+        """Decides about a tool call.
+
+        Args:
+            actor: Who makes it.
+            tool: The tool's name.
+            arguments: Its arguments.
+            server: The server that offers the tool.
+            path: Place of the arguments, for the findings.
+            hints: MCP annotations of the tool.
+            findings: What the scanner found in the call.
+            is_asked: Whether the model asks for the call, which will run later; else it runs now.
+        """
+        digest = call_digest(
+            self._key,
+            session=actor.conversation,
+            tool=tool,
+            arguments=arguments,
+            policy_version=self.policy.version if self.policy is not None else "",
+        )
+        origins = self._origins(actor, tool, arguments, hints)
+        found, complete = call_facts.argument_facts(arguments, self._key)
+        facts = call_facts.CallFacts(
+            time_ns=self._clock_ns(),
+            tool=tool,
+            server=server,
+            agent=actor.agent,
+            user=actor.user,
+            roles=actor.roles,
+            session=actor.session,
+            trace=actor.trace,
+            arguments=found,
+            complete=complete,
+            findings=call_facts.finding_facts(findings),
+            origins=call_facts.origin_facts(origins),
+        )
+        earlier = None if is_asked else self._take(digest, facts.time_ns)
+        if earlier is not None:
+            return ControlOutcome(facts, earlier, origins, [], None, digest, is_first=False)
+        exceeded = self._limiter.before(facts) if self._limiter is not None else None
+        decision = self.policy.decide(facts, self._history) if self.policy is not None else _NO_POLICY
+        if is_asked:
+            self._remember(digest, facts.time_ns, decision)
+        raised = [_provenance_finding(origin, path) for origin in origins]
+        raised += [_finding(rule, "resource_abuse", severity, path) for rule, severity in self._runaway.record(facts)]
+        if exceeded is not None:
+            raised.append(_finding(LIMIT_RULE, "resource_abuse", "medium", path))
+        return ControlOutcome(facts, decision, origins, raised, exceeded, digest, is_first=True)
+
+    def record(self, facts: call_facts.CallFacts) -> None:
+        """Takes a call that ran, for the conditions on earlier calls and on use."""
+        self._history.record(facts)
+        if self._limiter is not None:
+            self._limiter.after(facts)
+
+    def is_offered(self, actor: Actor, tool: str, *, server: str = "") -> bool:
+        """Whether a tool may be offered to the model: false where each call of it would be denied."""
+        if self.policy is None:
+            return True
+        facts = call_facts.CallFacts(
+            time_ns=0,
+            tool=tool,
+            server=server,
+            agent=actor.agent,
+            user=actor.user,
+            roles=actor.roles,
+            session=actor.session,
+        )
+        return not self.policy.never_allows(facts)
+
+    def _origins(
+        self, actor: Actor, tool: str, arguments: object, hints: Mapping[str, object] | None
+    ) -> Sequence[Origin]:
+        if not actor.conversation:
+            return ()
+        catalogue: Mapping[str, Effect] | None = self.policy.document.effects if self.policy is not None else None
+        return self._conversations.of(actor.conversation).trace(tool, arguments, hints=hints, catalogue=catalogue)
+
+    def _remember(self, digest: str, now_ns: int, decision: PolicyDecision) -> None:
+        with self._lock:
+            self._decided.setdefault(digest, []).append((now_ns, decision))
+            self._decided.move_to_end(digest)
+            if len(self._decided) > _MEMORY:
+                self._decided.popitem(last=False)
+
+    def _take(self, digest: str, now_ns: int) -> PolicyDecision | None:
+        """The decision that was made when the model asked for this call; each is taken over once."""
+        with self._lock:
+            kept = self._decided.get(digest)
+            while kept:
+                decided_ns, decision = kept.pop(0)
+                if not kept:
+                    del self._decided[digest]
+                if now_ns - decided_ns < _MEMORY_S * 1e9:
+                    return decision
+            return None
+
+
+def _provenance_finding(origin: Origin, path: str) -> Finding:
+    place = f"{path}.{origin.argument}" if origin.argument else path
+    return Finding(
+        PROVENANCE_RULE,
+        "prompt_injection",
+        origin.severity,
+        ALERT_OF[origin.severity],
+        "output",
+        "tool_call",
+        place,
+        origin.start,
+        origin.end,
+        owasp=("LLM01:2025", "ASI01"),
+        atlas=("AML.T0051.001",),
+    )
+
+
+def _finding(rule: str, category: str, severity: Severity, path: str) -> Finding:
+    return Finding(
+        rule, category, severity, ALERT_OF[severity], "output", "tool_call", path, 0, 0, owasp=("LLM10:2025", "ASI02")
+    )
