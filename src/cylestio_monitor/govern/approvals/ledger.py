@@ -28,7 +28,7 @@ class ApprovalLedger(Protocol):
         """Moves a waiting request to ``expired``; whether it did."""
 
     def spend(self, request_id: str, digest: str, *, now_ns: int) -> bool:
-        """Moves an allowed request with this digest that has not expired to ``spent``; whether it did."""
+        """Moves an allowed request with this digest that has not expired to ``used``; whether it did."""
 
 
 class MemoryLedger:
@@ -68,8 +68,8 @@ class MemoryLedger:
         return self._move(request_id, "waiting", "expired")
 
     def spend(self, request_id: str, digest: str, *, now_ns: int) -> bool:
-        """Moves an allowed request with this digest that has not expired to ``spent``; whether it did."""
-        return self._move(request_id, "allowed", "spent", digest=digest, now_ns=now_ns)
+        """Moves an allowed request with this digest that has not expired to ``used``; whether it did."""
+        return self._move(request_id, "allowed", "used", digest=digest, now_ns=now_ns)
 
     def _move(
         self,

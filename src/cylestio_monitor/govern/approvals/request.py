@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cylestio_monitor.govern.facts import CallFacts
     from cylestio_monitor.govern.policy import PolicyDecision
 
-ApprovalState: TypeAlias = Literal["waiting", "allowed", "denied", "expired", "spent"]
+ApprovalState: TypeAlias = Literal["waiting", "allowed", "denied", "expired", "used"]
 
 
 class ApprovalRequest(msgspec.Struct, frozen=True, kw_only=True):
