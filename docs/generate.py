@@ -35,6 +35,7 @@ terminal.
 
 | command | form | keys of each object |
 |---|---|---|
+| `cylestio check` | document | `findings`: with `trace_id`, `span_id`, `timestamp`, `agent_id` |
 | `cylestio config check` | document | `file`, `problems`: `file`, `line`, `key`, `reason` |
 | `cylestio config show` | document | `file`, `settings`: `key`, `value`, `set_in`, `default`, `variable`, `meaning` |
 | `cylestio doctor` | document | `sdks`, `checks` |
@@ -42,7 +43,7 @@ terminal.
 | `cylestio findings` | lines | a row of the table `findings`: rule, category, severity, place, taxonomies, span |
 | `cylestio outbox` | document | `signal`, `reason`, `records`, `oldest` |
 | `cylestio outbox --refused` | document | `signal`, `reason`, `time`, `name`, `trace_id`, `span_id` |
-| `cylestio scan` | document | `file`, `characters`, `findings` |
+| `cylestio scan` | document | `file` (of a single one), `files`, `characters`, `findings` |
 | `cylestio status` | document | `version`, `mode`, `settings_file`, `problems`, `sdks`, `store` |
 | `cylestio trace` | document | `traces`: `trace_id`, `spans`; a span has its `findings`, and stands after its parent |
 

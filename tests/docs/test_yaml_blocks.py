@@ -16,8 +16,20 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "SECURITY.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 FENCE = re.compile(r"^( *)```ya?ml\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 SETTINGS = {key.partition(".")[0] for key in (*(option.key for option in config.options()), *ALIASES)}
-OTHERS = ("file_format", "receivers", "exporters", "processors", "service", "groups", "route", "services", "apiVersion")
-"""Keys at the top of files of OpenTelemetry, Prometheus, Alertmanager and Kubernetes."""
+OTHERS = (
+    "jobs",
+    "repos",
+    "file_format",
+    "receivers",
+    "exporters",
+    "processors",
+    "service",
+    "groups",
+    "route",
+    "services",
+    "apiVersion",
+)
+"""Keys at the top of files of build systems, OpenTelemetry, Prometheus, Alertmanager and Kubernetes."""
 
 BLOCKS = [
     pytest.param(

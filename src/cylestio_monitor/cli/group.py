@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "audit": "audit:audit",
+    "check": "check:check",
     "config": "config:config",
     "doctor": "doctor:doctor",
     "events": "events:events",

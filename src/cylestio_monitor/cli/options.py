@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -61,3 +62,50 @@ def json_lines(command: Any) -> Any:
 def json_document(command: Any) -> Any:
     """`--json` of a command that answers with one thing."""
     return click.option("--json", "as_json", is_flag=True, help="One JSON document.")(command)
+
+
+FORMATS = ("text", "json", "sarif", "junit", "github")
+
+
+def fail_on(default: str) -> Callable[[Any], Any]:
+    """`--fail-on`, with the default of the command."""
+    return click.option(
+        "--fail-on",
+        type=click.Choice(["low", "medium", "high", "critical"]),
+        default=default,
+        show_default=True,
+        help="Lowest severity that makes the exit code 1.",
+    )
+
+
+def report(command: Any) -> Any:
+    """The options of a command that reports findings to a build system."""
+    for option in (
+        click.option(
+            "--update-baseline", is_flag=True, help="Write the present findings to the --baseline file, as accepted."
+        ),
+        click.option(
+            "--baseline",
+            type=click.Path(dir_okay=False, path_type=Path),
+            metavar="FILE",
+            help="File of accepted findings; only others are reported.",
+        ),
+        click.option(
+            "--output",
+            "output_file",
+            type=click.Path(dir_okay=False, path_type=Path),
+            metavar="FILE",
+            help="File to write the report to, instead of standard output.",
+        ),
+        click.option("--json", "report_format", flag_value="json", help="The same as --format json."),
+        click.option(
+            "--format",
+            "report_format",
+            type=click.Choice(FORMATS),
+            default="text",
+            show_default=True,
+            help="Form of the report: for people, programs, code hosts, test reports or GitHub Actions.",
+        ),
+    ):
+        command = option(command)
+    return command

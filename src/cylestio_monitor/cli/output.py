@@ -32,8 +32,13 @@ CELL = 400
 
 def as_json(value: Any, *, lines: bool = False) -> None:
     """Prints one JSON document, or with `lines` one line of many; ASCII only, so it holds no control character."""
+    click.echo(encoded(value, lines=lines), nl=False)
+
+
+def encoded(value: Any, *, lines: bool = False) -> str:
+    """Returns one JSON document, or one line of many, with its line end; ASCII without control characters."""
     text = json.dumps(value, ensure_ascii=True, indent=None if lines else 2, default=str)
-    click.echo(text.replace("\x7f", "\\u007f"))
+    return text.replace("\x7f", "\\u007f") + "\n"
 
 
 def say(text: str) -> None:

@@ -1,99 +1,89 @@
-"""`cylestio scan`: what the scanner finds in a file, with the rules that monitoring would use."""
+"""`cylestio scan`: the findings in files, with the rules that monitoring would use."""
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cylestio_monitor.cli import options, output
-from cylestio_monitor.cli.group import NEGATIVE, Context
+from cylestio_monitor.ci import files, findings, segments
+from cylestio_monitor.cli import findings_report, options, output
+from cylestio_monitor.cli.group import UNUSABLE, Context
 from cylestio_monitor.errors import CylestioError
-from cylestio_monitor.model import ALERT_OF, SEVERITY_NUMBER
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from pathlib import Path
 
-    from cylestio_monitor.model import Finding, Subtype, Target
+    from cylestio_monitor.ci.files import TextFile
+    from cylestio_monitor.ci.findings import PlacedFinding
+    from cylestio_monitor.model import Subtype, Target
 
 SUBTYPES = ("llm", "tool_call", "tool_result", "tool_definition", "system", "memory")
 
 
 @click.command()
-@click.argument("file", type=click.Path(allow_dash=True))
-@click.option(
-    "--target",
-    type=click.Choice(["input", "output"]),
-    default="input",
-    show_default=True,
-    help="Which way the text goes.",
-)
-@click.option(
-    "--subtype", type=click.Choice(SUBTYPES), default="llm", show_default=True, help="The surface it stands on."
-)
-@options.json_document
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option("--target", type=click.Choice(["input", "output"]), help="Side of the call, for all texts.")
+@click.option("--subtype", type=click.Choice(SUBTYPES), help="Surface, for all texts; files are read as plain text.")
+@options.fail_on("low")
+@options.report
 @click.pass_obj
-def scan(obj: Context, file: str, target: Target, subtype: Subtype, *, as_json: bool) -> int:
-    """Scan a text and name what is found.
+def scan(
+    obj: Context,
+    paths: tuple[str, ...],
+    target: Target | None,
+    subtype: Subtype | None,
+    *,
+    fail_on: str,
+    report_format: str,
+    output_file: Path | None,
+    baseline: Path | None,
+    update_baseline: bool,
+) -> int:
+    """Scan prompts, transcripts, tool definitions and instructions.
 
-    FILE is a file, or - for standard input. Findings are named by line and column; the text itself is not printed.
-    Exit code 1 if there is a finding.
-    """
-    text = _read(file)
+    PATH is a file, a folder, a glob pattern, or - for standard input. In JSON and JSON lines every string is scanned
+    as the message, tool call, tool result or tool definition that it belongs to; mcp.json, AGENTS.md, skills and rule
+    files of editors are scanned as text for the model. The matched text is never printed.
+
+    Exit code 1 if a finding reaches --fail-on, 3 if a file cannot be read.
+
+    \b
+    Example: cylestio scan prompts/ mcp.json 'skills/**/*.md' --fail-on high --format sarif --output scan.sarif
+    """  # noqa: D301 -- \b is click's mark for lines that are not to be wrapped
     scanner = obj.scanner()
     for problem in (*obj.loaded.problems, *scanner.problems):
         output.hint(f"warning: {problem}")
-    findings = scanner.text(text, target=target, subtype=subtype)
-    if as_json:
-        output.as_json(
-            {"file": file, "characters": len(text), "findings": [_row(text, finding) for finding in findings]}
-        )
-    elif findings:
-        rows = [_row(text, finding) for finding in findings]
-        body = (
-            (f"{row['line']}:{row['column']}", output.level(row["severity"]), row["rule_id"], _tags(row))
-            for row in rows
-        )
-        output.console().print(output.table(("line", "severity", "rule", "taxonomy"), body))
-        worst = max((finding.severity for finding in findings), key=SEVERITY_NUMBER.__getitem__)
-        output.say(f"{len(findings)} finding{'s' * (len(findings) != 1)}: {ALERT_OF[worst]}")
-    else:
-        output.say("nothing found")
-    return NEGATIVE if findings else 0
+    surface = segments.Surface(target or "input", subtype or "llm") if target or subtype else None
+    scanned: list[TextFile] = []
+    found: list[PlacedFinding] = []
+    is_complete = True
+    for name in files.find(paths):
+        try:
+            file = files.read(name)
+        except CylestioError as error:
+            output.hint(f"error: {error}")
+            is_complete = False
+            continue
+        scanned.append(file)
+        found += findings.of_file(scanner, file, surface)
+    report = findings_report.Report(found, scanner.rules, [file.name for file in scanned])
+    code = findings_report.finish(
+        report,
+        fail_on=fail_on,
+        report_format=report_format,
+        output_file=output_file,
+        baseline=baseline,
+        update_baseline=update_baseline,
+        document=lambda kept: _document(scanned, kept),
+    )
+    return code if is_complete or code else UNUSABLE
 
 
-def _read(file: str) -> str:
-    """The text of a file or of standard input; bytes that are no UTF-8 read as U+FFFD."""
-    try:
-        if file == "-":
-            raw = sys.stdin.buffer.read()
-        else:
-            with open(file, "rb") as stream:  # noqa: PTH123 -- no Path is needed
-                raw = stream.read()
-    except OSError as error:
-        raise CylestioError(f"{file}: {error.strerror}") from error
-    return raw.decode("utf-8", "replace")
-
-
-def _row(text: str, finding: Finding) -> dict[str, Any]:
-    start = finding.start
+def _document(scanned: list[TextFile], kept: list[PlacedFinding]) -> dict[str, Any]:
     return {
-        "rule_id": finding.rule_id,
-        "category": finding.category,
-        "severity": finding.severity,
-        "alert": finding.alert,
-        "target": finding.target,
-        "subtype": finding.subtype,
-        "start": start,
-        "end": finding.end,
-        "line": text.count("\n", 0, start) + 1,
-        "column": start - (text.rfind("\n", 0, start) + 1) + 1,
-        "owasp": list(finding.owasp),
-        "atlas": list(finding.atlas),
+        "file": scanned[0].name if len(scanned) == 1 else None,
+        "files": [file.name for file in scanned],
+        "characters": sum(len(file.text) for file in scanned),
+        "findings": [findings_report.row(finding) for finding in kept],
     }
-
-
-def _tags(row: dict[str, Any]) -> str:
-    tags: Sequence[str] = (*row["owasp"], *row["atlas"])
-    return " ".join(tags)
