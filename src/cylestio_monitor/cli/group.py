@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "audit": "audit:audit",
-    "check": "check:check",
+    "check": "builds.check:check",
     "config": "config:config",
     "doctor": "doctor:doctor",
-    "events": "events:events",
-    "findings": "findings:findings",
+    "events": "reading.events:events",
+    "findings": "reading.findings:findings",
     "flush": "delivery:flush",
     "outbox": "delivery:outbox",
     "rules": "rules:rules",
-    "scan": "scan:scan",
+    "scan": "builds.scan:scan",
     "status": "status:status",
-    "tail": "events:tail",
-    "trace": "trace:trace",
+    "tail": "reading.events:tail",
+    "trace": "reading.trace:trace",
 }
 """Every command and where it is defined below `cylestio_monitor.cli`; a module is imported when its command is used."""
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from cylestio_monitor.ci import findings
-from cylestio_monitor.cli import findings_report, options
+from cylestio_monitor.cli import options
+from cylestio_monitor.cli.builds import findings_report
 from cylestio_monitor.store.read import queries
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cylestio_monitor.ci import files, findings, segments
-from cylestio_monitor.cli import findings_report, options, output
+from cylestio_monitor.cli import options, output
+from cylestio_monitor.cli.builds import findings_report
 from cylestio_monitor.cli.group import UNUSABLE, Context
 from cylestio_monitor.errors import CylestioError
 

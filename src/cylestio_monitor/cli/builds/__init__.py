@@ -1,0 +1,1 @@
+"""Commands for build pipelines: scan files, judge a store."""
