@@ -14,12 +14,15 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
+import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
@@ -31,8 +34,7 @@ RETRIES = 2
 STOP_S = 30
 
 
-@dataclass(frozen=True)
-class Mutant:
+class Mutant(NamedTuple):
     """One change of one function: the lines that go and those that come, without their indentation."""
 
     function: str
@@ -56,11 +58,14 @@ def main() -> int:
         print("mutants: no module that they cover has changed")
         return 0
     names = [f"{module}.x*" for module in sorted(modules)]
-    finished = run(names, options.seconds)
+    shutil.rmtree(ROOT / "mutants", ignore_errors=True)  # results of other sources
+    try:
+        finished = run(names, options.seconds)
+    except subprocess.CalledProcessError as error:
+        # The suite itself has told of a test that fails; here it may be one that the machine was too busy for.
+        print(f"mutants: not tried, mutmut stopped: {' '.join(str(error.output).split())[-400:]}")
+        return int(not options.changed)
     states = {name: state for name, state in results().items() if any(fnmatch.fnmatch(name, one) for one in names)}
-    if not states:
-        print("mutants: mutmut made none; its own words stand above", file=sys.stderr)
-        return 1
     return report(states, finished=finished, whole=not options.changed and not options.modules)
 
 
@@ -91,8 +96,18 @@ def git(*words: str) -> str:
 
 
 def run(names: list[str], seconds: float | None) -> bool:
-    """Tries the mutants that match the names; false where the time was over before all were tried."""
-    with subprocess.Popen([*MUTMUT, "run", *names], cwd=ROOT, stdout=subprocess.DEVNULL) as process:  # noqa: S603 -- our own command
+    """Tries the mutants that match the names; false where the time was over before all were tried.
+
+    Raises:
+        subprocess.CalledProcessError: mutmut could not begin, because a test fails without any mutant.
+    """
+    command = [*MUTMUT, "run", *names]
+    # mutmut finds mypy by its name.
+    environment = {**os.environ, "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))}
+    with (
+        tempfile.TemporaryFile("w+") as output,
+        subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output) as process,  # noqa: S603 -- our own command
+    ):
         try:
             process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -102,6 +117,9 @@ def run(names: list[str], seconds: float | None) -> bool:
             except subprocess.TimeoutExpired:
                 process.kill()
             return False
+        if process.returncode:
+            output.seek(0)
+            raise subprocess.CalledProcessError(process.returncode, command, output.read())
     return True
 
 

@@ -120,11 +120,11 @@ def test_a_call_does_not_wait_and_a_late_answer_is_kept(road, package, tmp_path)
 
 
 def test_waiting_ends_with_the_budget(road, package):
-    package("stuck", SLOW.replace("20", "3"))
+    package("stuck", SLOW)
     here = road(detectors=config.DetectorSettings(use=("stuck",), wait=True, budget_ms=50))
     began = time.monotonic()
     here.pipeline.begin(chat("act now"))
-    assert 0.04 < time.monotonic() - began < 2
+    assert 0.04 < time.monotonic() - began < 15
     import stuck_detector
 
     stuck_detector.gate.set()

@@ -259,9 +259,9 @@ def busy(database):
 
 
 @pytest.fixture
-def stored(road, tmp_path):
-    """A pipeline with a store, and how many findings are on disk."""
-    here = road(keywords=KEYWORDS, store=StoreSettings(durable_wait_ms=50))
+def stored(road, tmp_path, request):
+    """A pipeline with a store that is waited for as long as the test says, and how many findings are on disk."""
+    here = road(keywords=KEYWORDS, store=StoreSettings(durable_wait_ms=getattr(request, "param", 50)))
     store = here.pipeline.store = Store.open(tmp_path / "store.db", here.settings.store)
     here.database = tmp_path / "store.db"
 
@@ -290,6 +290,7 @@ WAITS = [wait_by_thread, wait_by_asyncio, wait_by_trio]
 
 
 @pytest.mark.parametrize("wait", WAITS)
+@pytest.mark.parametrize("stored", [20_000], indirect=True)
 def test_a_grave_finding_is_on_disk_after_the_wait(stored, wait):
     begun = stored.pipeline.begin(chat("a zebra"))
     wait(begun)
@@ -328,3 +329,39 @@ def test_the_row_of_a_finding_says_what_the_span_says(stored):
     grave = next(row for row in rows if row["severity"] == "high")
     assert grave["trace_id"] in {format(span.context.trace_id, "032x"), span.context.trace_id.to_bytes(16, "big")}
     assert (grave["path"], grave["action"]) == ("messages[0].content", "audit")
+
+
+def test_a_part_that_is_checked_twice_is_scanned_again_only_where_it_changed(here):
+    begun = here.pipeline.begin(chat("hi"))
+    for text, expected in (("a zebra", 1), ("a zebra", 1), ("a zebra and a zebra", 3), ("a horse", 3)):
+        begun.check([Part("text", text, path="a")])
+        assert counted(here) == expected
+    begun.end(assistant(Part("text", "a horse", path="a")))
+    assert counted(here) == 3
+
+
+def test_a_system_prompt_at_the_head_of_a_long_stream_is_found(here):
+    begun = here.pipeline.begin(chat("hi", system=PROMPT))
+    text = PROMPT + " And here is something else altogether." * 300
+    for start in range(0, len(text), 500):
+        begun.streamed("a").add(text[start : start + 500])
+    begun.end(assistant(Part("text", text, path="a")))
+    assert here.span().attributes[semconv.CATEGORY] == "system_prompt_leakage"
+
+
+@pytest.mark.parametrize("surface", ["call", "history", "answer", "checked part"])
+@pytest.mark.parametrize(("tool", "alert"), [("note", "none"), ("feed_zebra", "dangerous")])
+def test_the_name_of_a_called_tool_is_scanned_with_its_arguments(here, surface, tool, alert):
+    part = Part("tool_call", {"value": "hay"}, name=tool, id="1", path="a")
+    call, result = chat("hi"), answer("ok")
+    if surface == "call":
+        call = Call("execute_tool", "t", "internal", tool_name=tool, arguments=part.content)
+    elif surface == "history":
+        call.messages.insert(0, Message("assistant", [part]))
+    else:
+        result = assistant(part)
+    begun = here.pipeline.begin(call)
+    if surface == "checked part":
+        begun.check([part])
+    begun.end(result)
+    assert here.span().attributes[semconv.ALERT] == alert

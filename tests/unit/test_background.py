@@ -98,3 +98,15 @@ def test_work_may_drain_the_worker_that_does_it(monkeypatch):
     worker.start()
     worker.put(lambda: (worker.drain(), done.set()))
     assert done.wait(5)
+
+
+def test_a_drain_does_not_wait_for_ever_for_work_that_hangs(monkeypatch):
+    monkeypatch.setattr("cylestio_monitor.background._DRAIN_S", 0.05)
+    worker, begun, gate, done = BackgroundWorker(), threading.Event(), threading.Event(), threading.Event()
+    worker.start()
+    worker.put(lambda: (begun.set(), gate.wait(), done.set()))
+    assert begun.wait(5)
+    worker.drain()
+    assert not done.is_set()
+    gate.set()
+    assert done.wait(5)

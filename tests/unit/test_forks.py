@@ -65,3 +65,13 @@ def test_a_second_registration_replaces_the_first(registered):
         forks.register("part", Order.THREADS, before=lambda number=number: seen.append(number))
     assert fork(lambda: 0) == 0
     assert seen == [1]
+
+
+def test_the_callbacks_of_a_child_run_in_order_and_each_by_itself(registered):
+    """By hand and in this process: what the child of a fork does first."""
+    seen = []
+    forks.register("threads", Order.THREADS, in_child=lambda: seen.append("threads"))
+    forks.register("store", Order.STORE, in_child=lambda: 1 / 0)
+    forks.register("runtime", Order.RUNTIME, in_child=lambda: seen.append("runtime"))
+    forks._in_child()
+    assert seen == ["runtime", "threads"]

@@ -197,6 +197,6 @@ def test_a_foreign_span_costs_next_to_nothing_to_look_at(world):
     made = world()
     processor, span = CylestioSpanProcessor(), made.tracer("opentelemetry.instrumentation.flask").start_span("GET /")
     seconds = min(timeit.repeat(lambda: processor.on_start(span), number=1000, repeat=20)) / 1000
-    assert seconds < 2e-6
+    assert seconds < 2e-5
     span.end()
     assert trace.get_current_span() is trace.INVALID_SPAN
