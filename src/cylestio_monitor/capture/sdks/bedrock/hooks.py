@@ -42,9 +42,9 @@ def patch(module: ModuleType, patches: Patches) -> None:
 def _make_api_call(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def make_api_call(self: Any, operation_name: str, api_params: Any) -> Any:
-        invocation, reader = None, _Reader()
+        invocation = None
         if operation_name in _OPERATIONS and self.meta.service_model.service_name == "bedrock-runtime":
-            invocation = call_wrappers.begin(lambda: reader.call(self, operation_name, api_params))
+            invocation = call_wrappers.begin(lambda: _call(self, operation_name, api_params))
         if invocation is None:
             return original(self, operation_name, api_params)
         invocation.wait_durable()
@@ -55,7 +55,7 @@ def _make_api_call(original: Callable[..., Any]) -> Callable[..., Any]:
                 _set_status(invocation, error)
                 invocation.end(None, error)
                 raise
-        if not reader.observe(answer, invocation):
+        if not _observe(answer, invocation):
             invocation.end(call_wrappers.read(converse.answer, answer), enforce=True)
             invocation.wait_durable()
         return answer
@@ -72,79 +72,72 @@ def _set_status(invocation: Invocation, error: BaseException) -> None:
         invocation.span.set_attribute(semconv.HTTP_STATUS_CODE, status)
 
 
-class _Reader:
-    """Reads one request and its answer.
-
-    Attributes:
-        family: The family of the format of an `invoke_model` body; empty for Converse.
-    """
-
-    def __init__(self) -> None:
-        self.family = ""
-
-    def call(self, client: Any, operation: str, params: Any) -> Call:
-        """Reads the request."""
-        model = str(params.get("modelId") or "")
-        does = "embeddings" if "embed" in model else "chat"
-        place = urlsplit(client.meta.endpoint_url)
-        call = Call(does, f"{does} {model}", provider="aws.bedrock", model=model)
-        call.server_address, call.server_port = place.hostname, place.port or (443 if place.hostname else None)
-        try:
-            if operation.startswith("Converse"):
-                self._converse(call, params)
-            else:
-                self._invoke(call, params.get("body"))
-        except Exception as error:  # noqa: BLE001 -- a request of any form: it is recorded as unreadable, so that it can be refused
-            call.messages.append(Message("user", [unreadable(error, "")]))
-        if "Stream" in operation:
-            call.attributes[semconv.REQUEST_STREAM] = True
-        return call
-
-    def _converse(self, call: Call, params: dict[str, Any]) -> None:
-        call.system = converse.system(params)
-        call.messages = converse.messages(params.get("messages"))
-        call.tools = converse.tools(params.get("toolConfig"))
-        rest = {name: value for name, value in params.items() if name not in _CONVERSE}
-        texts = {name: params[name] for name in ("promptVariables", "outputConfig") if params.get(name)}
-        if rest or texts:
-            call.messages.insert(0, Message("user", [Part("json", converse.without_bytes({**rest, **texts}))]))
-        call.attributes = facts.parameters(params)
-
-    def _invoke(self, call: Call, body: Any) -> None:
-        if hasattr(body, "read"):  # a file is sent from its beginning
-            place = body.tell()
-            body, file = body.read(_MAX_BODY), body
-            file.seek(place)
-        text = bytes(body) if isinstance(body, (bytearray, memoryview)) else body
-        try:
-            value = parse_json(text)
-        except ValueError:
-            value = None
-        if not isinstance(value, dict):
-            call.messages = [Message("user", [Part("text", _text(text), path="body")])]
-            return
-        self.family = invoke_model.read_request(call, value)
-        call.attributes = facts.parameters(value)
-
-    def observe(self, answer: Any, invocation: Invocation) -> bool:
-        """Has the reading of a body or a stream end the call; returns whether there is one."""
-        if not isinstance(answer, dict):
-            return False
-        headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-        if (stream := answer.get("stream")) is not None:
-            _observe_stream(stream, ObservedAnswer(invocation, converse.ConverseFold(invocation, headers)))
-            return True
-        body = answer.get("body")
-        if body is None:
-            return False
-        if hasattr(body, "_raw_stream") and hasattr(body, "read"):
-            fold = _BodyFold(invocation, self.family, headers)
-            raw = body._raw_stream  # noqa: SLF001 -- the one object that every method of a body reads from
-            body._raw_stream = _ObservedRawStream(raw, ObservedAnswer(invocation, fold, is_stream=False))  # noqa: SLF001 -- as above
+def _call(client: Any, operation: str, params: Any) -> Call:
+    """Reads the request."""
+    model = str(params.get("modelId") or "")
+    does = "embeddings" if "embed" in model else "chat"
+    place = urlsplit(client.meta.endpoint_url)
+    call = Call(does, f"{does} {model}", provider="aws.bedrock", model=model)
+    call.server_address, call.server_port = place.hostname, place.port or (443 if place.hostname else None)
+    try:
+        if operation.startswith("Converse"):
+            _read_converse(call, params)
         else:
-            fold_ = _ChunkFold(invoke_model.InvokeFold(invocation, self.family, headers))
-            _observe_stream(body, ObservedAnswer(invocation, fold_))
+            _read_invoke(call, params.get("body"))
+    except Exception as error:  # noqa: BLE001 -- a request of any form: it is recorded as unreadable, so that it can be refused
+        call.messages.append(Message("user", [unreadable(error, "")]))
+    if "Stream" in operation:
+        call.attributes[semconv.REQUEST_STREAM] = True
+    return call
+
+
+def _read_converse(call: Call, params: dict[str, Any]) -> None:
+    call.system = converse.system(params)
+    call.messages = converse.messages(params.get("messages"))
+    call.tools = converse.tools(params.get("toolConfig"))
+    rest = {name: value for name, value in params.items() if name not in _CONVERSE}
+    texts = {name: params[name] for name in ("promptVariables", "outputConfig") if params.get(name)}
+    if rest or texts:
+        call.messages.insert(0, Message("user", [Part("json", converse.without_bytes({**rest, **texts}))]))
+    call.attributes = facts.parameters(params)
+
+
+def _read_invoke(call: Call, body: Any) -> None:
+    if hasattr(body, "read"):  # a file is sent from its beginning
+        place = body.tell()
+        body, file = body.read(_MAX_BODY), body
+        file.seek(place)
+    text = bytes(body) if isinstance(body, (bytearray, memoryview)) else body
+    try:
+        value = parse_json(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        call.messages = [Message("user", [Part("text", _text(text), path="body")])]
+        return
+    invoke_model.read_request(call, value)
+    call.attributes = facts.parameters(value)
+
+
+def _observe(answer: Any, invocation: Invocation) -> bool:
+    """Has the reading of a body or a stream end the call; returns whether there is one."""
+    if not isinstance(answer, dict):
+        return False
+    headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    if (stream := answer.get("stream")) is not None:
+        _observe_stream(stream, ObservedAnswer(invocation, converse.ConverseFold(invocation, headers)))
         return True
+    body = answer.get("body")
+    if body is None:
+        return False
+    if hasattr(body, "_raw_stream") and hasattr(body, "read"):
+        fold = _BodyFold(invocation, headers)
+        raw = body._raw_stream  # noqa: SLF001 -- the one object that every method of a body reads from
+        body._raw_stream = _ObservedRawStream(raw, ObservedAnswer(invocation, fold, is_stream=False))  # noqa: SLF001 -- as above
+    else:
+        fold_ = _ChunkFold(invoke_model.InvokeFold(invocation, headers))
+        _observe_stream(body, ObservedAnswer(invocation, fold_))
+    return True
 
 
 def _text(body: Any) -> Any:
@@ -178,10 +171,9 @@ class _ChunkFold:
 class _BodyFold:
     """Keeps the bytes of a whole body and reads them at the end."""
 
-    def __init__(self, invocation: Invocation, family: str, headers: Any) -> None:
+    def __init__(self, invocation: Invocation, headers: Any) -> None:
         self.complete: list[Part] = []
         self._invocation = invocation
-        self._family = family
         self._headers = headers
         self._raw: list[bytes] = []
         self._size = 0
@@ -200,7 +192,7 @@ class _BodyFold:
             body = parse_json(raw)
         except ValueError:
             body = raw.decode("utf-8", "replace")
-        return invoke_model.answer(body, self._invocation.call, self._family, self._headers)
+        return invoke_model.answer(body, self._invocation.call, self._headers)
 
 
 class _ObservedRawStream:

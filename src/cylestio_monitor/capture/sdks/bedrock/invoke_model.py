@@ -41,8 +41,8 @@ def _family(model: str, body: dict[str, Any]) -> str:
     return "openai" if isinstance(body.get("messages"), list) else "other"
 
 
-def read_request(call: Call, body: dict[str, Any]) -> str:
-    """Fills a call from the body of a request and returns the family of the format."""
+def read_request(call: Call, body: dict[str, Any]) -> None:
+    """Fills a call from the body of a request."""
     family = _family(call.model or "", body)
     if family == "anthropic":
         call.system = anthropic_messages.system(body)
@@ -63,7 +63,6 @@ def read_request(call: Call, body: dict[str, Any]) -> str:
         asked = {name: value for name, value in body.items() if name not in _NOT_CONTENT and name not in known}
         call.messages = message_parts.messages(converse.without_bytes(asked), "", "user")
         call.tools = _cohere_tools(body.get("tools"))
-    return family
 
 
 def _cohere_tools(given: Any) -> list[ToolDefinition]:
@@ -77,20 +76,19 @@ def _cohere_tools(given: Any) -> list[ToolDefinition]:
     return found
 
 
-def answer(body: Any, call: Call, family: str, headers: Any) -> Result:
+def answer(body: Any, call: Call, headers: Any) -> Result:
     """Reads a whole answer.
 
     Args:
         body: The parsed body, or its text where it is no JSON.
         call: The call.
-        family: The family of the request's format.
         headers: The HTTP headers of the answer, which hold token counts.
     """
     given = as_dict(body)
     if not given:
         parts = [Part("text", body, path="")] if body else []
         return Result(messages=[Message("assistant", parts, "error")] if parts else [], usage=facts.usage({}, headers))
-    if family == "anthropic" and "content" in given:
+    if isinstance(given.get("content"), list):
         out = anthropic_answers.answer(body, call)
     elif "choices" in given:
         out = chat.answer(body, call)
@@ -122,52 +120,63 @@ def _embedded(given: dict[str, Any]) -> Result:
     return out
 
 
+_CONVERSE_EVENTS = frozenset(
+    {"messageStart", "contentBlockStart", "contentBlockDelta", "contentBlockStop", "messageStop", "metadata"}
+)
+
+
 class InvokeFold:
     """Collects the pieces of `invoke_model_with_response_stream`, each in the model's own format.
 
-    Attributes:
-        complete: Tool calls whose arguments have all arrived; see `Fold`.
+    The format follows from the first piece: the id of a model may be a profile that does not name its family.
     """
 
-    def __init__(self, invocation: Invocation, family: str, headers: Any = None) -> None:
+    def __init__(self, invocation: Invocation, headers: Any = None) -> None:
         """Feeds the texts to the invocation as they come."""
-        folds: dict[str, Callable[[Invocation], Fold]] = {
-            "anthropic": anthropic_answers.MessageFold,
-            "openai": ChunkFold,
-            "converse": converse.ConverseFold,
-        }
-        self._inner = folds.get(family, _TextFold)(invocation)
-        self._family = family
+        self._invocation = invocation
+        self._inner: Fold | None = None
         self._usage = facts.usage({}, headers)
         self._reasons: list[str] = []
 
     @property
     def complete(self) -> list[Part]:
-        """Tool calls that are complete."""
-        return self._inner.complete
+        """Tool calls that are complete; see `Fold`."""
+        return self._inner.complete if self._inner is not None else []
 
     @complete.setter
     def complete(self, parts: list[Part]) -> None:
-        self._inner.complete = parts
+        if self._inner is not None:
+            self._inner.complete = parts
 
     def event(self, value: Fields) -> None:
         """Takes the next piece, as parsed JSON."""
-        if facts.METRICS in value or self._family == "other":
+        if facts.METRICS in value:
             self._usage = facts.merged(self._usage, facts.usage(value))
         self._reasons = facts.finish_reasons(value) or self._reasons
-        if self._family == "openai" and "choices" not in value:
-            return
-        if value.keys() != {facts.METRICS}:
+        if self._inner is None:
+            if value.keys() == {facts.METRICS}:
+                return
+            self._inner = _fold_for(value)(self._invocation)
+        if not isinstance(self._inner, ChunkFold) or "choices" in value:
             self._inner.event(value)
 
     def result(self) -> Result:
         """Returns the answer as far as it has come."""
-        out = self._inner.result()
+        out = self._inner.result() if self._inner is not None else Result()
         out.usage = facts.merged(out.usage or Usage(), self._usage)
         out.finish_reasons = out.finish_reasons or self._reasons
         for message, reason in zip(out.messages, out.finish_reasons, strict=False):
             message.finish_reason = reason
         return out
+
+
+def _fold_for(value: Fields) -> Callable[[Invocation], Fold]:
+    """Returns the collector for the format of a first piece."""
+    if isinstance(value.get("type"), str):
+        return anthropic_answers.MessageFold
+    if "choices" in value:
+        return ChunkFold
+    return _TextFold if _CONVERSE_EVENTS.isdisjoint(value) else converse.ConverseFold
 
 
 class _TextFold:
@@ -178,8 +187,10 @@ class _TextFold:
         self._invocation = invocation
         self._text: StreamedText | None = None
         self._others: list[Part] = []
+        self._usage = Usage()
 
     def event(self, value: Fields) -> None:
+        self._usage = facts.merged(self._usage, facts.usage(value))
         entries = [as_dict(item) for name in ("outputs", "generations") for item in as_list(value.get(name))]
         for entry in (value, *entries):
             delta = as_dict(entry.get("delta"))
@@ -196,7 +207,7 @@ class _TextFold:
     def result(self) -> Result:
         parts = [Part("text", "".join(self._text.pieces), path="content[0]")] if self._text is not None else []
         parts += self._others
-        return Result(messages=[Message("assistant", parts, "error")] if parts else [])
+        return Result(messages=[Message("assistant", parts, "error")] if parts else [], usage=self._usage)
 
 
 def _call(item: Any, path: str) -> list[Part]:
