@@ -176,8 +176,13 @@ def test_bedrock_whole_streamed_closed_and_dropped(python):
 def test_google_genai_with_automatic_function_calling(python):
     done = run(python, PROGRAM, "google_genai")
     assert_hooked(done)
-    calls = [span for span in done["spans"] if span["scope"] == semconv.SCOPE]
+    spans = [span for span in done["spans"] if span["scope"] == semconv.SCOPE]
+    (tool,) = (span for span in spans if span["name"] == "execute_tool lookup")
+    (run_,) = (span for span in spans if span["name"] == "invoke_agent")
+    calls = [span for span in spans if span not in (run_, tool)]
     assert [span["name"] for span in calls] == ["generate_content gemini-x"] * 5
+    assert {span["parent"] for span in (tool, *calls[:2])} == {run_["id"]}, "one run is one trace"
+    assert rules(tool) == ("keyword.drop",)
     assert calls[0]["attributes"][semconv.TOOLS_REQUESTED] == ["lookup"]
     assert rules(calls[1]) == ("keyword.drop", "keyword.rm-rf")
     assert all(rules(span) == ("keyword.rm-rf",) for span in calls[2:])
