@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 from cylestio_monitor import forks
 
@@ -64,6 +64,16 @@ class Lazy(Generic[T]):
         self._lock = threading.RLock()
         self._is_creating = False
 
+
+class OpenCall(Protocol):
+    """A call whose answer the application reads piece by piece."""
+
+    def left_open(self) -> None:
+        """Ends the call with the answer as far as it has come: the process ends."""
+
+
+open_calls: weakref.WeakSet[OpenCall] = weakref.WeakSet()
+"""Calls to be ended when the process ends, before the store and the exporters close."""
 
 pipeline: Pipeline | None = None
 """The pipeline, once it exists. Other modules read it and change it only through the functions below."""
@@ -135,6 +145,17 @@ def prewarm() -> None:
         except RuntimeError:  # no thread can start at interpreter shutdown: the first call creates the pipeline
             return
         _creator = creator
+
+
+def end_open_calls() -> None:
+    """Ends the calls whose answers are neither read to their end nor closed, and those that were dropped."""
+    for call in list(open_calls):
+        try:
+            call.left_open()
+        except Exception:  # one call must not keep the others from being stored
+            log.debug("A call could not be ended", exc_info=True)
+    if pipeline is not None:
+        pipeline.flush()
 
 
 def wait(timeout_s: float) -> None:

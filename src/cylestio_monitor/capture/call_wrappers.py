@@ -1,8 +1,8 @@
 """Calls of a framework: the span is the current one exactly while the framework's own code runs.
 
-A framework's function is wrapped, not told by callbacks: what it calls is then inside the span, in the same thread or
-task, and nothing stays attached behind it. A generator has the span attached for each of its steps and never across a
-`yield`.
+A function of the framework is wrapped, instead of using its callbacks: the calls that it makes are then inside the
+span, in the same thread or task, and nothing stays attached afterwards. A generator has the span attached for each of
+its steps and never across a `yield`.
 """
 
 from __future__ import annotations
@@ -12,21 +12,24 @@ import functools
 import logging
 import sys
 import weakref
-from typing import TYPE_CHECKING, Any, TypeVar
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from opentelemetry import trace
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
 
-from cylestio_monitor import semconv
+from cylestio_monitor import runtime, semconv
 from cylestio_monitor.capture import control_flow
 from cylestio_monitor.capture.enclosing_calls import enclosing_calls, hosting_call
+from cylestio_monitor.errors import BlockedError
+from cylestio_monitor.model import TOOL_CALLS
 from cylestio_monitor.pipeline import current
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
     from types import ModuleType, TracebackType
 
-    from cylestio_monitor.model import Call, Result
+    from cylestio_monitor.model import Call, Part, Result
     from cylestio_monitor.pipeline import Invocation
 
     Make = Callable[[], Call | None]
@@ -45,7 +48,7 @@ FRAMES = frozenset({"invoke_agent", "invoke_workflow", "create_agent"})
 
 
 def begin(make: Make) -> Invocation | None:
-    """Starts a call; `None` where monitoring is off or the call cannot be read.
+    """Starts a call; `None` where monitoring is off, the call cannot be read, or another instrumentation traces it.
 
     Args:
         make: Reads the call; `None` where it is not to be observed.
@@ -56,18 +59,27 @@ def begin(make: Make) -> Invocation | None:
     pipeline = current()
     if pipeline is None:
         return None
+    left = _LeftToOthers(can_check=pipeline.settings.mode == "block")
+    token = _reading.set(left)
     try:
         call = make()
     except Exception:
         log.debug("Could not read a call", exc_info=True)
         return None
+    finally:
+        _reading.reset(token)
     if call is None:
         return None
-    return pipeline.begin(call, is_scanned=call.operation not in FRAMES)
+    is_scanned = call.operation not in FRAMES
+    if left.is_left:
+        if is_scanned:
+            pipeline.check(call)
+        return None
+    return pipeline.begin(call, is_scanned=is_scanned)
 
 
 def read(reader: Read | None, answer: object) -> Result | None:
-    """What an answer says; `None` where it cannot be read."""
+    """Returns the answer as a `Result`; `None` where it cannot be read."""
     try:
         return reader(answer) if reader is not None else None
     except Exception:
@@ -76,7 +88,11 @@ def read(reader: Read | None, answer: object) -> Result | None:
 
 
 def observe(make: Make, work: Callable[[], T], reader: Read | None = None) -> T:
-    """Runs `work` as a call."""
+    """Runs `work` as a call.
+
+    Raises:
+        BlockedError: The call, or a tool call that its answer asks for, is refused.
+    """
     invocation = begin(make)
     if invocation is None:
         return work()
@@ -87,12 +103,13 @@ def observe(make: Make, work: Callable[[], T], reader: Read | None = None) -> T:
         except BaseException as error:
             control_flow.end_raised(invocation, None, error)
             raise
-    invocation.end(read(reader, answer))
+    invocation.end(read(reader, answer), enforce=True)
+    invocation.wait_durable()
     return answer
 
 
 async def observe_async(make: Make, work: Callable[[], Awaitable[T]], reader: Read | None = None) -> T:
-    """Awaits `work` as a call."""
+    """Awaits `work` as a call; raises as `observe` does."""
     invocation = begin(make)
     if invocation is None:
         return await work()
@@ -103,42 +120,89 @@ async def observe_async(make: Make, work: Callable[[], Awaitable[T]], reader: Re
         except BaseException as error:
             control_flow.end_raised(invocation, None, error)
             raise
-    invocation.end(read(reader, answer))
+    invocation.end(read(reader, answer), enforce=True)
+    await invocation.wait_durable_async()
     return answer
 
 
+class _ObservedItems(Generic[T]):
+    """The items of a generator whose run is one call, as far as the application has got them."""
+
+    __slots__ = ("__weakref__", "_invocation", "_reader", "_seen")
+
+    def __init__(self, invocation: Invocation, reader: Callable[[list[T]], Result] | None) -> None:
+        """Starts without items."""
+        self._invocation = invocation
+        self._reader = reader
+        self._seen: list[T] = []
+        runtime.open_calls.add(self)
+
+    def add(self, item: T) -> None:
+        """Takes the next item before it is handed over.
+
+        Raises:
+            BlockedError: The item completes a tool call that is refused.
+        """
+        self._invocation.first_chunk()
+        if self._reader is None:
+            return
+        self._seen.append(item)
+        if self._invocation.can_block and _tool_calls(read(self._reader, [item])):
+            result = self.result()
+            if self._invocation.check(_tool_calls(result)):
+                self._invocation.end(result, enforce=True)
+
+    def result(self) -> Result | None:
+        """Returns the answer as far as it has come."""
+        return read(self._reader, self._seen)
+
+    def left_open(self) -> None:
+        """Ends the call because the process ends."""
+        self._invocation.end(self.result())
+
+
+def _tool_calls(result: Result | None) -> list[Part]:
+    if result is None:
+        return []
+    return [part for message in result.messages for part in message.parts if part.type in TOOL_CALLS]
+
+
 def steps(make: Make, items: Generator[T, Any, Any], reader: Callable[[list[T]], Result] | None = None) -> Any:
-    """A generator of the same items, whose run is one call; it begins with the first item that is asked for."""
+    """Returns a generator of the same items, whose run is one call; it begins when the first item is asked for.
+
+    Raises:
+        BlockedError: The call, or a tool call that its answer asks for, is refused.
+    """
     invocation = begin(make)
     if invocation is None:
         return (yield from items)
-    seen: list[T] = []
+    seen = _ObservedItems(invocation, reader)
     try:
         while True:
             with Inside(invocation):
                 try:
                     item = next(items)
                 except StopIteration as stop:
-                    invocation.end(read(reader, seen))
+                    invocation.end(seen.result(), enforce=True)
+                    invocation.wait_durable()
                     return stop.value
-            if reader is not None:
-                seen.append(item)
-            invocation.first_chunk()
+            seen.add(item)
             yield item
     except GeneratorExit:
-        # May be the garbage collector's: then nothing that takes a lock may be done here.
+        # The garbage collector may close this generator: then nothing that takes a lock may be done here.
         items.close()
-        invocation.abandon(read(reader, seen))
+        invocation.abandon(seen.result())
         raise
     except BaseException as error:
-        control_flow.end_raised(invocation, read(reader, seen), error)
+        items.close()  # open only if the item that it gave is refused
+        control_flow.end_raised(invocation, seen.result(), error)
         raise
 
 
 async def steps_async(
     make: Make, items: AsyncGenerator[T, Any], reader: Callable[[list[T]], Result] | None = None
 ) -> AsyncGenerator[T, Any]:
-    """The same for an asynchronous generator."""
+    """Returns an asynchronous generator of the same items; raises as `steps` does."""
     invocation = begin(make)
     if invocation is None:
         async for item in items:
@@ -152,7 +216,7 @@ async def steps_async(
 def rest_async(
     invocation: Invocation, items: AsyncIterator[T], reader: Callable[[list[T]], Result] | None = None
 ) -> AsyncGenerator[T, Any]:
-    """The items of a call that has begun, and with them its end; also where no one ever asks for the first."""
+    """Returns the items of a call that has begun; the call ends with them, and also if no item is ever asked for."""
     rest = _drain_async(invocation, items, reader)
     weakref.finalize(rest, invocation.abandon).atexit = False
     return rest
@@ -161,7 +225,7 @@ def rest_async(
 async def _drain_async(
     invocation: Invocation, items: AsyncIterator[T], reader: Callable[[list[T]], Result] | None
 ) -> AsyncGenerator[T, Any]:
-    seen: list[T] = []
+    seen = _ObservedItems(invocation, reader)
     try:
         while True:
             with Inside(invocation):
@@ -169,18 +233,19 @@ async def _drain_async(
                     item = await items.__anext__()
                 except StopAsyncIteration:
                     break
-            if reader is not None:
-                seen.append(item)
-            invocation.first_chunk()
+            seen.add(item)
             yield item
-        invocation.end(read(reader, seen))
+        invocation.end(seen.result(), enforce=True)
+        await invocation.wait_durable_async()
     except GeneratorExit:
-        invocation.abandon(read(reader, seen))
+        invocation.abandon(seen.result())
         if hasattr(items, "aclose"):
             await items.aclose()
         raise
     except BaseException as error:
-        control_flow.end_raised(invocation, read(reader, seen), error)
+        if isinstance(error, BlockedError) and hasattr(items, "aclose"):
+            await items.aclose()
+        control_flow.end_raised(invocation, seen.result(), error)
         raise
 
 
@@ -255,13 +320,41 @@ def around_steps_async(make: MakeOf, reader: Read | None = None) -> Wrap:
     return wrap
 
 
+class _LeftToOthers:
+    """The call that is read now may be left to another instrumentation.
+
+    Attributes:
+        can_check: Blocking is on: the call is read nevertheless, and refused where policy says so.
+        is_left: Another instrumentation makes the span of the call.
+    """
+
+    __slots__ = ("can_check", "is_left")
+
+    def __init__(self, *, can_check: bool) -> None:
+        """Starts with a call of our own."""
+        self.can_check = can_check
+        self.is_left = False
+
+
+_reading: ContextVar[_LeftToOthers | None] = ContextVar("cylestio_reading", default=None)
+"""The call that `begin` reads now."""
+
+
 def is_traced(others: tuple[str, ...]) -> bool:
-    """Whether one of these instrumentations of the same framework is switched on: its spans need no second ones.
+    """Returns whether a call need not be read because another instrumentation of the framework makes its span.
+
+    In block mode the call is read, and `begin` only refuses it or leaves it to the other instrumentation.
 
     Args:
-        others: The modules that hold them. OpenLIT imports all of its own, also those that it leaves off.
+        others: The modules of the other instrumentations. OpenLIT imports all of its own, also those that are off.
     """
-    return any(_is_on(sys.modules[name]) for name in others if name in sys.modules)
+    if not any(_is_on(sys.modules[name]) for name in others if name in sys.modules):
+        return False
+    reading = _reading.get()
+    if reading is None or not reading.can_check:
+        return True
+    reading.is_left = True
+    return False
 
 
 def _is_on(module: ModuleType) -> bool:
@@ -275,7 +368,7 @@ def _is_on(module: ModuleType) -> bool:
 
 
 class Inside:
-    """The call's span as the current one, and its model call as the host of the SDK's, for one block."""
+    """A context manager: the span of a call is the current one, and a model call encloses that of an SDK."""
 
     __slots__ = ("_attached", "_invocation", "_token")
 
@@ -294,4 +387,4 @@ class Inside:
         try:
             hosting_call.reset(self._token)
         except ValueError:  # closed in another context than it was entered in: that one has gone
-            log.debug("The context of a call had changed hands")
+            log.debug("A call ended in another context than it began in")

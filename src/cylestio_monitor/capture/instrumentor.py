@@ -6,6 +6,7 @@ once, every other one when the application imports it, and each one again when i
 
 from __future__ import annotations
 
+import atexit
 import functools
 import importlib
 import logging
@@ -142,6 +143,7 @@ def _pipeline(tracer_provider: Any, meter_provider: Any) -> Pipeline:
     from cylestio_monitor.scan import Scanner  # noqa: PLC0415
 
     settings = config.load().settings
+    atexit.register(runtime.end_open_calls)
     return pipeline.Pipeline(
         settings=settings,
         scanner=Scanner(settings, key=os.urandom(32), cache_dir=config.cache_folder()),

@@ -232,8 +232,14 @@ def _put_together(loaded: config.Loaded, overrides: dict[str, Any], path: str | 
     made = Running(loaded, overrides, path, provider.ensure(_follow))
     _attach(made)
     runtime.turn_on(made.make_pipeline)
-    atexit.register(_at_exit)
+    _exit_first()
     return made
+
+
+def _exit_first() -> None:
+    """Makes our exit handler run before those that are registered by now, such as the one of the store."""
+    atexit.unregister(_at_exit)
+    atexit.register(_at_exit)
 
 
 def _open_store(settings: config.Settings) -> Store | None:
@@ -243,10 +249,12 @@ def _open_store(settings: config.Settings) -> Store | None:
 
     path = config.database_path(settings)
     try:
-        return Store.open(path, settings.store)
+        store = Store.open(path, settings.store)
     except (CylestioError, OSError) as error:
         log.warning("Nothing is stored locally: %s", error)
         return None
+    _exit_first()
+    return store
 
 
 def _open_json_log(settings: config.Settings) -> JsonLog | None:
@@ -317,10 +325,10 @@ def _follow(tracer_provider: TracerProvider) -> None:
 
 def _take_apart(made: Running) -> None:
     atexit.unregister(_at_exit)
-    road = runtime.pipeline
+    running_pipeline = runtime.pipeline
     runtime.turn_off()
-    if road is not None:
-        road.flush()
+    if running_pipeline is not None:
+        running_pipeline.flush()
     if made.delivery is not None:
         made.delivery.give_back(EXIT_S)
     for tracer_provider, added, removed in made.changes:
@@ -342,8 +350,7 @@ def _at_exit() -> None:
         return
     deadline = time.monotonic() + EXIT_S
     runtime.wait(EXIT_S)
-    if runtime.pipeline is not None:
-        runtime.pipeline.flush()
+    runtime.end_open_calls()
     exits.shut_down_metrics(deadline)
     if made.delivery is not None:
         made.delivery.outbox.stop(deadline - time.monotonic())

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
 import sys
-import weakref
 from typing import TYPE_CHECKING, Any
 
+from cylestio_monitor import runtime
 from cylestio_monitor.capture.parsing.fields import unreadable, unreadable_result
 from cylestio_monitor.model import Message
 
@@ -57,7 +56,7 @@ class ObservedAnswer:
         self._judges = invocation.can_block
         self._unreadable: list[Part] = []
         self._pid = os.getpid()
-        _open.add(self)
+        runtime.open_calls.add(self)
 
     @property
     def can_block(self) -> bool:
@@ -155,17 +154,3 @@ class ObservedAnswer:
         if self._unreadable:
             result.messages.append(Message("assistant", self._unreadable))
         return result
-
-
-_open: weakref.WeakSet[ObservedAnswer] = weakref.WeakSet()
-
-
-def end_open_at_exit() -> None:
-    """Ends streams that are left open when the process ends, before what is set up by now is shut down."""
-    atexit.unregister(_end_open)
-    atexit.register(_end_open)
-
-
-def _end_open() -> None:
-    for answer in list(_open):
-        answer.left_open()

@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cylestio_monitor import semconv
-from cylestio_monitor.capture.http_client import observed_answer, response_body
+from cylestio_monitor.capture.http_client import response_body
 from cylestio_monitor.capture.http_client.body_fold import BodyFold, decoded_by
 from cylestio_monitor.capture.http_client.observed_answer import ObservedAnswer
 from cylestio_monitor.capture.http_client.streams import ObservedAsyncIterator, ObservedIterator
@@ -66,7 +66,6 @@ def request_in_flight() -> bool:
 
 def patch(module: ModuleType, patches: Patches, sdk: SDKClients) -> None:
     """Wraps the request methods of an SDK's `_base_client` module."""
-    observed_answer.end_open_at_exit()
     patches.wrap(module.SyncAPIClient, "request", functools.partial(_observe_sync, sdk))
     patches.wrap(module.AsyncAPIClient, "request", functools.partial(_observe_async, sdk))
     for client in (module.SyncAPIClient, module.AsyncAPIClient):
