@@ -1,4 +1,4 @@
-"""The `tool` decorator: an agent's own functions as tools, with a span, a scan and, where it is on, a block."""
+"""The `tool` decorator: calls of an agent's own functions get a span, a scan and, in block mode, a refusal."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import inspect
 import logging
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
-from cylestio_monitor import semconv
-from cylestio_monitor.model import Call, Result
+from cylestio_monitor import runtime, semconv
+from cylestio_monitor.model import Call, Message, Part, Result
 from cylestio_monitor.pipeline import current
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ log = logging.getLogger(__name__)
 F = TypeVar("F", bound="Callable[..., Any]")
 
 MAX_ITEMS: Final = 10_000
-"""Items of a generator that are kept for the scan."""
+"""Most items of a generator that are scanned."""
 MAX_CHARS: Final = 4_000_000
-"""Text of a generator that is kept for the scan, in code points."""
+"""Longest text of a generator that is scanned, in code points."""
 
 
 @overload
@@ -64,20 +64,20 @@ def _decorate(function: Any, *, name: str | None, description: str | None) -> An
         return type(function)(_decorate(function.__func__, name=name, description=description))
     if not callable(function):
         raise TypeError(f"tool decorates functions, not {type(function).__name__}")
-    watched = _Tool(function, name, description)
+    observed = _Tool(function, name, description)
     if inspect.isasyncgenfunction(function):
-        wrapper = _async_generator(function, watched)
+        wrapper = _async_generator(function, observed)
     elif inspect.iscoroutinefunction(function):
-        wrapper = _coroutine(function, watched)
+        wrapper = _coroutine(function, observed)
     elif inspect.isgeneratorfunction(function):
-        wrapper = _generator(function, watched)
+        wrapper = _generator(function, observed)
     else:
-        wrapper = _function(function, watched)
+        wrapper = _function(function, observed)
     return functools.wraps(function)(wrapper)
 
 
 class _Tool:
-    """What is known of a decorated function, whatever its kind."""
+    """A decorated function of any kind: its name, its description, and how to read its arguments."""
 
     def __init__(self, function: Callable[..., Any], name: str | None, description: str | None) -> None:
         self._function = function
@@ -87,7 +87,7 @@ class _Tool:
         self._description = description
 
     def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Invocation | None:
-        """Starts the span; ``None`` while monitoring is off. Raises `BlockedError` where policy refuses the call."""
+        """Starts the span; `None` while monitoring is off. Raises `BlockedError` where policy refuses the call."""
         pipeline = current()
         if pipeline is None:
             return None
@@ -104,7 +104,7 @@ class _Tool:
         return pipeline.begin(call)
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        """The arguments by name, without the object that a method belongs to."""
+        """Returns the arguments by name, without the object that a method belongs to."""
         try:
             named = dict(self._signature.bind(*args, **kwargs).arguments)
         except (TypeError, ValueError):  # the call will fail, or the function does not say what it takes
@@ -119,15 +119,15 @@ class _Tool:
 
     @functools.cached_property
     def _owner(self) -> str:
-        """The parameter that a method receives its object in; empty for a function."""
+        """Name of the parameter that receives the object of a method; empty for a function."""
         first = next(iter(self._signature.parameters), "")
         in_class = getattr(self._function, "__qualname__", "").rpartition(".")[0]
         return first if first in {"self", "cls"} and in_class and not in_class.endswith("<locals>") else ""
 
 
-def _function(function: Callable[..., Any], watched: _Tool) -> Callable[..., Any]:
+def _function(function: Callable[..., Any], observed: _Tool) -> Callable[..., Any]:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        invocation = watched.begin(args, kwargs)
+        invocation = observed.begin(args, kwargs)
         if invocation is None:
             return function(*args, **kwargs)
         invocation.wait_durable()
@@ -144,9 +144,9 @@ def _function(function: Callable[..., Any], watched: _Tool) -> Callable[..., Any
     return wrapper
 
 
-def _coroutine(function: Callable[..., Any], watched: _Tool) -> Callable[..., Any]:
+def _coroutine(function: Callable[..., Any], observed: _Tool) -> Callable[..., Any]:
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
-        invocation = watched.begin(args, kwargs)
+        invocation = observed.begin(args, kwargs)
         if invocation is None:
             return await function(*args, **kwargs)
         try:
@@ -163,13 +163,13 @@ def _coroutine(function: Callable[..., Any], watched: _Tool) -> Callable[..., An
     return wrapper
 
 
-def _generator(function: Callable[..., Any], watched: _Tool) -> Callable[..., Any]:
+def _generator(function: Callable[..., Any], observed: _Tool) -> Callable[..., Any]:
     def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        invocation = watched.begin(args, kwargs)
+        invocation = observed.begin(args, kwargs)
         if invocation is None:
             return (yield from function(*args, **kwargs))
         invocation.wait_durable()
-        inner, items = function(*args, **kwargs), _Items()
+        inner, items = function(*args, **kwargs), _Items(invocation)
         step: Callable[[], Any] = functools.partial(next, inner)
         while True:
             # The span is current while the function runs, and never while its caller does.
@@ -188,7 +188,7 @@ def _generator(function: Callable[..., Any], watched: _Tool) -> Callable[..., An
             except GeneratorExit:
                 _close(inner, invocation, items)
                 raise
-            except BaseException as error:  # noqa: BLE001 -- what the caller throws in belongs to the function
+            except BaseException as error:  # noqa: BLE001 -- an exception that the caller throws in is the function's
                 step = functools.partial(inner.throw, error)
             else:
                 step = functools.partial(inner.send, sent)
@@ -197,30 +197,31 @@ def _generator(function: Callable[..., Any], watched: _Tool) -> Callable[..., An
 
 
 def _close(inner: Generator[Any, Any, Any], invocation: Invocation, items: _Items) -> None:
-    """Closes an abandoned generator; it may be the garbage collector that does."""
+    """Closes an abandoned generator; the garbage collector may call this."""
     try:
         inner.close()
     finally:
         invocation.abandon(items.result())
 
 
-def _async_generator(function: Callable[..., Any], watched: _Tool) -> Callable[..., Any]:
+def _async_generator(function: Callable[..., Any], observed: _Tool) -> Callable[..., Any]:
     async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        invocation = watched.begin(args, kwargs)
-        inner, items = function(*args, **kwargs), _Items()
+        invocation = observed.begin(args, kwargs)
+        inner = function(*args, **kwargs)
+        items = _Items(invocation) if invocation is not None else None
         step = inner.__anext__()
         while True:
             try:
                 item = await _step(step, invocation)
             except StopAsyncIteration:
-                if invocation is not None:
+                if invocation is not None and items is not None:
                     invocation.end(items.result())
                 return
             except BaseException as error:
-                if invocation is not None:
+                if invocation is not None and items is not None:
                     invocation.end(items.result(), error)
                 raise
-            if invocation is not None:
+            if items is not None:
                 items.add(item)
             try:
                 sent = yield item
@@ -228,10 +229,10 @@ def _async_generator(function: Callable[..., Any], watched: _Tool) -> Callable[.
                 try:
                     await inner.aclose()
                 finally:
-                    if invocation is not None:
+                    if invocation is not None and items is not None:
                         invocation.abandon(items.result())
                 raise
-            except BaseException as error:  # noqa: BLE001 -- what the caller throws in belongs to the function
+            except BaseException as error:  # noqa: BLE001 -- an exception that the caller throws in is the function's
                 step = inner.athrow(error)
             else:
                 step = inner.asend(sent)
@@ -248,19 +249,36 @@ async def _step(step: Any, invocation: Invocation | None) -> Any:
 
 
 class _Items:
-    """What a generator gave, kept within bounds until it is scanned as a whole."""
+    """The items that a generator gave, kept within bounds until they are scanned as a whole."""
 
-    def __init__(self) -> None:
+    __slots__ = ("__weakref__", "_chars", "_invocation", "_is_cut", "_items")
+
+    def __init__(self, invocation: Invocation) -> None:
+        """Starts without items."""
+        self._invocation = invocation
         self._items: list[Any] = []
         self._chars = 0
+        self._is_cut = False
+        runtime.open_calls.add(self)
 
     def add(self, item: Any) -> None:
+        """Takes the next item."""
         size = len(item) if isinstance(item, (str, bytes)) else 1
         if len(self._items) < MAX_ITEMS and self._chars + size <= MAX_CHARS:
             self._items.append(item)
             self._chars += size
+        else:
+            self._is_cut = True
 
     def result(self) -> Result:
-        if self._items and all(isinstance(item, str) for item in self._items):
-            return Result(response="".join(self._items))  # pieces of one text: a match may lie across two of them
-        return Result(response=self._items)
+        """Returns the items as the result of the tool; one that says so where not all of them were kept."""
+        # Pieces of one text are scanned as one: a match may lie across two of them.
+        is_text = bool(self._items) and all(isinstance(item, str) for item in self._items)
+        result = Result(response="".join(self._items) if is_text else self._items)
+        if self._is_cut:
+            result.messages = [Message("tool", [Part("unreadable", "generator length", path="result")])]
+        return result
+
+    def left_open(self) -> None:
+        """Ends the call because the process ends."""
+        self._invocation.end(self.result())
