@@ -351,6 +351,7 @@ CREATE TABLE span (
 , run INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE tool_definition (
     id INTEGER PRIMARY KEY,
+    run INTEGER NOT NULL,
     server TEXT NOT NULL,
     name TEXT NOT NULL,
     digest TEXT NOT NULL,
@@ -437,7 +438,7 @@ CREATE UNIQUE INDEX open_call_identity ON open_call (run, span_id);
 CREATE UNIQUE INDEX part_identity ON part (run, span_id, attribute, pointer);
 CREATE INDEX part_same ON part (part_id, id);
 CREATE INDEX run_agent ON run (agent_id, start_ns) WHERE agent_id IS NOT NULL;
-CREATE INDEX run_flagged ON run (severity_number, start_ns) WHERE severity_number > 0;
+CREATE INDEX run_flagged ON run (start_ns, severity_number) WHERE severity_number > 0;
 CREATE INDEX run_session ON run (session_id, start_ns) WHERE session_id IS NOT NULL;
 CREATE INDEX run_time ON run (start_ns);
 CREATE INDEX run_trace ON run (shard, trace_id);

@@ -105,7 +105,7 @@ _UPDATE_RUN: Final = (
     "session_id = coalesce(session_id, ?), user_id = coalesce(user_id, ?), start_ns = min(start_ns, ?), "
     "end_ns = max(end_ns, ?), "
     + ", ".join(f"{name} = max({name}, ?)" if name == "severity_number" else f"{name} = {name} + ?" for name in _TOTALS)
-    + " WHERE id = ?"
+    + " WHERE id = ? AND trace_id = ?"
 )
 _INSERT_RUN: Final = (
     "INSERT INTO run (id, shard, trace_id, name, has_root, service_name, agent_id, session_id, user_id, start_ns, "
@@ -168,9 +168,9 @@ class Runs:
             name = (run.has_root, run.name, run.has_root)
             labels = (run.service_name, run.agent_id, run.session_id, run.user_id)
             totals = msgspec.structs.astuple(run.totals)
-            values = (*name, *labels, run.start_ns, run.end_ns, *totals, number)
+            values = (*name, *labels, run.start_ns, run.end_ns, *totals, number, trace_id)
             changed = connection.execute(_UPDATE_RUN, values).rowcount
-            if not changed:  # retention removed it meanwhile
+            if not changed:  # retention removed it meanwhile, and another run may have its id
                 del known[trace_id]
         fresh = []
         for number, trace_id in enumerate((one for one in runs if one not in known), newest + 1):

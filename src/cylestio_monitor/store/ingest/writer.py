@@ -255,7 +255,13 @@ class Writer:
         offset = row[0] if row is not None and type(row[0]) is int else 0
         for place, batch in reader.batches(offset):
             found = Batch(counters={"dropped.damaged side file": 1}) if batch is None else batch
-            self._commit(connection, found, (key, place))
+            try:
+                self._commit(connection, found, (key, place))
+            except sqlite3.OperationalError:
+                raise  # of the file, not of these rows
+            except Exception as error:  # noqa: BLE001 -- one batch that cannot be stored must not keep the others back
+                _logger.debug("a batch of a side file could not be stored: %s", type(error).__name__)
+                self._commit(connection, Batch(counters={"dropped.not storable": 1}), (key, place))
         # In this order: a kill in between leaves an entry that nothing refers to, and no row comes twice.
         reader.path.unlink(missing_ok=True)
         with database.transaction(connection):

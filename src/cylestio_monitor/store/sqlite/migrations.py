@@ -97,7 +97,7 @@ CREATE INDEX run_time ON run (start_ns);
 CREATE INDEX run_agent ON run (agent_id, start_ns) WHERE agent_id IS NOT NULL;
 CREATE INDEX run_session ON run (session_id, start_ns) WHERE session_id IS NOT NULL;
 CREATE INDEX run_user ON run (user_id, start_ns) WHERE user_id IS NOT NULL;
-CREATE INDEX run_flagged ON run (severity_number, start_ns) WHERE severity_number > 0;
+CREATE INDEX run_flagged ON run (start_ns, severity_number) WHERE severity_number > 0;
 CREATE INDEX span_time ON span (start_ns);
 CREATE INDEX span_agent ON span (agent_id, start_ns) WHERE agent_id IS NOT NULL;
 CREATE INDEX span_session ON span (session_id, start_ns) WHERE session_id IS NOT NULL;
@@ -175,6 +175,7 @@ CREATE INDEX call_facts_agent ON call_facts (agent_id, time_ns);
 
 CREATE TABLE tool_definition (
     id INTEGER PRIMARY KEY,
+    run INTEGER NOT NULL,
     server TEXT NOT NULL,
     name TEXT NOT NULL,
     digest TEXT NOT NULL,

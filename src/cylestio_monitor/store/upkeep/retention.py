@@ -180,6 +180,7 @@ class Retention:
                 (chosen,),
             )
         self._connection.execute(f"DELETE FROM span WHERE id IN ({_EACH})", (chosen,))  # noqa: S608 -- constants
+        search_index.rewind(self._connection)
         self._connection.execute(_EMPTY_RUNS, (encode_json(sorted({row[8] for row in rows})).decode(),))
         unsent = self._remove_from_outbox("traces", chosen)
         self._chain.condense(self._connection, numbers)

@@ -80,6 +80,13 @@ def remove(connection: sqlite3.Connection, rows: Iterable[tuple[Any, ...]]) -> N
         )
 
 
+def rewind(connection: sqlite3.Connection) -> None:
+    """Moves the mark back where the newest spans were removed: the next ones get their ids again."""
+    connection.execute(
+        "UPDATE meta SET value = min(value, (SELECT coalesce(max(id), 0) FROM span)) WHERE key = ?", (LAST,)
+    )
+
+
 def texts(row: tuple[Any, ...]) -> tuple[int, str, str]:
     """Returns id, names and content of a span as they are indexed; encrypted or damaged content is empty."""
     number, *names, packed = row

@@ -1,0 +1,329 @@
+"""The lists of the store, page by page: runs, agents, sessions, users, tools, findings, and what people decided."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from cylestio_monitor.store.read.pages import Cursor, Listing, Page, count_rows, read_page
+from cylestio_monitor.store.sqlite.records import (
+    Approval,
+    CallFactsRow,
+    Decision,
+    RecordedPart,
+    ToolVersion,
+    ValueOrigin,
+)
+
+if TYPE_CHECKING:
+    import sqlite3
+
+
+class RunRow(msgspec.Struct, frozen=True):
+    """One run: a trace with its totals; times in nanoseconds since the epoch, cost in US dollars."""
+
+    id: int
+    trace_id: str
+    name: str | None
+    service_name: str | None
+    agent_id: str | None
+    session_id: str | None
+    user_id: str | None
+    start_ns: int
+    end_ns: int
+    spans: int
+    model_calls: int
+    tool_calls: int
+    failed: int
+    findings: int
+    severity_number: int
+    input_tokens: int
+    output_tokens: int
+    cost: float
+
+
+class EntityRow(msgspec.Struct, frozen=True):
+    """One agent, session, user or tool with its totals; times in nanoseconds since the epoch, cost in US dollars."""
+
+    kind: str
+    name: str
+    agent_id: str | None
+    user_id: str | None
+    first_ns: int
+    last_ns: int
+    spans: int
+    model_calls: int
+    tool_calls: int
+    failed: int
+    findings: int
+    severity_number: int
+    input_tokens: int
+    output_tokens: int
+    cost: float
+
+
+class SpanSummary(msgspec.Struct, frozen=True):
+    """The columns of a span without attributes, events and content."""
+
+    id: int
+    trace_id: str
+    span_id: str
+    parent_span_id: str | None
+    name: str
+    kind: int
+    start_ns: int
+    end_ns: int
+    status: int
+    agent_id: str | None
+    session_id: str | None
+    severity_number: int
+    alert: str
+    event_type: str | None
+    operation: str | None
+    provider: str | None
+    model: str | None
+    tool: str | None
+    action: str | None
+    input_tokens: int | None
+    output_tokens: int | None
+
+
+class GroupRow(msgspec.Struct, frozen=True):
+    """A group of findings of equal rule, source and surface, and its state."""
+
+    group_id: str
+    rule_id: str
+    category: str
+    severity_number: int
+    source: str | None
+    target: str
+    subtype: str
+    agent_id: str | None
+    tool: str | None
+    first_ns: int
+    last_ns: int
+    findings: int
+    state: str
+    reason: str | None
+    until_ns: int | None
+    changed_ns: int | None
+    changed_by: str | None
+
+
+class IncidentRow(msgspec.Struct, frozen=True):
+    """One incident."""
+
+    id: str
+    title: str
+    state: str
+    severity_number: int
+    owner: str | None
+    opened_ns: int
+    opened_by: str
+    changed_ns: int
+    closed_ns: int | None
+
+
+class NoteRow(msgspec.Struct, frozen=True):
+    """One note on a group or an incident."""
+
+    id: int
+    subject: str
+    ref: str
+    time_ns: int
+    author: str
+    text: str
+
+
+class SilenceRow(msgspec.Struct, frozen=True):
+    """One silence of a rule."""
+
+    id: str
+    rule_id: str
+    agent_id: str | None
+    group_id: str | None
+    until_ns: int | None
+    reason: str
+    created_ns: int
+    created_by: str
+
+
+def _time(column: str) -> dict[str, str]:
+    return {"since_ns": f"{column} >= ?", "until_ns": f"{column} < ?"}
+
+
+def _equal(*columns: str) -> dict[str, str]:
+    return {column: f"{column} = ?" for column in columns}
+
+
+RUNS: Final = Listing(
+    RunRow,
+    "run",
+    "start_ns",
+    "id",
+    {
+        **_time("start_ns"),
+        **_equal("trace_id", "agent_id", "session_id", "user_id"),
+        "min_severity": "severity_number > 0 AND severity_number >= ?",
+        "has_failed": "(failed > 0) = ?",
+        "tool": "EXISTS (SELECT 1 FROM span WHERE span.run = run.id AND span.tool = ?)",
+    },
+)
+ENTITIES: Final = Listing(
+    EntityRow,
+    "entity",
+    "last_ns",
+    "name",
+    {
+        "kind": "kind = ?",
+        **_time("last_ns"),
+        **_equal("agent_id", "user_id", "name"),
+        "min_severity": "severity_number >= ?",
+        "has_failed": "(failed > 0) = ?",
+    },
+)
+SPANS: Final = Listing(
+    SpanSummary,
+    "span",
+    "start_ns",
+    "id",
+    {
+        **_time("start_ns"),
+        **_equal("agent_id", "session_id", "tool", "model", "event_type", "alert", "action"),
+        "trace_id": "run IN (SELECT id FROM run WHERE trace_id = ?)",
+        "min_severity": "severity_number > 0 AND severity_number >= ?",
+    },
+)
+GROUPS: Final = Listing(
+    GroupRow,
+    "finding_group",
+    "last_ns",
+    "group_id",
+    {
+        **_time("last_ns"),
+        **_equal("group_id", "rule_id", "category", "source", "state", "agent_id", "tool"),
+        "min_severity": "severity_number >= ?",
+    },
+)
+APPROVALS: Final = Listing(
+    Approval,
+    "approval",
+    "created_ns",
+    "id",
+    {**_time("created_ns"), **_equal("id", "state", "agent_id", "session_id", "user_id", "tool")},
+)
+DECISIONS: Final = Listing(
+    Decision,
+    "decision",
+    "time_ns",
+    "id",
+    {
+        **_time("time_ns"),
+        **_equal("span_id", "rule", "action", "agent_id", "session_id", "user_id", "tool"),
+        "trace_id": "run IN (SELECT id FROM run WHERE trace_id = ?)",
+    },
+)
+TOOL_VERSIONS: Final = Listing(
+    ToolVersion,
+    "tool_definition",
+    "last_ns",
+    "id",
+    {**_time("last_ns"), **_equal("server", "name", "digest", "state")},
+)
+CALL_FACTS: Final = Listing(
+    CallFactsRow,
+    "call_facts",
+    "time_ns",
+    "id",
+    {**_time("time_ns"), **_equal("agent_id", "tool", "server", "session_id", "user_id")},
+)
+PARTS: Final = Listing(
+    RecordedPart,
+    "part",
+    "id",
+    "id",
+    {"trace_id": "run IN (SELECT id FROM run WHERE trace_id = ?)", **_equal("part_id", "span_id")},
+)
+VALUES: Final = Listing(
+    ValueOrigin,
+    "value_origin",
+    "id",
+    "id",
+    {"trace_id": "run IN (SELECT id FROM run WHERE trace_id = ?)", **_equal("value_hash", "span_id")},
+)
+INCIDENTS: Final = Listing(
+    IncidentRow, "incident", "opened_ns", "id", {**_time("opened_ns"), **_equal("id", "state", "owner")}
+)
+NOTES: Final = Listing(NoteRow, "note", "id", "id", _equal("subject", "ref"))
+SILENCES: Final = Listing(SilenceRow, "silence", "created_ns", "id", _equal("rule_id", "agent_id", "group_id"))
+
+
+def runs(
+    connection: sqlite3.Connection, *, cursor: Cursor | None = None, limit: int = 50, **filters: Any
+) -> Page[RunRow]:
+    """Reads runs, newest first.
+
+    Args:
+        connection: From `queries.connect`.
+        cursor: Where the page begins.
+        limit: Largest number of rows.
+        filters: ``since_ns``, ``until_ns``, ``trace_id``, ``agent_id``, ``session_id``, ``user_id``, ``tool``,
+            ``min_severity`` (1 to 4), ``has_failed``.
+    """
+    return read_page(connection, RUNS, filters, cursor=cursor, limit=limit)
+
+
+def entities(
+    connection: sqlite3.Connection, kind: str, *, cursor: Cursor | None = None, limit: int = 50, **filters: Any
+) -> Page[EntityRow]:
+    """Reads agents, sessions, users or tools, the last active first.
+
+    Args:
+        connection: From `queries.connect`.
+        kind: ``agent``, ``session``, ``user`` or ``tool``.
+        cursor: Where the page begins.
+        limit: Largest number of rows.
+        filters: ``since_ns``, ``until_ns``, ``agent_id``, ``user_id``, ``name``, ``min_severity``, ``has_failed``.
+    """
+    return read_page(connection, ENTITIES, {"kind": kind, **filters}, cursor=cursor, limit=limit)
+
+
+def outline(connection: sqlite3.Connection, trace_id: str, limit: int = 20_000) -> list[SpanSummary]:
+    """Reads all spans of a trace without attributes and content, by start.
+
+    Args:
+        connection: From `queries.connect`.
+        trace_id: 32 hexadecimal digits.
+        limit: Largest number of spans; the first ones are returned.
+    """
+    query = f"{SPANS.select()} WHERE run IN (SELECT id FROM run WHERE trace_id = ?) ORDER BY start_ns, id LIMIT ?"  # noqa: S608 -- constants
+    return [SpanSummary(*tuple(row)[:-2]) for row in connection.execute(query, (trace_id, limit))]
+
+
+__all__ = [
+    "APPROVALS",
+    "CALL_FACTS",
+    "DECISIONS",
+    "ENTITIES",
+    "GROUPS",
+    "INCIDENTS",
+    "NOTES",
+    "PARTS",
+    "RUNS",
+    "SILENCES",
+    "SPANS",
+    "TOOL_VERSIONS",
+    "VALUES",
+    "EntityRow",
+    "GroupRow",
+    "IncidentRow",
+    "NoteRow",
+    "RunRow",
+    "SilenceRow",
+    "SpanSummary",
+    "count_rows",
+    "entities",
+    "outline",
+    "runs",
+]

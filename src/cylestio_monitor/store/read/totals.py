@@ -1,0 +1,87 @@
+"""Totals out of the hourly roll-up: by agent, model, tool, type, channel, level, hour or day."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+import msgspec
+
+from cylestio_monitor.store.sqlite.usage import HOUR_NS
+
+if TYPE_CHECKING:
+    import sqlite3
+
+By: TypeAlias = Literal["agent_id", "model", "tool", "event_type", "channel", "level", "alert", "hour", "day"]
+
+_KEYS: Final[dict[str, str]] = {"day": "hour / 24"}
+
+
+class UsageTotal(msgspec.Struct, frozen=True):
+    """The totals of one group.
+
+    Attributes:
+        key: The agent, model and so on; for ``hour`` and ``day`` the number of hours or days since the epoch.
+        events: Monitored spans and logged events.
+        removed: The part of them that retention has removed.
+        suspicious: With alert ``suspicious``.
+        dangerous: With alert ``dangerous``.
+        failed: Failed calls.
+        duration_ns: Sum of the durations, in nanoseconds.
+        input_tokens: Input tokens.
+        output_tokens: Output tokens.
+        cost: US dollars.
+        first_ns: The earliest, nanoseconds since the epoch.
+        last_ns: The latest, nanoseconds since the epoch.
+    """
+
+    key: str | int
+    events: int
+    removed: int
+    suspicious: int
+    dangerous: int
+    failed: int
+    duration_ns: int
+    input_tokens: int
+    output_tokens: int
+    cost: float
+    first_ns: int
+    last_ns: int
+
+    @property
+    def stored(self) -> int:
+        """Number of rows that the store still has."""
+        return max(0, self.events - self.removed)
+
+
+def usage(
+    connection: sqlite3.Connection,
+    by: By,
+    *,
+    since_ns: int | None = None,
+    until_ns: int | None = None,
+    agent_id: str | None = None,
+    limit: int = 200,
+) -> list[UsageTotal]:
+    """Sums the hours of a period, the largest groups first; hours and days in their order.
+
+    Args:
+        connection: From `queries.connect`.
+        by: What the hours are grouped by.
+        since_ns: Begin of the period, rounded down to the hour.
+        until_ns: End of the period, rounded up to the hour.
+        agent_id: Only of this agent.
+        limit: Largest number of groups.
+    """
+    key = _KEYS.get(by, by)
+    order = "1" if by in {"hour", "day"} else "2 DESC, 1"
+    first = 0 if since_ns is None else since_ns // HOUR_NS
+    end = 1 << 62 if until_ns is None else -(-until_ns // HOUR_NS)
+    query = f"""
+        SELECT {key}, sum(events), sum(removed), sum(CASE alert WHEN 'suspicious' THEN events ELSE 0 END),
+            sum(CASE alert WHEN 'dangerous' THEN events ELSE 0 END), sum(failed), sum(duration_ns), sum(input_tokens),
+            sum(output_tokens), sum(cost), min(first_ns), max(last_ns)
+        FROM usage WHERE hour >= ? AND hour < ? AND (? IS NULL OR agent_id = ?)
+        GROUP BY 1 ORDER BY {order} LIMIT ?
+    """  # noqa: S608 -- constants
+    rows = connection.execute(query, (first, end, agent_id, agent_id, limit))
+    return [UsageTotal(*row) for row in rows]
