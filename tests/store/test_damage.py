@@ -18,6 +18,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from cylestio_monitor import config
 from cylestio_monitor.store import Event, Store, StoreError, admin
 from cylestio_monitor.store.read import queries
+from cylestio_monitor.store.read.events import events
 from cylestio_monitor.store.sqlite import fork_guard, schema
 from store.conftest import eventually, took_less_than
 from store.filling import Bench
@@ -112,7 +113,7 @@ def test_a_flipped_bit_costs_the_records_it_is_in_and_holds_up_no_other(tmp_path
     assert {f"chat {number}" for number in (0, 1, 2, 4, 5)} | {"later"} <= set(collector.names)
     assert len(collector.names) + len(collector.logs) == 12
     with queries.connect(bench.path) as connection:
-        assert len(queries.events(connection)) >= 11
+        assert len(events(connection)) >= 11
     bench.close()
 
 
@@ -168,7 +169,7 @@ def test_the_budget_holds_and_what_goes_is_benign_oldest_first_and_counted(tmp_p
     benign = sorted(int(name.split()[1]) for name in names if int(name.split()[1]) % 100)
     assert benign[-1] == 5999
     assert benign == [number for number in range(benign[0], 6000) if number % 100]
-    (gap,) = [row["data"] for row in queries_events(bench) if row["event_type"] == "store_gap"]
+    (gap,) = [row.data for row in queries_events(bench) if row.event_type == "store_gap"]
     assert gap["reason"] == "size"
     assert gap["spans"] == 6000 - len(names)
     bench.close()
@@ -176,7 +177,7 @@ def test_the_budget_holds_and_what_goes_is_benign_oldest_first_and_counted(tmp_p
 
 def queries_events(bench):
     with queries.connect(bench.path) as connection:
-        return queries.events(connection, limit=10_000)
+        return events(connection, limit=10_000)
 
 
 def test_old_rows_go_by_themselves(tmp_path):

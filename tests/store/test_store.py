@@ -20,6 +20,7 @@ from cylestio_monitor import config, semconv
 from cylestio_monitor.store import Event, Store, StoreError
 from cylestio_monitor.store.delivery.self_metrics import observe
 from cylestio_monitor.store.read import queries, traces
+from cylestio_monitor.store.read.events import events, follow
 from cylestio_monitor.store.sqlite import fork_guard, migrations, schema
 from store.conftest import eventually
 from store.filling import Bench
@@ -100,14 +101,14 @@ def test_every_monitored_span_is_an_event_with_what_the_table_promises(bench):
     bench.span("GET /")
     bench.flush()
     with queries.connect(bench.path) as connection:
-        rows = queries.events(connection)
-    shown = [(row["event_type"], row["channel"], row["level"], row["agent_id"]) for row in reversed(rows)]
+        rows = events(connection)
+    shown = [(row.event_type, row.channel, row.level, row.agent_id) for row in reversed(rows)]
     assert shown == [
         ("llm_call", "LLM", "ERROR", "a"),
         ("tool_call", "MCP", "INFO", None),
         ("mcp_request", "MCP", "INFO", None),
     ]
-    data = rows[-1]["data"]
+    data = rows[-1].data
     assert {key: data[key] for key in ("alert", "severity", "rules", "action", "model")} == {
         "alert": "dangerous",
         "severity": "critical",
@@ -119,14 +120,14 @@ def test_every_monitored_span_is_an_event_with_what_the_table_promises(bench):
 
 def test_follow_returns_each_event_once(bench):
     with queries.connect(bench.path) as connection:
-        rows, cursor = queries.follow(connection)
+        rows, cursor = follow(connection)
         assert rows == []
         bench.span("chat", attributes=CHAT)
         bench.store.add_event(Event("a", "x", "SYSTEM", "INFO", time.time_ns(), {}))
         bench.flush()
-        rows, cursor = queries.follow(connection, cursor)
-        assert {row["event_type"] for row in rows} == {"llm_call", "x"}
-        assert queries.follow(connection, cursor)[0] == []
+        rows, cursor = follow(connection, cursor)
+        assert {row.event_type for row in rows} == {"llm_call", "x"}
+        assert follow(connection, cursor)[0] == []
 
 
 def test_a_trace_is_a_tree_with_findings_and_content(bench):
@@ -151,7 +152,7 @@ def test_flagged_spans_are_found_by_their_index(bench):
     bench.flush()
     with queries.connect(bench.path) as connection:
         since = datetime.now(timezone.utc) - timedelta(days=1)
-        assert [row["name"] for row in queries.flagged(connection, since=since)] == ["flagged"]
+        assert [row.name for row in queries.flagged(connection, since=since)] == ["flagged"]
         plan = connection.execute(
             "EXPLAIN QUERY PLAN SELECT * FROM events WHERE json_extract(data, '$.alert') = 'suspicious' "
             "AND timestamp > datetime('now', '-1 day') ORDER BY timestamp DESC"

@@ -14,6 +14,7 @@ from cylestio_monitor.identity import identify
 from cylestio_monitor.model import Call, Message, Part, Result, ToolDefinition, Usage
 from cylestio_monitor.store import Store
 from cylestio_monitor.store.read import queries
+from cylestio_monitor.store.read.findings import findings
 from road import AWS, answer, chat
 
 
@@ -215,7 +216,7 @@ def test_what_a_long_streamed_answer_begins_with_is_judged_and_on_disk_before_it
         streamed.add(piece)
     begun.wait_durable()
     with queries.connect(tmp_path / "store.db") as connection:
-        assert [found["path"] for found in queries.findings(connection)] == ["content[0]"]
+        assert [found.path for found in findings(connection)] == ["content[0]"]
     begun.end(answer("".join(pieces)))
     store.close()
     span = here.span()

@@ -9,9 +9,13 @@ import time
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from cylestio_monitor import config
 from cylestio_monitor.store import Event, Store, admin
 from cylestio_monitor.store.read import queries
+from cylestio_monitor.store.read.events import EventFilter, events
+from cylestio_monitor.store.read.values import to_ns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -104,7 +108,7 @@ def log_to_db(
     Raises:
         StoreError: The store cannot be opened.
     """
-    time_ns = time.time_ns() if timestamp is None else queries.to_ns(timestamp)
+    time_ns = time.time_ns() if timestamp is None else to_ns(timestamp)
     event = Event(agent_id, event_type, channel, level.upper(), time_ns, data or {})
     running = Store.running()
     if running is not None:
@@ -192,7 +196,7 @@ def cleanup_old_events(days: int = 30) -> int:
     Raises:
         StoreError: The store cannot be opened.
     """
-    return admin.remove_before(_path(), config.load().settings.store, queries.to_ns(_ago(days=days)))
+    return admin.remove_before(_path(), config.load().settings.store, to_ns(_ago(days=days)))
 
 
 def optimize_database() -> None:
@@ -211,7 +215,7 @@ def _path() -> Path:
 
 def _events(limit: int, **where: Any) -> list[dict[str, Any]]:
     with queries.connect(_path()) as connection:
-        return queries.events(connection, queries.EventFilter(**where), limit=limit)
+        return [msgspec.structs.asdict(row) for row in events(connection, EventFilter(**where), limit=limit)]
 
 
 def _ago(**span: float) -> datetime:

@@ -6,10 +6,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from cylestio_monitor.cli import options, output
 from cylestio_monitor.errors import StoreError
-from cylestio_monitor.store.read import queries
+from cylestio_monitor.store.read import events as event_reads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,7 +54,7 @@ def events(
 
     An event is a call of a model or a tool, or what the application logged.
     """
-    where = queries.EventFilter(
+    where = event_reads.EventFilter(
         agent_id=agent,
         event_type=event_type,
         channel=channel,
@@ -64,10 +65,10 @@ def events(
         text=search,
     )
     with obj.store() as connection:
-        rows = queries.events(connection, where, limit=limit)
+        rows = event_reads.events(connection, where, limit=limit)
     if as_json:
         for row in rows:
-            output.as_json(row, lines=True)
+            output.as_json(msgspec.structs.asdict(row), lines=True)
     elif rows:
         columns = ("time (UTC)", "level", "channel", "type", "what", "alert")
         output.console().print(output.table(columns, (_cells(row) for row in rows)))
@@ -87,36 +88,36 @@ def tail(obj: Context, *, interval: float, as_json: bool) -> None:
     cursor: tuple[int, int] | None = None if obj.database.exists() else (0, 0)
     said = ""
     while True:
-        rows: list[dict[str, Any]] = []
+        rows: list[event_reads.EventRow] = []
         try:
             # A connection a look: a store that is replaced meanwhile is followed to its successor.
             with obj.store() as connection:
-                rows, cursor = queries.follow(connection, cursor)
+                rows, cursor = event_reads.follow(connection, cursor)
         except StoreError as error:
             if str(error) != said:
                 said = str(error)
                 output.hint(f"waiting: {said}")
         for row in rows:
             if as_json:
-                output.as_json(row, lines=True)
+                output.as_json(msgspec.structs.asdict(row), lines=True)
             else:
                 console.print(_line(row), soft_wrap=True)
         time.sleep(interval)
 
 
-def _cells(row: Mapping[str, Any]) -> tuple[Text, ...]:
-    data = row["data"]
+def _cells(row: event_reads.EventRow) -> tuple[Text, ...]:
+    data = row.data
     return (
-        output.cell(row["timestamp"][:23]),
-        output.cell(row["level"], LEVELS.get(row["level"], "")),
-        output.cell(row["channel"]),
-        output.cell(row["event_type"]),
+        output.cell(row.timestamp[:23]),
+        output.cell(row.level, LEVELS.get(row.level, "")),
+        output.cell(row.channel),
+        output.cell(row.event_type),
         output.cell(_what(data)),
         output.level(_alert(data)),
     )
 
 
-def _line(row: Mapping[str, Any]) -> Text:
+def _line(row: event_reads.EventRow) -> Text:
     return output.cell("  ").join(cell for cell in _cells(row) if cell)
 
 

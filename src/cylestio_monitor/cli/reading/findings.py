@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from cylestio_monitor.cli import options, output
 from cylestio_monitor.model import SEVERITIES
-from cylestio_monitor.store.read import queries
+from cylestio_monitor.store.read import findings as finding_reads
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -38,26 +39,26 @@ def findings(
 ) -> None:
     """List findings, the newest first. The matched text is not in the store; place and hash are."""
     with obj.store() as connection:
-        rows = queries.findings(
+        rows = finding_reads.findings(
             connection, limit=limit, severity=severity, category=category, rule=rule, agent_id=agent, since=since
         )
     if as_json:
         for row in rows:
-            output.as_json(row, lines=True)
+            output.as_json(msgspec.structs.asdict(row), lines=True)
         return
     if not rows:
         output.hint("no findings")
         return
     body = (
         (
-            row["timestamp"][:19],
-            output.level(row["severity"]),
-            row["rule_id"],
-            f"{row['subtype']} {row['target']}",
-            f"{row['path']} {row['start']}-{row['end']}",
-            row["tool"] or row["model"] or "",
-            row["action"] or "",
-            row["trace_id"][:8],
+            row.timestamp[:19],
+            output.level(row.severity),
+            row.rule_id,
+            f"{row.subtype} {row.target}",
+            f"{row.path} {row.start}-{row.end}",
+            row.tool or row.model or "",
+            row.action or "",
+            row.trace_id[:8],
         )
         for row in rows
     )

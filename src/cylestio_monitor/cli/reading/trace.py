@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from cylestio_monitor import semconv
 from cylestio_monitor.cli import options, output
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from rich.text import Text
     from rich.tree import Tree
+
+    from cylestio_monitor.store.read.findings import FindingRow
 
 MAX_DEPTH = 12
 """Deepest nesting that is drawn; what lies deeper is drawn below the root."""
@@ -52,7 +55,7 @@ def _document(roots: list[traces.SpanNode]) -> dict[str, Any]:
     waiting = roots[::-1]
     while waiting:
         node = waiting.pop()
-        spans.append({**node.span, "findings": node.findings})
+        spans.append({**node.span, "findings": [msgspec.structs.asdict(one) for one in node.findings]})
         waiting += node.children[::-1]
     return {"trace_id": roots[0].span["trace_id"], "spans": spans}
 
@@ -87,12 +90,12 @@ def _span_line(span: Mapping[str, Any]) -> Text:
     return line
 
 
-def _finding_line(finding: Mapping[str, Any]) -> Text:
-    line = output.cell("").append_text(output.cell("● ", output.STYLES.get(finding["severity"], "")))
-    line.append_text(output.level(f"{finding['severity']:<8}"))
-    line.append("  ").append_text(output.cell(finding["rule_id"]))
-    line.append("  ").append_text(output.cell(f"{finding['path'] or finding['target']}", "dim"))
-    line.append_text(output.cell(f" {finding['start']}-{finding['end']}", "dim"))
-    if tags := (*finding["owasp"], *finding["atlas"]):
+def _finding_line(finding: FindingRow) -> Text:
+    line = output.cell("").append_text(output.cell("● ", output.STYLES.get(finding.severity, "")))
+    line.append_text(output.level(f"{finding.severity:<8}"))
+    line.append("  ").append_text(output.cell(finding.rule_id))
+    line.append("  ").append_text(output.cell(f"{finding.path or finding.target}", "dim"))
+    line.append_text(output.cell(f" {finding.start}-{finding.end}", "dim"))
+    if tags := (*finding.owasp, *finding.atlas):
         line.append("  ").append_text(output.cell(" ".join(tags), "dim"))
     return line

@@ -18,11 +18,11 @@ from cylestio_monitor.store.ingest.batch import Batch
 from cylestio_monitor.store.ingest.rollup import Runs
 from cylestio_monitor.store.ingest.row_writer import RowWriter, SharedBodies
 from cylestio_monitor.store.ingest.span_encoder import SpanEncoder
-from cylestio_monitor.store.sqlite import database, fork_guard, schema
+from cylestio_monitor.store.sqlite import database, fork_guard, schema, search_index
 from cylestio_monitor.store.sqlite.counters import count
 from cylestio_monitor.store.sqlite.lease import current_process
 from cylestio_monitor.store.sqlite.rows import Event, event_record, finding_records
-from cylestio_monitor.store.upkeep import salvage, search_index, shared_gc
+from cylestio_monitor.store.upkeep import salvage, shared_gc
 from cylestio_monitor.store.upkeep.retention import Place, Retention
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import sqlite3
 from typing import Final
 
 from cylestio_monitor.store.read.lists import SPANS, SpanSummary
-from cylestio_monitor.store.upkeep import search_index
+from cylestio_monitor.store.sqlite import search_index
 
 _TAIL: Final = 2000
 """Most spans that are not indexed yet and are read one by one."""

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cylestio_monitor.errors import StoreError
-from cylestio_monitor.store.read import queries
+from cylestio_monitor.store.read.findings import findings_of
+from cylestio_monitor.store.read.pages import MOST
+from cylestio_monitor.store.read.values import decoded
 from cylestio_monitor.store.sqlite import content, keys
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from cylestio_monitor.store.read.findings import FindingRow
     from cylestio_monitor.store.read.queries import Row
 
 
@@ -30,7 +33,7 @@ class SpanNode:
     """
 
     span: Row
-    findings: list[Row]
+    findings: list[FindingRow]
     children: list[SpanNode] = field(default_factory=list)
 
 
@@ -47,7 +50,7 @@ def trace(connection: sqlite3.Connection, trace_id: str, path: Path | None = Non
     """
     prefix = trace_id.lower()
     found = connection.execute(
-        "SELECT DISTINCT trace_id FROM span WHERE trace_id >= ? AND trace_id < ? LIMIT 2", (prefix, prefix + "g")
+        "SELECT DISTINCT trace_id FROM run WHERE trace_id >= ? AND trace_id < ? LIMIT 2", (prefix, prefix + "g")
     ).fetchall()
     if len(found) > 1:
         raise StoreError(f"several traces begin with {trace_id}")
@@ -57,9 +60,9 @@ def trace(connection: sqlite3.Connection, trace_id: str, path: Path | None = Non
     nodes: dict[str, SpanNode] = {}
     for row in connection.execute("SELECT * FROM spans WHERE trace_id = ? ORDER BY start_ns, id", (found[0][0],)):
         nodes[row["span_id"]] = SpanNode(span(row, cipher), [])
-    for row in connection.execute("SELECT * FROM findings WHERE trace_id = ? ORDER BY id", (found[0][0],)):
-        if row["span_id"] in nodes:
-            nodes[row["span_id"]].findings.append(queries.finding(row))
+    for finding in findings_of(connection, found[0][0]):
+        if finding.span_id in nodes:
+            nodes[finding.span_id].findings.append(finding)
     roots: list[SpanNode] = []
     for node in nodes.values():
         parent = nodes.get(node.span["parent_span_id"] or "")
@@ -85,14 +88,14 @@ def _without_circles(roots: list[SpanNode], nodes: Mapping[str, SpanNode]) -> li
 
 def span(row: sqlite3.Row, cipher: keys.Cipher | None = None) -> Row:
     """A row of the `spans` view with its JSON decoded and its content among the attributes."""
-    decoded = dict(row)
+    columns = dict(row)
     for name in ("attributes", "events", "links", "resource"):
-        decoded[name] = queries.decoded(decoded[name], {} if name in {"attributes", "resource"} else [])
+        columns[name] = decoded(columns[name], {} if name in {"attributes", "resource"} else [])
     try:
-        decoded["attributes"].update(content.unpack(decoded.pop("content"), cipher))
+        columns["attributes"].update(content.unpack(columns.pop("content"), cipher))
     except StoreError as error:
-        decoded["content_error"] = str(error)
-    return decoded
+        columns["content_error"] = str(error)
+    return columns
 
 
 def latest_run(connection: sqlite3.Connection, *, limit: int = 50) -> list[str]:
@@ -114,7 +117,7 @@ def latest_run(connection: sqlite3.Connection, *, limit: int = 50) -> list[str]:
                 WHERE id = (SELECT source FROM span ORDER BY id DESC LIMIT 1)))
         ORDER BY id DESC LIMIT ?
         """,
-        (queries.MOST,),
+        (MOST,),
     ):
         newest[row["trace_id"]] = None
         if len(newest) >= limit:

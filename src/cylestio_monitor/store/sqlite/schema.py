@@ -199,9 +199,11 @@ SPAN_EVENTS: Final = (
 )
 """The monitored spans, as the events view shows them."""
 
+OPEN_LEVEL: Final = "CASE alert WHEN 'dangerous' THEN 'ERROR' WHEN 'suspicious' THEN 'WARNING' ELSE 'INFO' END"
+"""The level of a call that has not ended in the events view, as an expression over `open_call`."""
+
 OPEN_EVENTS: Final = (
-    "SELECT -id AS id, agent_id, event_type, channel, "  # noqa: S608 -- constants
-    f"CASE alert WHEN 'dangerous' THEN 'ERROR' WHEN 'suspicious' THEN 'WARNING' ELSE 'INFO' END AS level, "
+    f"SELECT -id AS id, agent_id, event_type, channel, {OPEN_LEVEL} AS level, "  # noqa: S608 -- constants
     f"{_TIMESTAMP} AS timestamp, {_OPEN_DATA} AS data FROM open_call"
 )
 """The calls whose begin is stored and whose end is not, as the events view shows them."""

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
-from cylestio_monitor.store.sqlite import usage
+from cylestio_monitor.store.sqlite import search_index, usage
 from cylestio_monitor.store.sqlite.counters import GAP_EVENT, count
 from cylestio_monitor.store.sqlite.rows import EVENT_COLUMNS, EventRecord, encode_json, seal_record, timestamp
-from cylestio_monitor.store.upkeep import search_index
 
 if TYPE_CHECKING:
     import sqlite3

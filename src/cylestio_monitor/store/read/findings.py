@@ -1,0 +1,132 @@
+"""Findings as typed rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from cylestio_monitor.model import SEVERITIES, SEVERITY_NUMBER
+from cylestio_monitor.store.read.pages import Cursor, Listing, Page, read_page
+from cylestio_monitor.store.read.values import decoded, to_ns
+from cylestio_monitor.store.sqlite.rows import timestamp
+
+if TYPE_CHECKING:
+    import sqlite3
+    from datetime import datetime
+
+
+class FindingRow(msgspec.Struct, frozen=True):
+    """One finding; the fields are the columns in the reference of the store, `owasp` and `atlas` decoded."""
+
+    id: int
+    trace_id: str
+    span_id: str
+    timestamp: str
+    rule_id: str
+    category: str
+    severity: str
+    alert: str
+    target: str
+    subtype: str
+    path: str
+    start: int
+    end: int
+    owasp: list[str]
+    atlas: list[str]
+    match_hash: str
+    agent_id: str | None
+    session_id: str | None
+    service_name: str | None
+    action: str | None
+    operation: str | None
+    model: str | None
+    tool: str | None
+    user_id: str | None
+    attribute: str | None
+    pointer: str | None
+    part_id: str | None
+    source: str | None
+    group_id: str | None
+    excerpt: str | None
+    seq: int | None
+
+
+def _equal(*columns: str) -> dict[str, str]:
+    return {column: f"{column} = ?" for column in columns}
+
+
+FINDINGS: Final = Listing(
+    FindingRow,
+    "findings",
+    "timestamp",
+    "id",
+    {
+        "since": "timestamp >= ?",
+        "until": "timestamp < ?",
+        "severities": "severity IN (SELECT value FROM json_each(?))",
+        "rule_prefix": "rule_id >= ? AND rule_id < ? || char(1114111)",
+        "trace_id": "run IN (SELECT id FROM run WHERE trace_id = ?)",
+        **_equal("id", "rule_id", "category", "agent_id", "session_id", "user_id", "tool", "action", "span_id"),
+        **_equal("group_id", "match_hash", "part_id", "source"),
+    },
+)
+
+
+def finding_page(
+    connection: sqlite3.Connection,
+    *,
+    cursor: Cursor | None = None,
+    limit: int = 100,
+    severity: str | None = None,
+    rule: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    **filters: Any,
+) -> Page[FindingRow]:
+    """Reads one page of findings, newest first.
+
+    Args:
+        connection: From `queries.connect`.
+        cursor: Where the page begins.
+        limit: Largest number of rows.
+        severity: The lowest severity that counts.
+        rule: A rule id, or a prefix ending in ``*``.
+        since: Not before this time.
+        until: Before this time.
+        filters: ``category``, ``agent_id``, ``session_id``, ``user_id``, ``tool``, ``action``, ``trace_id``,
+            ``span_id``, ``group_id``, ``match_hash``, ``part_id``, ``source``.
+    """
+    chosen: dict[str, Any] = dict(filters)
+    if severity is not None:
+        chosen["severities"] = msgspec.json.encode(SEVERITIES[SEVERITY_NUMBER[severity] :]).decode()
+    if rule is not None:
+        chosen["rule_prefix" if rule.endswith("*") else "rule_id"] = rule.removesuffix("*")
+    chosen["since"] = since and timestamp(to_ns(since))
+    chosen["until"] = until and timestamp(to_ns(until))
+    page = read_page(connection, FINDINGS, chosen, cursor=cursor, limit=limit)
+    page.rows = [_decoded(row) for row in page.rows]
+    return page
+
+
+def findings(connection: sqlite3.Connection, *, limit: int = 100, **filters: Any) -> list[FindingRow]:
+    """Reads findings, newest first.
+
+    Args:
+        connection: From `queries.connect`.
+        limit: Largest number of rows.
+        filters: As for `finding_page`.
+    """
+    return finding_page(connection, limit=limit, **filters).rows
+
+
+def findings_of(connection: sqlite3.Connection, trace_id: str, limit: int = 10_000) -> list[FindingRow]:
+    """Reads the findings of a trace in the order in which they came."""
+    query = f"{FINDINGS.select()} WHERE {FINDINGS.filters['trace_id']} ORDER BY id LIMIT ?"
+    names = FindingRow.__struct_fields__
+    rows = connection.execute(query, (trace_id, limit))
+    return [_decoded(FindingRow(**dict(zip(names, tuple(row), strict=False)))) for row in rows]
+
+
+def _decoded(row: FindingRow) -> FindingRow:
+    return msgspec.structs.replace(row, owasp=decoded(row.owasp, []), atlas=decoded(row.atlas, []))
