@@ -11,13 +11,13 @@ from cylestio_monitor.ci import segments
 from cylestio_monitor.model import ALERT_OF, SEVERITY_NUMBER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from typing import Any
+    from collections.abc import Iterable
 
     from cylestio_monitor.ci.files import TextFile
     from cylestio_monitor.ci.segments import Segment, Surface
     from cylestio_monitor.model import Finding
     from cylestio_monitor.scan import Scanner
+    from cylestio_monitor.store.read.findings import FindingRow
 
 MAX_PER_FILE: Final = 1000
 """Most findings that are kept of one file."""
@@ -103,28 +103,28 @@ def of_file(scanner: Scanner, file: TextFile, surface: Surface | None = None) ->
     return sorted(found[:MAX_PER_FILE], key=lambda one: (one.start, one.rule_id))
 
 
-def of_store(rows: Iterable[Mapping[str, Any]]) -> list[PlacedFinding]:
+def of_store(rows: Iterable[FindingRow]) -> list[PlacedFinding]:
     """Converts rows of the findings of a store."""
     return [
         PlacedFinding(
-            rule_id=row["rule_id"],
-            category=row["category"],
-            severity=row["severity"],
-            target=row["target"],
-            subtype=row["subtype"],
-            start=row["start"],
-            end=row["end"],
-            path=row["path"] or "",
-            owasp=tuple(row["owasp"]),
-            atlas=tuple(row["atlas"]),
-            match_hash=row["match_hash"] or "",
-            trace_id=row["trace_id"] or "",
-            span_id=row["span_id"] or "",
-            time=row["timestamp"],
-            agent_id=row["agent_id"] or "",
+            rule_id=row.rule_id,
+            category=row.category,
+            severity=row.severity,
+            target=row.target,
+            subtype=row.subtype,
+            start=row.start,
+            end=row.end,
+            path=row.path or "",
+            owasp=tuple(row.owasp),
+            atlas=tuple(row.atlas),
+            match_hash=row.match_hash or "",
+            trace_id=row.trace_id or "",
+            span_id=row.span_id or "",
+            time=row.timestamp,
+            agent_id=row.agent_id or "",
         )
         for row in rows
-        if row["severity"] in SEVERITY_NUMBER and row["severity"] != "none"
+        if row.severity in SEVERITY_NUMBER and row.severity != "none"
     ]
 
 

@@ -9,7 +9,8 @@ import click
 from cylestio_monitor.ci import findings
 from cylestio_monitor.cli import options
 from cylestio_monitor.cli.builds import findings_report
-from cylestio_monitor.store.read import queries
+from cylestio_monitor.store.read import findings as finding_reads
+from cylestio_monitor.store.read.pages import MOST
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -43,7 +44,7 @@ def check(
     Example: cylestio --db test-run.db check --since 1h --fail-on medium --format junit --output check.xml
     """  # noqa: D301 -- \b is click's mark for lines that are not to be wrapped
     with obj.store() as connection:
-        rows = queries.findings(connection, limit=queries.MOST, agent_id=agent, since=since)
+        rows = finding_reads.findings(connection, limit=MOST, agent_id=agent, since=since)
     found = findings.of_store(rows)
     report = findings_report.Report(found, obj.scanner().rules)
     return findings_report.finish(
