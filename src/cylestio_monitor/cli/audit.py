@@ -14,7 +14,7 @@ from cylestio_monitor.store.audit import trail
 
 if TYPE_CHECKING:
     from cylestio_monitor.cli.group import Context
-    from cylestio_monitor.store.audit.verify import Report
+    from cylestio_monitor.store.audit.verify import TrailReport
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -71,7 +71,7 @@ def checkpoint(obj: Context) -> None:
         output.as_json(msgspec.to_builtins(made), lines=True)
 
 
-def _document(report: Report) -> dict[str, object]:
+def _document(report: TrailReport) -> dict[str, object]:
     return {
         "sound": report.sound,
         "entries": report.entries,
@@ -85,7 +85,7 @@ def _document(report: Report) -> dict[str, object]:
     }
 
 
-def _print(report: Report) -> None:
+def _print(report: TrailReport) -> None:
     for problem in report.problems:
         output.say(f"{problem.what} at {problem.seq}: {problem.detail}")
     output.say(

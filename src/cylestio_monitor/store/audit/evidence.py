@@ -16,7 +16,7 @@ import msgspec
 from cylestio_monitor.errors import StoreError
 from cylestio_monitor.store.audit import checkpoint as checkpoints
 from cylestio_monitor.store.audit.checkpoint import Checkpoint
-from cylestio_monitor.store.audit.verify import Problem, Report, What, records
+from cylestio_monitor.store.audit.verify import Problem, TrailReport, What, records
 from cylestio_monitor.store.sqlite.rows import seal
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def export(connection: sqlite3.Connection) -> Iterator[bytes]:
         following = next(waiting, None)
 
 
-def verify(lines: Iterable[bytes], public_key: str) -> Report:
+def verify(lines: Iterable[bytes], public_key: str) -> TrailReport:
     """Checks evidence with nothing but the public key.
 
     Args:
@@ -66,7 +66,7 @@ def verify(lines: Iterable[bytes], public_key: str) -> Report:
     Raises:
         StoreError: The file is no evidence.
     """
-    report = Report(public_key=public_key)
+    report = TrailReport(public_key=public_key)
     covered, expected, previous, condensed = sha256(), 1, "", False
     for number, line in enumerate(lines, 1):
         entry = _parse(line, number)
@@ -101,7 +101,7 @@ def verify(lines: Iterable[bytes], public_key: str) -> Report:
     return report
 
 
-def _seal(report: Report, one: Checkpoint, digest: str, previous: str, *, condensed: bool) -> None:
+def _seal(report: TrailReport, one: Checkpoint, digest: str, previous: str, *, condensed: bool) -> None:
     if not checkpoints.is_genuine(one, report.public_key):
         report.problems.append(Problem("forged", one.seq, "the checkpoint was not signed with this key"))
     elif one.previous != previous:

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from cylestio_monitor import config
     from cylestio_monitor.store.audit.checkpoint import Checkpoint
-    from cylestio_monitor.store.audit.verify import Report
+    from cylestio_monitor.store.audit.verify import TrailReport
 
 
-def verify(path: Path, kept: Path | None = None) -> Report:
+def verify(path: Path, kept: Path | None = None) -> TrailReport:
     """Checks the trail of a store against its records and every checkpoint at hand.
 
     Args:
@@ -84,7 +84,7 @@ def export(path: Path, settings: config.StoreSettings, target: Path) -> int:
     return lines
 
 
-def verify_evidence(file: Path, public_key: str) -> Report:
+def verify_evidence(file: Path, public_key: str) -> TrailReport:
     """Checks an exported file with the public key alone.
 
     Raises:

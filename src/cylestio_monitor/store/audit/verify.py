@@ -68,7 +68,7 @@ class Problem(NamedTuple):
 
 
 @dataclass(slots=True)
-class Report:
+class TrailReport:
     """What a check found.
 
     Attributes:
@@ -100,7 +100,7 @@ class Report:
         return not self.problems
 
 
-def verify(connection: sqlite3.Connection, secret: bytes, outside: Iterable[Checkpoint] = ()) -> Report:
+def verify(connection: sqlite3.Connection, secret: bytes, outside: Iterable[Checkpoint] = ()) -> TrailReport:
     """Checks the whole trail against the records, the chain, its head and every checkpoint.
 
     Args:
@@ -114,7 +114,7 @@ def verify(connection: sqlite3.Connection, secret: bytes, outside: Iterable[Chec
     """
     connection.execute("BEGIN")
     try:
-        report = Report(public_key=checkpoints.Signer(secret).public_key)
+        report = TrailReport(public_key=checkpoints.Signer(secret).public_key)
         chain = Chain(secret)
         store = connection.execute("SELECT value FROM meta WHERE key = 'store.id'").fetchone()
         name = "" if store is None else str(store[0])
@@ -134,7 +134,7 @@ def verify(connection: sqlite3.Connection, secret: bytes, outside: Iterable[Chec
 class _ChainCheck:
     """One walk along the chain."""
 
-    def __init__(self, connection: sqlite3.Connection, chain: Chain, report: Report) -> None:
+    def __init__(self, connection: sqlite3.Connection, chain: Chain, report: TrailReport) -> None:
         self._connection = connection
         self._chain = chain
         self._report = report
@@ -253,7 +253,7 @@ def _head(connection: sqlite3.Connection, chain: Chain) -> list[Problem]:
     return []
 
 
-def _held(connection: sqlite3.Connection, report: Report) -> list[Checkpoint]:
+def _held(connection: sqlite3.Connection, report: TrailReport) -> list[Checkpoint]:
     """The checkpoints that the store holds, each of which names the one before it."""
     found: list[Checkpoint] = []
     for seq, one in checkpoints.held(connection):
@@ -267,7 +267,7 @@ def _held(connection: sqlite3.Connection, report: Report) -> list[Checkpoint]:
     return found
 
 
-def _compare(connection: sqlite3.Connection, report: Report, one: Checkpoint, store: str) -> None:
+def _compare(connection: sqlite3.Connection, report: TrailReport, one: Checkpoint, store: str) -> None:
     if not checkpoints.is_genuine(one, report.public_key):
         report.problems.append(Problem("forged", one.seq, "a checkpoint was not signed with this deployment's key"))
         return

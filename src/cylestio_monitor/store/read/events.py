@@ -77,7 +77,7 @@ class EventFilter:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _EventTable:
     """One of the tables that the events view unites.
 
     Attributes:
@@ -103,9 +103,13 @@ class _Part:
 
 _LABELS: Final = frozenset({"session_id", "tool"})
 _PARTS: Final = (
-    _Part(schema.LOGGED_EVENTS, "event", "time_ns", "level", "json_extract(data, '$.alert')", _EVENT_TEXT, frozenset()),
-    _Part(schema.SPAN_EVENTS, "span", "start_ns", schema.LEVEL, "alert", _SPAN_TEXT, _LABELS, "event_type IS NOT NULL"),
-    _Part(schema.OPEN_EVENTS, "open_call", "start_ns", schema.OPEN_LEVEL, "alert", _OPEN_TEXT, _LABELS),
+    _EventTable(
+        schema.LOGGED_EVENTS, "event", "time_ns", "level", "json_extract(data, '$.alert')", _EVENT_TEXT, frozenset()
+    ),
+    _EventTable(
+        schema.SPAN_EVENTS, "span", "start_ns", schema.LEVEL, "alert", _SPAN_TEXT, _LABELS, "event_type IS NOT NULL"
+    ),
+    _EventTable(schema.OPEN_EVENTS, "open_call", "start_ns", schema.OPEN_LEVEL, "alert", _OPEN_TEXT, _LABELS),
 )
 
 
@@ -182,18 +186,18 @@ def follow(
     return rows, (last[0], last[1])
 
 
-def _from(part: _Part, conditions: list[str]) -> str:
+def _from(part: _EventTable, conditions: list[str]) -> str:
     """Returns the SELECT of a part with conditions over the columns of its table."""
     select = part.select.partition(" WHERE ")[0]
     return f"{select} WHERE {' AND '.join([part.condition, *(_qualified(part, one) for one in conditions)])}"
 
 
-def _qualified(part: _Part, condition: str) -> str:
+def _qualified(part: _EventTable, condition: str) -> str:
     """Returns a condition whose id is that of the table and not the one that the view computes."""
     return f"{part.table}.{condition}" if condition.startswith("id ") else condition
 
 
-def _conditions(part: _Part, where: EventFilter) -> tuple[list[str], list[Any]]:
+def _conditions(part: _EventTable, where: EventFilter) -> tuple[list[str], list[Any]]:
     pairs: list[tuple[str, Any]] = [
         ("agent_id = ?", where.agent_id),
         ("event_type = ?", where.event_type),
@@ -213,7 +217,7 @@ def _conditions(part: _Part, where: EventFilter) -> tuple[list[str], list[Any]]:
     return [condition for condition, _ in used], [value for _, value in used]
 
 
-def _rows(connection: sqlite3.Connection, part: _Part, query: str, values: tuple[Any, ...]) -> list[EventRow]:
+def _rows(connection: sqlite3.Connection, part: _EventTable, query: str, values: tuple[Any, ...]) -> list[EventRow]:
     rows = [_row(tuple(row)) for row in connection.execute(query, values)]
     if part.table == "open_call" and rows:
         processes = dict(connection.execute("SELECT -id, process FROM open_call").fetchall())
