@@ -50,7 +50,8 @@ class Finding:
         owasp: OWASP identifiers, LLM (``LLM01:2025``) and agentic (``ASI01``).
         atlas: MITRE ATLAS technique identifiers.
         match_hash: Keyed hash of the matched text, so that equal matches can be told without keeping them.
-        reason: For the rule ``scan.incomplete``: the cap that was reached, or the type of the error.
+        reason: For the rule ``scan.incomplete``: the cap that was reached, or the type of the error. For the rule
+            ``learned.injection``: the features that weighed most, the weightiest first, separated by commas.
     """
 
     rule_id: str

@@ -34,7 +34,7 @@ Surface: TypeAlias = Subtype | Literal["tool_name"]
 
 Evasion: TypeAlias = Literal["look-alike", "leet", "spaced", "base64", "hex", "url", "html", "escape", "rot13"]
 
-Detector: TypeAlias = Literal["prompt-overlap"]
+Detector: TypeAlias = Literal["prompt-overlap", "learned"]
 
 MAX_PATTERN = 300
 """Longest pattern, and longest entry of a word list, in characters."""
@@ -90,8 +90,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         least: How many signs it takes.
         evasion: In place of a pattern: found where a text that is undone from this disguise holds another finding
             that the text itself does not.
-        detector: In place of a pattern: found by a part of the scanner that is no expression. Its examples hold the
-            system prompt, a line ``---`` and the answer.
+        detector: In place of a pattern: found by a part of the scanner that is no expression. The examples of
+            ``prompt-overlap`` hold the system prompt, a line ``---`` and the answer.
         case: Whether letter case counts.
         validators: Checks that a match must pass, such as ``luhn`` or ``entropy:3.5``.
         context: Words that must stand near the match.

@@ -6,6 +6,7 @@ import uuid
 from typing import TYPE_CHECKING, NamedTuple
 
 from cylestio_monitor.rules.examples import expand
+from cylestio_monitor.scan import learned
 from cylestio_monitor.scan.matching.catalog import read_rules, rule_files
 from cylestio_monitor.scan.matching.compiled_rule import plans_of
 from cylestio_monitor.scan.matching.engine import Index, PythonEngine, searchable, single_blanks
@@ -56,6 +57,8 @@ def finds(rule: Rule, text: str) -> bool:
 
     A rule that an evasion raises finds a text that can be read another way by that evasion.
     """
+    if rule.detector == "learned":
+        return learned.classifier().judge(text, rule.surfaces[0]) is not None
     if rule.detector is not None:
         prompt, _, answer = text.partition("\n---\n")
         known = Prompt([prompt])

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cylestio_monitor.model import Finding
-from cylestio_monitor.scan import prompt_leak
+from cylestio_monitor.scan import learned, prompt_leak
 from cylestio_monitor.scan.matching import named_fields
 from cylestio_monitor.scan.matching.catalog import Catalog
 from cylestio_monitor.scan.matching.confirm import Match
@@ -58,6 +58,8 @@ class Scanner:
         self._search = Search(self._catalog, max_length=settings.scan.max_bytes)
         self._prompts = prompt_leak.Prompts()
         self._overlap = next((one for one in self._catalog.plans if one.rule_id == prompt_leak.RULE), None)
+        self._learned = next((one for one in self._catalog.plans if one.rule_id == learned.RULE), None)
+        self._judged_surfaces = learned.surfaces(self._learned)
         self._key = key[:64]
         self._enabled = settings.scan.enabled
 
@@ -87,7 +89,9 @@ class Scanner:
             return []
         try:
             matches = self._search.matches(text, target, subtype)
-            return self._sorted(self._findings(matches, text, target, subtype, path)) if matches else []
+            found = self._findings(matches, text, target, subtype, path) if matches else []
+            found += self._judged(text, target, subtype, path, found)
+            return self._sorted(found)
         except Exception:  # noqa: BLE001 -- no fault of the scanner reaches the application
             _log.exception("a text could not be scanned")
             return []
@@ -116,8 +120,12 @@ class Scanner:
                 for leaf in some:
                     matches = self._search.matches(leaf.text, target, subtype, quiet=quiet)
                     matches += named_fields.matches(self._catalog, leaf, target, subtype)
-                    if matches:
-                        found += self._findings(without_doubles(matches), leaf.text, target, subtype, leaf.path)
+                    own = (
+                        self._findings(without_doubles(matches), leaf.text, target, subtype, leaf.path)
+                        if matches
+                        else []
+                    )
+                    found += own + self._judged(leaf.text, target, subtype, leaf.path, own)
         except Exception:  # noqa: BLE001 -- no fault of the scanner reaches the application
             _log.exception("a value could not be scanned")
         return self._sorted(found)
@@ -167,6 +175,21 @@ class Scanner:
     def mask_value(self, value: object) -> object:
         """The value with every text in it masked: plain JSON types, keys kept."""
         return redaction.mask_value(self._catalog, self._search, self._hash, value)
+
+    def _judged(
+        self, text: str, target: Target, subtype: Subtype, path: str, found: Iterable[Finding]
+    ) -> list[Finding]:
+        """The finding of the learned model where no rule found an injection; its reason names what weighed most."""
+        rule = self._learned
+        if rule is None or (target, subtype) not in self._judged_surfaces or len(text) < learned.SHORTEST:
+            return []
+        if any(one.category in learned.CATEGORIES for one in found):
+            return []
+        judgement = learned.classifier().judge(text, subtype)
+        if judgement is None:
+            return []
+        made = self._findings([Match(rule, judgement.start, judgement.end)], text, target, subtype, path)
+        return [replace(one, reason=", ".join(judgement.features)) for one in made]
 
     def _findings(
         self, matches: Iterable[Match], text: str, target: Target, subtype: Subtype, path: str
