@@ -28,6 +28,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 EQUIVALENT = ROOT / ".ci" / "equivalent_mutants.yaml"
+WORK = ROOT / "mutants"
 MUTMUT = [sys.executable, "-m", "mutmut"]
 RETRIES = 2
 # mutmut waits for the running tests when it is interrupted.
@@ -58,7 +59,7 @@ def main() -> int:
         print("mutants: no module that they cover has changed")
         return 0
     names = [f"{module}.x*" for module in sorted(modules)]
-    shutil.rmtree(ROOT / "mutants", ignore_errors=True)  # results of other sources
+    prepare(modules)
     try:
         finished = run(names, options.seconds)
     except subprocess.CalledProcessError as error:
@@ -67,6 +68,23 @@ def main() -> int:
         return int(not options.changed)
     states = {name: state for name, state in results().items() if any(fnmatch.fnmatch(name, one) for one in names)}
     return report(states, finished=finished, whole=not options.changed and not options.modules)
+
+
+def prepare(modules: set[str]) -> None:
+    """Copies what is needed into the folder where mutmut works, with these modules as the ones to be mutated."""
+    shutil.rmtree(WORK, ignore_errors=True)
+    for name in ("src", "tests"):
+        shutil.copytree(ROOT / name, WORK / name, ignore=shutil.ignore_patterns("__pycache__"))
+    text = (ROOT / "pyproject.toml").read_text("utf-8")
+    files = ", ".join(f'"{path.as_posix()}"' for path in (source(module) for module in sorted(modules)))
+    text = re.sub(r"(?ms)^only_mutate = \[.*?^\]", f"only_mutate = [{files}]", text)
+    (WORK / "pyproject.toml").write_text(text, "utf-8")
+
+
+def source(module: str) -> Path:
+    """The file of a module, relative to the root."""
+    place = Path("src", *module.split("."))
+    return place / "__init__.py" if (ROOT / place).is_dir() else place.with_suffix(".py")
 
 
 def covered() -> set[str]:
@@ -106,7 +124,7 @@ def run(names: list[str], seconds: float | None) -> bool:
     environment = {**os.environ, "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))}
     with (
         tempfile.TemporaryFile("w+") as output,
-        subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output) as process,  # noqa: S603 -- our own command
+        subprocess.Popen(command, cwd=WORK, env=environment, stdout=output, stderr=output) as process,  # noqa: S603 -- our own command
     ):
         try:
             process.wait(seconds)
@@ -125,7 +143,7 @@ def run(names: list[str], seconds: float | None) -> bool:
 
 def results() -> dict[str, str]:
     """The state of each mutant by its name: `killed`, `survived`, `no tests`, `not checked`, `timeout` and others."""
-    done = subprocess.run([*MUTMUT, "results", "--all", "true"], cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S603 -- our own command
+    done = subprocess.run([*MUTMUT, "results", "--all", "true"], cwd=WORK, capture_output=True, text=True, check=True)  # noqa: S603 -- our own command
     return dict(line.strip().rsplit(": ", 1) for line in done.stdout.splitlines() if ": " in line)
 
 
@@ -155,7 +173,7 @@ def report(states: dict[str, str], *, finished: bool, whole: bool) -> int:
 
 def mutant(name: str) -> Mutant:
     """What a mutant changes."""
-    done = subprocess.run([*MUTMUT, "show", name], cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S603 -- our own command
+    done = subprocess.run([*MUTMUT, "show", name], cwd=WORK, capture_output=True, text=True, check=True)  # noqa: S603 -- our own command
     lines = [line for line in done.stdout.splitlines() if not line.startswith(("---", "+++"))]
     was, becomes = ("\n".join(line[1:].strip() for line in lines if line.startswith(sign)) for sign in "-+")
     function = re.sub(r"__mutmut_\d+$", "", name)
