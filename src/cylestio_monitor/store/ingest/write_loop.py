@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cylestio_monitor.errors import StoreError
 from cylestio_monitor.store.audit import checkpoint
-from cylestio_monitor.store.ingest import worker_exit
+from cylestio_monitor.store.ingest import side_file, worker_exit
 from cylestio_monitor.store.ingest.batch import Batch
 from cylestio_monitor.store.ingest.queue import PendingWrite, Queue
-from cylestio_monitor.store.ingest.side_file import SideFile
 from cylestio_monitor.store.sqlite import database, fork_guard
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ class WriteLoop:
         self.committed: list[Callable[[], None]] = []
         self.last_error = ""
         self._writer = writer
-        self._side = SideFile(writer.path)
+        self._side = side_file.SideFile(writer.path)
         self._side_lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._start_lock = threading.Lock()
@@ -82,6 +81,9 @@ class WriteLoop:
         self._next_seal = time.monotonic() + _MAINTENANCE_S  # a short run is sealed by a longer one, or by hand
         self._has_unindexed = True
         self.queue.rescue = self._rescue
+        if side_file.waiting(writer.path):
+            self.queue.filled.set()
+            self._start()
 
     @property
     def closed(self) -> bool:
@@ -144,7 +146,7 @@ class WriteLoop:
         """Begins with an empty queue and another side file: the parent writes what it has queued."""
         self._writer.abandon()
         self._side.close()
-        self._side = SideFile(self._writer.path)
+        self._side = side_file.SideFile(self._writer.path)
         self._side_lock = threading.Lock()
         self.queue = Queue()
         self.queue.rescue = self._rescue
