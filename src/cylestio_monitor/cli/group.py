@@ -39,6 +39,9 @@ COMMANDS = {
 }
 """Every command and where it is defined below `cylestio_monitor.cli`; a module is imported when its command is used."""
 
+START = "Run `opentelemetry-instrument python agent.py` to record one, or `cylestio demo` to see an example"
+"""What a command says where there is no store."""
+
 NEGATIVE = 1
 """Exit code of an answer that calls for action: a finding, a problem, a trace that does not exist."""
 
@@ -83,6 +86,8 @@ class Context:
 
         from cylestio_monitor.store.read import queries  # noqa: PLC0415
 
+        if not self.database.exists():
+            raise StoreError(f"{self.database}: there is no store yet. {START}")
         try:
             with queries.connect(self.database) as connection:
                 yield connection
@@ -145,7 +150,11 @@ class LazyGroup(click.Group):
         sys.exit(code if isinstance(code, int) else 0)
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.option(
     "--config",
     "config_file",
@@ -169,4 +178,6 @@ def main(ctx: click.Context, config_file: str | None, database_file: str | None)
     """  # noqa: D301 -- \b is click's mark for lines that are not to be wrapped
     from pathlib import Path  # noqa: PLC0415
 
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
     ctx.obj = Context(Path(config_file) if config_file else None, Path(database_file) if database_file else None)

@@ -218,6 +218,9 @@ class Settings(Section, frozen=True, kw_only=True):
     session_id: Annotated[
         str | None, _setting("Session on every span and event for which the application sets none.", local="label")
     ] = None
+    summary: Annotated[
+        bool, _setting("Ends a run under the launcher with one line on standard error: calls, findings, next command.")
+    ] = True
     keywords: KeywordSettings = KeywordSettings()
     rules: RuleSettings = RuleSettings()
     scan: ScanSettings = ScanSettings()

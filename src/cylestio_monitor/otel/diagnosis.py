@@ -187,7 +187,7 @@ def _judge(entry: importlib.metadata.EntryPoint, loaded: Loaded) -> SDK:
     except importlib.metadata.PackageNotFoundError:
         return SDK(entry.name, name, None, supported, "absent", "not installed", "")
     state: State = "ready"
-    reason, remedy = "hooked when the program imports it", ""
+    reason, remedy = "will be hooked when the program imports it", ""
     if get_dependency_conflicts([wanted]) is not None:
         state, reason = "unsupported", f"version {version} is not {supported}"
         remedy = f"pip install '{name}{supported.replace(' ', '')}'"

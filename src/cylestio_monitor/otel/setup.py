@@ -21,7 +21,7 @@ from opentelemetry import metrics
 from cylestio_monitor import config, forks, runtime
 from cylestio_monitor.capture import span_resolvers
 from cylestio_monitor.errors import CylestioError
-from cylestio_monitor.otel import exits, instrumentors, provider
+from cylestio_monitor.otel import exits, instrumentors, provider, summary
 from cylestio_monitor.otel.processor import CylestioSpanProcessor, ExternalLogProcessor
 from cylestio_monitor.runtime import Lazy
 
@@ -136,6 +136,7 @@ on_start: list[Callable[[Running | None], None]] = []
 
 _running: Running | None = None
 _was_started = False
+_summary: summary.RunSummary | None = None
 _logged: weakref.WeakSet[object] = weakref.WeakSet()  # logger providers that have our processor: it cannot be taken off
 _lock = threading.RLock()
 
@@ -159,7 +160,11 @@ def _run_callbacks() -> None:
 
 
 def start(
-    overrides: Mapping[str, Any] | None = None, *, path: str | Path | None = None, instrument: bool = True
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    path: str | Path | None = None,
+    instrument: bool = True,
+    is_launched: bool = False,
 ) -> Running | None:
     """Starts monitoring; where it runs already, only settings that are given here change anything.
 
@@ -167,11 +172,12 @@ def start(
         overrides: Settings that win over file and environment, nested as in the file.
         path: A settings file to read in place of the one looked for.
         instrument: Whether the SDKs are hooked here; the launcher does that itself.
+        is_launched: The launcher has started the process: a summary ends its run.
 
     Returns:
         What runs now, or `None` where the settings say `enabled: false`.
     """
-    global _running, _was_started  # noqa: PLW0603 -- one set-up a process: SDK classes are patched once
+    global _running, _summary, _was_started  # noqa: PLW0603 -- one set-up a process: SDK classes are patched once
     with _lock:
         if _running is None or overrides or path:
             merged = _merge(_running.overrides if _running else {}, overrides or {})
@@ -184,6 +190,8 @@ def start(
                     _take_apart(_running)
                     _running = None
                 if loaded.settings.enabled:
+                    if is_launched and loaded.settings.summary:
+                        _summary = summary.of_this_run()
                     _running = _put_together(loaded, merged, path)
                 _was_started = True
                 _run_callbacks()
@@ -283,6 +291,8 @@ def _attach(made: Running) -> None:
     if not provider.remove(tracer_provider, doubles):
         doubles = []
     add(ours)
+    if _summary is not None:
+        _summary.attach(tracer_provider)
     made.changes.append(ProviderChange(tracer_provider, ours, doubles))
     meter_provider, logger_provider = metrics.get_meter_provider(), provider.logger_provider()
     # The SDK's have it, the API's stand-ins have not.
@@ -358,6 +368,8 @@ def _at_exit() -> None:
     if store is not None:
         store.close(max(0.5, deadline - time.monotonic()))
     exits.shut_down_processors([one.provider for one in made.changes], deadline)
+    if _summary is not None:
+        _summary.write(is_stored=store is not None)
 
 
 def _in_child() -> None:
