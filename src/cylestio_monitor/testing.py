@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import pytest
 
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from cylestio_monitor.model import Severity
+    from cylestio_monitor.model import Alert, Severity, Subtype, Target
+    from cylestio_monitor.store.read.findings import FindingRow
 
 _EXECUTE_TOOL = "execute_tool"
 _ARGUMENTS = "gen_ai.tool.call.arguments"
@@ -277,7 +278,7 @@ def _flat(roots: Iterable[Any]) -> list[RecordedSpan]:
     return [span for _, span in sorted(found, key=lambda pair: pair[0])]
 
 
-def _span(row: Mapping[str, Any], findings: Iterable[Mapping[str, Any]]) -> RecordedSpan:
+def _span(row: Mapping[str, Any], findings: Iterable[FindingRow]) -> RecordedSpan:
     return RecordedSpan(
         name=row["name"],
         operation=row["operation"],
@@ -298,20 +299,20 @@ def _span(row: Mapping[str, Any], findings: Iterable[Mapping[str, Any]]) -> Reco
     )
 
 
-def _finding(row: Mapping[str, Any]) -> Finding:
+def _finding(row: FindingRow) -> Finding:
     return Finding(
-        rule_id=row["rule_id"],
-        category=row["category"],
-        severity=row["severity"],
-        alert=row["alert"],
-        target=row["target"],
-        subtype=row["subtype"],
-        path=row["path"],
-        start=row["start"],
-        end=row["end"],
-        owasp=tuple(row["owasp"]),
-        atlas=tuple(row["atlas"]),
-        match_hash=row["match_hash"] or "",
+        rule_id=row.rule_id,
+        category=row.category,
+        severity=cast("Severity", row.severity),
+        alert=cast("Alert", row.alert),
+        target=cast("Target", row.target),
+        subtype=cast("Subtype", row.subtype),
+        path=row.path,
+        start=row.start,
+        end=row.end,
+        owasp=tuple(row.owasp),
+        atlas=tuple(row.atlas),
+        match_hash=row.match_hash or "",
     )
 
 

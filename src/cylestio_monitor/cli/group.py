@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 COMMANDS = {
     "audit": "audit:audit",
     "check": "builds.check:check",
+    "collector-config": "start.collector:collector_config",
     "config": "config:config",
+    "demo": "start.demo:demo",
     "doctor": "doctor:doctor",
     "events": "reading.events:events",
     "findings": "reading.findings:findings",

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from opentelemetry.instrumentation.dependencies import get_dependency_conflicts
 
+from cylestio_monitor._version import __version__
 from cylestio_monitor.config import database_path
 from cylestio_monitor.otel import instrumentors, provider
 
@@ -31,6 +32,9 @@ State = Literal["hooked", "ready", "absent", "unsupported", "refused", "off", "f
 
 PROBE_S = 60
 """How long the probing process may take, in seconds: it imports every SDK that is installed."""
+
+_OTHER_PRODUCT = ("monitor.py", "patchers", "events", "events_listener.py", "events_processor.py", "api_client.py")
+"""Modules of the older product that this one does not have."""
 
 _DISTRIBUTION = re.compile(r"\s*([\w.-]+)\s*(.*)")
 _LAUNCHER = "from opentelemetry.instrumentation.auto_instrumentation import run; run()"
@@ -108,7 +112,21 @@ def probe(sdks: list[SDK]) -> list[SDK]:
 
 def checks(loaded: Loaded) -> list[Check]:
     """What else decides whether anything is seen, stored and sent."""
-    return [_settings(loaded), _telemetry(), _store(loaded), _engine(loaded)]
+    return [_package(), _settings(loaded), _telemetry(), _store(loaded), _engine(loaded)]
+
+
+def _package() -> Check:
+    """Detects the files or the metadata of the older product that was published under the same package name."""
+    folder = Path(__file__).parents[1]
+    foreign = sorted(name for name in _OTHER_PRODUCT if (folder / name).exists())
+    versions = {dist.version for dist in importlib.metadata.distributions(name=instrumentors.DISTRIBUTION)}
+    remedy = "remove every cylestio-monitor with pip uninstall, then install this version again"
+    if foreign:
+        return Check("package", False, f"files of another product are mixed in: {', '.join(foreign)}", remedy)
+    if versions != {__version__}:
+        found = ", ".join(sorted(versions - {__version__})) or "none"
+        return Check("package", False, f"version {__version__} runs, but the environment lists {found}", remedy)
+    return Check("package", True, f"cylestio-monitor {__version__}")
 
 
 def _settings(loaded: Loaded) -> Check:

@@ -43,10 +43,16 @@ def trace(obj: Context, trace_id: str | None, *, as_json: bool) -> int:
     if as_json:
         output.as_json({"traces": [_document(roots) for roots in found]})
         return 0
-    console = output.console()
-    for root in (root for roots in found for root in roots):
-        console.print(_tree(root))
+    for roots in found:
+        show(roots)
     return 0
+
+
+def show(roots: list[traces.SpanNode]) -> None:
+    """Prints a trace as trees."""
+    console = output.console()
+    for root in roots:
+        console.print(_tree(root))
 
 
 def _document(roots: list[traces.SpanNode]) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Commands for the first steps: an example run, and the files of a collector."""
