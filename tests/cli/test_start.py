@@ -54,10 +54,10 @@ def test_the_example_in_mode_block_is_stopped(cylestio, place):
 
 
 def test_the_example_holds_no_key_and_leaks_none(cylestio, place):
-    from cylestio_monitor import demo
+    from cylestio_monitor.cli.start import example_agent
 
-    key = demo._leaked_key()
-    assert key not in (ROOT / "src" / "cylestio_monitor" / "demo.py").read_text("utf-8")
+    key = example_agent._leaked_key()
+    assert key not in (ROOT / "src" / "cylestio_monitor" / "cli" / "start" / "example_agent.py").read_text("utf-8")
     assert key not in cylestio("--db", place / "own.db", "demo").out
     assert key.encode() not in (place / "own.db").read_bytes()
 

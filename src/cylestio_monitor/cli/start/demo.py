@@ -42,7 +42,7 @@ def demo(obj: Context, *, block: bool) -> None:
         path=obj.config_file,
     )
     try:
-        from cylestio_monitor import demo as agent  # noqa: PLC0415 -- as above
+        from cylestio_monitor.cli.start import example_agent as agent  # noqa: PLC0415 -- as above
 
         output.say(f"agent: {agent.QUESTION}")
         output.say(f"answer: {agent.run()}")
