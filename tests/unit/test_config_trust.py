@@ -92,11 +92,12 @@ log: {file: /data/mine.jsonl}
 """
 
 
-def test_every_setting_has_a_case():
-    assert set(WEAKER) >= {option.key for option in config.options()}, "a new setting needs a case in WEAKER"
+def test_every_setting_that_a_local_file_may_change_has_a_case():
+    changeable = {option.key for option in config.options() if option.local != "no"}
+    assert set(WEAKER) >= changeable, "a setting that a local file may change needs a case in WEAKER"
 
 
-@pytest.mark.parametrize("key", [option.key for option in config.options()])
+@pytest.mark.parametrize("key", WEAKER)
 def test_a_local_file_weakens_no_setting(place, key):
     trusted(place, STRICT)
     before = config.load({}).settings
