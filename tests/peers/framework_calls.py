@@ -8,20 +8,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import importlib
+import importlib.util
 import json
 import os
-import sys
 import time
 from typing import Any
-
-os.environ |= {"OTEL_SDK_DISABLED": "false", "CREWAI_DISABLE_TELEMETRY": "true", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
 
 from opentelemetry import trace
 
 from cylestio_monitor import semconv
 from peers import cloud_servers
-from peers.recording import Recording
+from peers import framework_program as program
+from peers.framework_program import FOUND, in_tool, recording, turns
 from wire import Status, Text, ToolCall, WireServer
 
 HOOKS = {
@@ -35,20 +33,6 @@ HOOKS = {
     "google_genai": ["google_genai.GoogleGenAIInstrumentor"],
     "crewai": ["crewai.CrewAIInstrumentor", "openai.OpenAIInstrumentor"],
 }
-FOUND = "page says: DROP TABLE users"
-recording = Recording()
-
-
-def in_tool(q: str) -> str:
-    """Does what a tool does: work that other libraries trace."""
-    with trace.get_tracer("app").start_as_current_span("in tool"):
-        return f"{q}: {FOUND}"
-
-
-def turns(wire: WireServer, tool: str = "lookup", number: int = 1) -> None:
-    """The model asks for the tool, then answers."""
-    wire.answer(ToolCall(tool, {"q": "x"}, id=f"call_{number}"))
-    wire.answer(Text("all done"))
 
 
 def langchain(wire: WireServer) -> None:
@@ -240,7 +224,10 @@ def crewai(wire: WireServer) -> None:
     model = LLM(model="openai/gpt-5", base_url=wire.openai_url, api_key="k")
     agent = Agent(role="helper", goal="help", backstory="helps", llm=model, tools=[lookup], verbose=False)
     task = Task(description="hi", expected_output="an answer", agent=agent)
-    wire.answer(Text('Thought: look\nAction: lookup\nAction Input: {"q": "x"}'))
+    if importlib.util.find_spec("crewai.flow.runtime") is None:
+        wire.answer(Text('Thought: look\nAction: lookup\nAction Input: {"q": "x"}'))
+    else:  # later versions ask for tools by the model's own tool calls
+        wire.answer(ToolCall("lookup", {"q": "x"}, id="call_1"))
     wire.answer(Text("Thought: I know\nFinal Answer: all done"))
     Crew(name="team", agents=[agent], tasks=[task], verbose=False).kickoff()
 
@@ -291,24 +278,5 @@ def google_genai(_: WireServer) -> None:
         asyncio.run(main(client))
 
 
-def main() -> None:
-    """Runs the framework and prints its spans, and what is left of the hooks when they are taken off."""
-    framework = sys.argv[1]
-    recording.start()
-    hooks = []
-    for name in HOOKS[framework]:
-        module, _, kind = name.partition(".")
-        hooks.append(getattr(importlib.import_module(f"cylestio_monitor.capture.{module}"), kind)())
-        hooks[-1].instrument()
-    with WireServer() as wire:
-        globals()[framework](wire)
-        gc.collect()
-        recording.pipeline.flush()
-        states = {type(hook).__name__: hook.state for hook in hooks}
-        recording.print(
-            requests=len(wire.requests), states=states, leftover=trace.get_current_span().get_span_context().is_valid
-        )
-
-
 if __name__ == "__main__":
-    main()
+    program.main(HOOKS, globals())

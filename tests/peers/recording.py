@@ -91,5 +91,6 @@ def _plain(span: Any) -> dict[str, Any]:
         "start": span.start_time,
         "end": span.end_time,
         "attributes": dict(span.attributes),
+        "events": [event.name for event in span.events if event.name != semconv.EVENT_FINDING],
         "findings": [dict(event.attributes) for event in span.events if event.name == semconv.EVENT_FINDING],
     }

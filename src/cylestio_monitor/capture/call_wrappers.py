@@ -13,23 +13,23 @@ import logging
 import sys
 import weakref
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from opentelemetry import trace
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
 
-from cylestio_monitor import runtime, semconv
-from cylestio_monitor.capture import control_flow
+from cylestio_monitor import semconv
+from cylestio_monitor.capture import control_flow, run_identity
 from cylestio_monitor.capture.enclosing_calls import enclosing_calls, hosting_call
+from cylestio_monitor.capture.observed_items import FRAMES, ObservedItems, read
 from cylestio_monitor.errors import BlockedError
-from cylestio_monitor.model import TOOL_CALLS
 from cylestio_monitor.pipeline import current
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
     from types import ModuleType, TracebackType
 
-    from cylestio_monitor.model import Call, Part, Result
+    from cylestio_monitor.model import Call, Result
     from cylestio_monitor.pipeline import Invocation
 
     Make = Callable[[], Call | None]
@@ -42,9 +42,6 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 enclosing_calls.is_active = True
-
-FRAMES = frozenset({"invoke_agent", "invoke_workflow", "create_agent"})
-"""Operations whose content is that of the calls inside them."""
 
 
 def begin(make: Make) -> Invocation | None:
@@ -75,16 +72,8 @@ def begin(make: Make) -> Invocation | None:
         if is_scanned:
             pipeline.check(call)
         return None
-    return pipeline.begin(call, is_scanned=is_scanned)
-
-
-def read(reader: Read | None, answer: object) -> Result | None:
-    """Returns the answer as a `Result`; `None` where it cannot be read."""
-    try:
-        return reader(answer) if reader is not None else None
-    except Exception:
-        log.debug("Could not read an answer", exc_info=True)
-        return None
+    with run_identity.of_run(call):
+        return pipeline.begin(call, is_scanned=is_scanned)
 
 
 def observe(make: Make, work: Callable[[], T], reader: Read | None = None) -> T:
@@ -125,50 +114,19 @@ async def observe_async(make: Make, work: Callable[[], Awaitable[T]], reader: Re
     return answer
 
 
-class _ObservedItems(Generic[T]):
-    """The items of a generator whose run is one call, as far as the application has got them."""
-
-    __slots__ = ("__weakref__", "_invocation", "_reader", "_seen")
-
-    def __init__(self, invocation: Invocation, reader: Callable[[list[T]], Result] | None) -> None:
-        """Starts without items."""
-        self._invocation = invocation
-        self._reader = reader
-        self._seen: list[T] = []
-        runtime.open_calls.add(self)
-
-    def add(self, item: T) -> None:
-        """Takes the next item before it is handed over.
-
-        Raises:
-            BlockedError: The item completes a tool call that is refused.
-        """
-        self._invocation.first_chunk()
-        if self._reader is None:
-            return
-        self._seen.append(item)
-        if self._invocation.can_block and _tool_calls(read(self._reader, [item])):
-            result = self.result()
-            if self._invocation.check(_tool_calls(result)):
-                self._invocation.end(result, enforce=True)
-
-    def result(self) -> Result | None:
-        """Returns the answer as far as it has come."""
-        return read(self._reader, self._seen)
-
-    def left_open(self) -> None:
-        """Ends the call because the process ends."""
-        self._invocation.end(self.result())
-
-
-def _tool_calls(result: Result | None) -> list[Part]:
-    if result is None:
-        return []
-    return [part for message in result.messages for part in message.parts if part.type in TOOL_CALLS]
-
-
-def steps(make: Make, items: Generator[T, Any, Any], reader: Callable[[list[T]], Result] | None = None) -> Any:
+def steps(
+    make: Make,
+    items: Generator[T, Any, Any],
+    reader: Callable[[list[T]], Result] | None = None,
+    signal: control_flow.Signal | None = None,
+) -> Any:
     """Returns a generator of the same items, whose run is one call; it begins when the first item is asked for.
+
+    Args:
+        make: Reads the call.
+        items: The generator that is run.
+        reader: Reads the answer from all items.
+        signal: Returns whether an item says that the run is paused or handed over.
 
     Raises:
         BlockedError: The call, or a tool call that its answer asks for, is refused.
@@ -176,14 +134,14 @@ def steps(make: Make, items: Generator[T, Any, Any], reader: Callable[[list[T]],
     invocation = begin(make)
     if invocation is None:
         return (yield from items)
-    seen = _ObservedItems(invocation, reader)
+    seen = ObservedItems(invocation, reader, signal)
     try:
         while True:
             with Inside(invocation):
                 try:
                     item = next(items)
                 except StopIteration as stop:
-                    invocation.end(seen.result(), enforce=True)
+                    seen.end()
                     invocation.wait_durable()
                     return stop.value
             seen.add(item)
@@ -200,15 +158,18 @@ def steps(make: Make, items: Generator[T, Any, Any], reader: Callable[[list[T]],
 
 
 async def steps_async(
-    make: Make, items: AsyncGenerator[T, Any], reader: Callable[[list[T]], Result] | None = None
+    make: Make,
+    items: AsyncGenerator[T, Any],
+    reader: Callable[[list[T]], Result] | None = None,
+    signal: control_flow.Signal | None = None,
 ) -> AsyncGenerator[T, Any]:
-    """Returns an asynchronous generator of the same items; raises as `steps` does."""
+    """Returns an asynchronous generator of the same items; takes and raises what `steps` does."""
     invocation = begin(make)
     if invocation is None:
         async for item in items:
             yield item
         return
-    async with contextlib.aclosing(_drain_async(invocation, items, reader)) as observed:
+    async with contextlib.aclosing(_drain_async(invocation, items, reader, signal)) as observed:
         async for item in observed:
             yield item
 
@@ -223,9 +184,12 @@ def rest_async(
 
 
 async def _drain_async(
-    invocation: Invocation, items: AsyncIterator[T], reader: Callable[[list[T]], Result] | None
+    invocation: Invocation,
+    items: AsyncIterator[T],
+    reader: Callable[[list[T]], Result] | None,
+    signal: control_flow.Signal | None = None,
 ) -> AsyncGenerator[T, Any]:
-    seen = _ObservedItems(invocation, reader)
+    seen = ObservedItems(invocation, reader, signal)
     try:
         while True:
             with Inside(invocation):
@@ -235,7 +199,7 @@ async def _drain_async(
                     break
             seen.add(item)
             yield item
-        invocation.end(seen.result(), enforce=True)
+        seen.end()
         await invocation.wait_durable_async()
     except GeneratorExit:
         invocation.abandon(seen.result())
@@ -288,21 +252,21 @@ def around_async(make: MakeOf, reader: Read | None = None) -> Wrap:
     return wrap
 
 
-def around_steps(make: MakeOf, reader: Read | None = None) -> Wrap:
+def around_steps(make: MakeOf, reader: Read | None = None, signal: control_flow.Signal | None = None) -> Wrap:
     """Returns a decorator for a generator method."""
 
     def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def call(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
             items = original(*args, **kwargs)
-            return (yield from steps(lambda: make(args[0], args[1:], kwargs), items, reader))
+            return (yield from steps(lambda: make(args[0], args[1:], kwargs), items, reader, signal))
 
         return call
 
     return wrap
 
 
-def around_steps_async(make: MakeOf, reader: Read | None = None) -> Wrap:
+def around_steps_async(make: MakeOf, reader: Read | None = None, signal: control_flow.Signal | None = None) -> Wrap:
     """Returns a decorator for an asynchronous generator method."""
 
     def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -310,7 +274,7 @@ def around_steps_async(make: MakeOf, reader: Read | None = None) -> Wrap:
         async def call(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
             items = original(*args, **kwargs)
             async with contextlib.aclosing(
-                steps_async(lambda: make(args[0], args[1:], kwargs), items, reader)
+                steps_async(lambda: make(args[0], args[1:], kwargs), items, reader, signal)
             ) as observed:
                 async for item in observed:
                     yield item
@@ -370,19 +334,22 @@ def _is_on(module: ModuleType) -> bool:
 class Inside:
     """A context manager: the span of a call is the current one, and a model call encloses that of an SDK."""
 
-    __slots__ = ("_attached", "_invocation", "_token")
+    __slots__ = ("_attached", "_identity", "_invocation", "_token")
 
     def __init__(self, invocation: Invocation) -> None:
         """Takes the call; `begin` has started it."""
         self._invocation = invocation
         self._attached = invocation.attached()
+        self._identity = run_identity.of_run(invocation.call)
 
     def __enter__(self) -> None:
         hosts = self._invocation.call.operation in semconv.INFERENCE and self._invocation.span is not trace.INVALID_SPAN
         self._token = hosting_call.set(self._invocation if hosts else None)
         self._attached.__enter__()
+        self._identity.__enter__()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._identity.__exit__(kind, error, tb)
         self._attached.__exit__(kind, error, tb)
         try:
             hosting_call.reset(self._token)

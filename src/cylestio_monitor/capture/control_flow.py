@@ -6,15 +6,18 @@ frameworks. The span of such a call has no error; an attribute and a span event 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cylestio_monitor import semconv
 from cylestio_monitor.model import Result
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cylestio_monitor.pipeline import Invocation
 
     ControlFlow = Literal["pause", "handover", "stop"]
+    Signal = Callable[[Any], ControlFlow | None]
 
 PAUSE: Final = "pause"
 """The run waits for an answer from outside and may be resumed."""
@@ -65,18 +68,25 @@ def end_raised(invocation: Invocation, result: Result | None, error: BaseExcepti
     if signal is None:
         invocation.end(result, error)
     else:
-        end_signalled(invocation, result, signal)
+        end_returned(invocation, result, signal)
 
 
-def end_signalled(invocation: Invocation, result: Result | None, signal: ControlFlow) -> None:
-    """Ends a call that a framework paused or handed over.
+def end_returned(
+    invocation: Invocation, result: Result | None, signal: ControlFlow | None, *, enforce: bool = False
+) -> None:
+    """Ends a call that returned; where the framework paused it or handed it over, its span says so.
 
     Args:
         invocation: The call.
-        result: What came back before, as far as it did.
-        signal: What happened.
+        result: What came back, as far as it did.
+        signal: What happened; `None` for a usual end.
+        enforce: Whether a tool call in the result that policy refuses raises.
+
+    Raises:
+        BlockedError: `enforce` is set, and policy refuses a tool call in the result.
     """
-    result = result or Result()
-    result.attributes[semconv.CONTROL_FLOW] = signal
-    invocation.span.add_event(semconv.EVENT_CONTROL_FLOW, {semconv.CONTROL_FLOW: signal})
-    invocation.end(result)
+    if signal is not None:
+        result = result or Result()
+        result.attributes[semconv.CONTROL_FLOW] = signal
+        invocation.span.add_event(semconv.EVENT_CONTROL_FLOW, {semconv.CONTROL_FLOW: signal})
+    invocation.end(result, enforce=enforce)

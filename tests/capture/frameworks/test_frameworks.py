@@ -8,6 +8,7 @@ from cylestio_monitor import semconv
 from peers import environment, run
 
 PROGRAM = Path(__file__).parents[2] / "peers" / "framework_calls.py"
+FLOWS = PROGRAM.with_name("framework_flows.py")
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("frameworks")]
 
@@ -73,6 +74,47 @@ def test_langchain_and_langgraph(python):
     assert done["requests"] == sum(span["name"] == "chat gpt-5" for span in spans)
 
 
+def attribute(spans, name):
+    return [span["attributes"].get(name) for span in spans]
+
+
+@pytest.mark.case("Frameworks: LangGraph, pauses and hand-overs; LangChain, batches and sequences")
+def test_langgraph_pauses_and_hand_overs_are_no_errors(python):
+    done = run(python, FLOWS, "langchain_control")
+    assert_hooked(done)
+    spans, agent, chat = done["spans"], "invoke_agent helper", "chat gpt-5"
+    assert parents(spans[:8]) == [
+        (chat, agent),
+        ("in tool", "execute_tool lookup"),
+        ("execute_tool lookup", agent),
+        (agent, None),
+        *turn(agent, "gpt-5")[1:],
+        (agent, None),
+    ]
+    assert {span["status"] for span in spans} == {"UNSET"}
+    assert attribute(spans[:4], semconv.CONTROL_FLOW) == [None, None, "pause", "pause"]
+    assert [span["events"] for span in spans[2:4]] == [[semconv.EVENT_CONTROL_FLOW]] * 2
+    assert attribute(spans[4:8], semconv.CONTROL_FLOW) == [None] * 4
+    ours = [span for span in spans[:8] if span["scope"] == semconv.SCOPE]
+    assert {(s["attributes"][semconv.CONVERSATION_ID], s["attributes"][semconv.ENDUSER_ID]) for s in ours} == {
+        ("thread-1", "user-1")
+    }
+    assert set(attribute(ours, semconv.CYLESTIO_SESSION_ID)) == {"thread-1"}
+    assert parents(spans[8:13]) == [
+        (chat, "invoke_agent first"),
+        ("execute_tool transfer", "invoke_agent first"),
+        ("invoke_agent first", "invoke_agent whole"),
+        ("invoke_agent whole", None),
+        (chat, None),
+    ]
+    assert attribute(spans[8:13], semconv.CONTROL_FLOW) == [None, "handover", "handover", None, None]
+    batches = spans[13:]
+    workflows = [span["id"] for span in batches if operation(span) == "invoke_workflow"]
+    inside = [span["parent"] for span in batches if operation(span) == "chat"]
+    assert sorted(inside) == sorted(workflows), "each input has a workflow with its own model call"
+    assert len(workflows) == 6
+
+
 @pytest.mark.case("Frameworks: OpenAI Agents SDK, agents, tools, handoff, streams")
 def test_openai_agents_with_its_own_tracing_off(python):
     done = run(python, PROGRAM, "openai_agents")
@@ -85,9 +127,21 @@ def test_openai_agents_with_its_own_tracing_off(python):
         (other, whole),
         (whole, None),
         *turn(agent, "gpt-5"),
-        (agent, None),
+        (agent, whole),
+        (whole, None),
     ]
     assert_found_where_it_was_said(done["spans"][:4])
+
+
+@pytest.mark.case("Frameworks: OpenAI Agents SDK, tools that raise")
+def test_openai_agents_tools_keep_their_identity_and_their_exceptions(python):
+    done = run(python, FLOWS, "openai_agents_tools")
+    assert_hooked(done)
+    tools = [span for span in done["spans"] if operation(span) == "execute_tool"]
+    assert attribute(tools, semconv.ERROR_TYPE) == ["ValueError", "KeyError"]
+    assert [span["status"] for span in tools] == ["ERROR", "ERROR"]
+    runs = [span for span in done["spans"] if operation(span) == "invoke_workflow"]
+    assert attribute(runs, semconv.ERROR_TYPE) == [None, "UserError"]
 
 
 @pytest.mark.case("Frameworks: LiteLLM, over an SDK and without one")
@@ -145,6 +199,21 @@ def test_llamaindex(python):
     assert parents(spans) == [*turn(agent, "gpt-4o"), (agent, None), ("retrieval Shelf", None)]
     assert_found_where_it_was_said(spans[:5])
     assert rules(spans[5]) == ("keyword.drop",)
+
+
+@pytest.mark.case("Frameworks: LlamaIndex, workflow of agents")
+def test_llamaindex_workflow_has_one_span_for_each_agent(python):
+    done = run(python, FLOWS, "llamaindex_workflow")
+    assert_hooked(done)
+    first, second, whole = "invoke_agent first", "invoke_agent second", "invoke_workflow AgentWorkflow"
+    assert parents(done["spans"]) == [
+        ("chat gpt-4o", first),
+        ("execute_tool handoff", first),
+        (first, whole),
+        *turn(second, "gpt-4o"),
+        (second, whole),
+        (whole, None),
+    ]
 
 
 @pytest.mark.case("Frameworks: CrewAI, crew, agent, tool")

@@ -7,7 +7,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from cylestio_monitor import semconv
-from cylestio_monitor.capture import call_wrappers
+from cylestio_monitor.capture import call_wrappers, control_flow
+from cylestio_monitor.capture.frameworks.langchain import batches
 from cylestio_monitor.capture.instrumentor import is_hooked
 from cylestio_monitor.capture.parsing import message_parts
 from cylestio_monitor.capture.patching import Target
@@ -46,10 +47,23 @@ def _argument(args: tuple[Any, ...], kwargs: dict[str, Any], position: int, name
     return args[position] if len(args) > position else kwargs.get(name)
 
 
-def _conversation(config: Any) -> str | None:
-    configurable = config.get("configurable") if isinstance(config, dict) else None
-    thread = configurable.get("thread_id") if isinstance(configurable, dict) else None
-    return str(thread) if thread else None
+def _named(config: Any, names: tuple[str, ...]) -> str | None:
+    """Returns the first value that a run's `configurable` or metadata holds under one of these names."""
+    for part in ("configurable", "metadata"):
+        values: Any = config.get(part) if isinstance(config, dict) else None
+        for name in names if isinstance(values, dict) else ():
+            if isinstance(value := values.get(name), (str, int)) and value:
+                return str(value)
+    return None
+
+
+def _item_signal(item: Any) -> control_flow.ControlFlow | None:
+    """Returns whether an item of a graph's stream says that the graph waits for a person.
+
+    An item is an update, or a tuple of a namespace, the name of the stream's mode, and the update.
+    """
+    update = item[-1] if isinstance(item, tuple) and item else item
+    return control_flow.PAUSE if isinstance(update, dict) and "__interrupt__" in update else None
 
 
 def _tool(tool: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
@@ -92,7 +106,25 @@ def _documents(answer: Any) -> Result:
 
 def _chain(chain: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
     config = _argument(args, kwargs, 1, "config")
-    return None if _is_traced_by_others() else _frame("invoke_workflow", chain, config)
+    if _is_traced_by_others() or _is_prompted_model(chain):
+        return None
+    return _frame("invoke_workflow", chain, config)
+
+
+def _is_prompted_model(chain: Any) -> bool:
+    """Returns whether a sequence is only a prompt before a model: that is a model call and no workflow."""
+    *prompts, last = chain.steps
+    model = getattr(last, "bound", last)
+    base = sys.modules["langchain_core.language_models.base"].BaseLanguageModel
+    return isinstance(getattr(model, "bound", model), base) and all(map(_is_prompt, prompts))
+
+
+def _is_prompt(step: Any) -> bool:
+    prompts = sys.modules.get("langchain_core.prompts.base")
+    # LangGraph makes the prompt of an agent a function of this name.
+    return (prompts is not None and isinstance(step, prompts.BasePromptTemplate)) or getattr(
+        step, "name", ""
+    ) == "Prompt"
 
 
 def _graph(graph: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
@@ -102,7 +134,9 @@ def _graph(graph: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | 
 
 def _frame(operation: str, runnable: Any, config: Any) -> Call:
     name = str((config.get("run_name") if isinstance(config, dict) else None) or runnable.get_name())
-    call = Call(operation, f"{operation} {name}", kind="internal", conversation_id=_conversation(config))
+    call = Call(operation, f"{operation} {name}", kind="internal")
+    call.conversation_id = _named(config, ("thread_id", "session_id", "conversation_id"))
+    call.user_id = _named(config, ("user_id", "langgraph_auth_user_id"))
     if operation == "invoke_agent":
         call.attributes = {semconv.AGENT_NAME: name}
     return call
@@ -197,8 +231,18 @@ TARGETS = (
     Target(_RUNNABLES, "RunnableSequence", "ainvoke", call_wrappers.around_async(_chain)),
     Target(_RUNNABLES, "RunnableSequence", "stream", call_wrappers.around_steps(_chain)),
     Target(_RUNNABLES, "RunnableSequence", "astream", call_wrappers.around_steps_async(_chain)),
-    Target(_GRAPHS, "Pregel", "stream", call_wrappers.around_steps(_graph)),
-    Target(_GRAPHS, "Pregel", "astream", call_wrappers.around_steps_async(_graph)),
+    Target(_RUNNABLES, "RunnableSequence", "batch", batches.around_batch(_chain)),
+    Target(_RUNNABLES, "RunnableSequence", "abatch", batches.around_batch_async(_chain)),
+    Target(
+        "langchain_core.runnables.utils",
+        "",
+        "gather_with_concurrency",
+        batches.spread_over_tasks,
+        is_imported_by_name=True,
+    ),
+    Target("langchain_core.runnables.config", "ContextThreadPoolExecutor", "map", batches.spread_over_threads),
+    Target(_GRAPHS, "Pregel", "stream", call_wrappers.around_steps(_graph, signal=_item_signal)),
+    Target(_GRAPHS, "Pregel", "astream", call_wrappers.around_steps_async(_graph, signal=_item_signal)),
     Target(_MODELS, "BaseChatModel", "_generate_with_cache", call_wrappers.around(_model, _answer)),
     Target(_MODELS, "BaseChatModel", "_agenerate_with_cache", call_wrappers.around_async(_model, _answer)),
     Target(_MODELS, "BaseChatModel", "stream", call_wrappers.around_steps(_model, _chunks)),

@@ -8,7 +8,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from cylestio_monitor import semconv
-from cylestio_monitor.capture import call_wrappers
+from cylestio_monitor.capture import call_wrappers, observed_items
 from cylestio_monitor.capture.frameworks.litellm import otel_callback
 from cylestio_monitor.capture.parsing import message_parts
 from cylestio_monitor.capture.patching import Target
@@ -99,7 +99,7 @@ def _call(operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call
 
 def _observe(answer: Any, invocation: Invocation) -> Any:
     if not hasattr(answer, "__anext__"):
-        invocation.end(call_wrappers.read(_answer, answer), enforce=True)
+        invocation.end(observed_items.read(_answer, answer), enforce=True)
         return answer
     seen: list[Any] = []
     try:
@@ -113,7 +113,7 @@ def _observe(answer: Any, invocation: Invocation) -> Any:
 
 
 def _abandon(invocation: Invocation, seen: list[Any]) -> None:
-    invocation.abandon(call_wrappers.read(_chunks, seen))
+    invocation.abandon(observed_items.read(_chunks, seen))
 
 
 def _next(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -126,10 +126,10 @@ def _next(original: Callable[..., Any]) -> Callable[..., Any]:
             with call_wrappers.Inside(invocation):
                 chunk = original(self)
         except StopIteration:
-            invocation.end(call_wrappers.read(_chunks, seen))
+            invocation.end(observed_items.read(_chunks, seen))
             raise
         except BaseException as error:
-            invocation.end(call_wrappers.read(_chunks, seen), error)
+            invocation.end(observed_items.read(_chunks, seen), error)
             raise
         invocation.first_chunk()
         seen.append(chunk)
@@ -148,10 +148,10 @@ def _next_async(original: Callable[..., Any]) -> Callable[..., Any]:
             with call_wrappers.Inside(invocation):
                 chunk = await original(self)
         except StopAsyncIteration:
-            invocation.end(call_wrappers.read(_chunks, seen))
+            invocation.end(observed_items.read(_chunks, seen))
             raise
         except BaseException as error:
-            invocation.end(call_wrappers.read(_chunks, seen), error)
+            invocation.end(observed_items.read(_chunks, seen), error)
             raise
         invocation.first_chunk()
         seen.append(chunk)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from cylestio_monitor import semconv
 from cylestio_monitor.capture import call_wrappers
 from cylestio_monitor.capture.frameworks.background_runs import around_background_run
+from cylestio_monitor.capture.frameworks.llamaindex import agent_workflow
 from cylestio_monitor.capture.patching import Target
 from cylestio_monitor.model import Call, Message, Part, Result
 
@@ -15,34 +16,21 @@ if TYPE_CHECKING:
 
     from cylestio_monitor.capture.patching import Patches
 
-_OTHERS = (
-    "openinference.instrumentation.llama_index",
-    "opentelemetry.instrumentation.llamaindex",
-    "opentelemetry.instrumentation.genai.llama_index",
-    "openlit.instrumentation.llamaindex",
-)
-
 
 def _agent(agent: Any, _: tuple[Any, ...], __: dict[str, Any]) -> Call | None:
-    if call_wrappers.is_traced(_OTHERS):
+    if call_wrappers.is_traced(agent_workflow.OTHER_INSTRUMENTATIONS):
         return None
-    name = str(getattr(agent, "name", None) or type(agent).__name__)
-    return Call("invoke_agent", f"invoke_agent {name}", kind="internal", attributes={semconv.AGENT_NAME: name})
-
-
-def _task(handler: Any) -> Any:
-    # The handler was a future itself in earlier versions.
-    return getattr(handler, "_result_task", handler)
+    return agent_workflow.agent_call(str(getattr(agent, "name", None) or type(agent).__name__))
 
 
 def _query(engine: Any, _: tuple[Any, ...], __: dict[str, Any]) -> Call | None:
-    if call_wrappers.is_traced(_OTHERS):
+    if call_wrappers.is_traced(agent_workflow.OTHER_INSTRUMENTATIONS):
         return None
     return Call("invoke_workflow", f"invoke_workflow {type(engine).__name__}", kind="internal")
 
 
 def _tool(tool: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
-    if call_wrappers.is_traced(_OTHERS):
+    if call_wrappers.is_traced(agent_workflow.OTHER_INSTRUMENTATIONS):
         return None
     name = str(tool.metadata.get_name())
     call = Call("execute_tool", f"execute_tool {name}", kind="internal", tool_name=name)
@@ -60,7 +48,7 @@ def _tool_result(answer: Any) -> Result:
 
 
 def _retrieval(retriever: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
-    if call_wrappers.is_traced(_OTHERS):
+    if call_wrappers.is_traced(agent_workflow.OTHER_INSTRUMENTATIONS):
         return None
     query = args[0] if args else kwargs.get("str_or_query_bundle")
     text = getattr(query, "query_str", query)
@@ -90,8 +78,8 @@ TARGETS = (
     ),
     Target(f"{_CORE}.base.base_query_engine", "BaseQueryEngine", "query", call_wrappers.around(_query)),
     Target(f"{_CORE}.base.base_query_engine", "BaseQueryEngine", "aquery", call_wrappers.around_async(_query)),
-    Target(f"{_AGENTS}.base_agent", "BaseWorkflowAgent", "run", around_background_run(_agent, _task)),
-    Target(f"{_AGENTS}.multi_agent_workflow", "AgentWorkflow", "run", around_background_run(_agent, _task)),
+    Target(f"{_AGENTS}.base_agent", "BaseWorkflowAgent", "run", around_background_run(_agent, agent_workflow.task_of)),
+    *agent_workflow.TARGETS,
 )
 
 

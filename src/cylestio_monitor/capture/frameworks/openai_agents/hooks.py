@@ -66,7 +66,11 @@ def _run(_: Any, __: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
     if _is_traced():
         return None
     name = str(getattr(kwargs.get("run_config"), "workflow_name", None) or "Agent workflow")
-    conversation = kwargs.get("conversation_id") or getattr(kwargs.get("session"), "session_id", None)
+    conversation = (
+        kwargs.get("conversation_id")
+        or getattr(kwargs.get("session"), "session_id", None)
+        or getattr(kwargs.get("run_config"), "group_id", None)
+    )
     return Call(
         "invoke_workflow",
         f"invoke_workflow {name}",

@@ -27,7 +27,7 @@ OTHER_INSTRUMENTATIONS = (
 )
 
 
-class _ToolCall(NamedTuple):
+class _RunningToolCall(NamedTuple):
     """A call of a function tool that is under way.
 
     Attributes:
@@ -39,7 +39,7 @@ class _ToolCall(NamedTuple):
     errors: list[str]
 
 
-_calls: ContextVar[_ToolCall | None] = ContextVar("cylestio_openai_agents_tool_call", default=None)
+_calls: ContextVar[_RunningToolCall | None] = ContextVar("cylestio_openai_agents_tool_call", default=None)
 
 
 def _invoke(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -50,7 +50,7 @@ def _invoke(original: Callable[..., Any]) -> Callable[..., Any]:
         outer = _calls.get()
         if outer is not None and outer.context is kwargs.get("context"):
             return await original(*args, **kwargs)  # later versions have two such functions, one inside the other
-        here = _ToolCall(kwargs.get("context"), [])
+        here = _RunningToolCall(kwargs.get("context"), [])
         token = _calls.set(here)
         try:
             return await call_wrappers.observe_async(

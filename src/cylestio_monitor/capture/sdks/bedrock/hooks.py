@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from cylestio_monitor import semconv
-from cylestio_monitor.capture import call_wrappers
+from cylestio_monitor.capture import call_wrappers, observed_items
 from cylestio_monitor.capture.http_client.observed_answer import ObservedAnswer
 from cylestio_monitor.capture.parsing.fields import Fields, parse_json, unreadable
 from cylestio_monitor.capture.sdks.bedrock import converse, facts, invoke_model
@@ -56,7 +56,7 @@ def _make_api_call(original: Callable[..., Any]) -> Callable[..., Any]:
                 invocation.end(None, error)
                 raise
         if not _observe(answer, invocation):
-            invocation.end(call_wrappers.read(converse.answer, answer), enforce=True)
+            invocation.end(observed_items.read(converse.answer, answer), enforce=True)
             invocation.wait_durable()
         return answer
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from cylestio_monitor import semconv
-from cylestio_monitor.capture import call_wrappers
+from cylestio_monitor.capture import call_wrappers, observed_items
 from cylestio_monitor.capture.http_client.observed_answer import ObservedAnswer
 from cylestio_monitor.capture.sdks.google_genai import content, function_calls
 from cylestio_monitor.errors import BlockedError
@@ -110,7 +110,7 @@ def _wrap_whole(original: Callable[..., Any], operation: str, read: Callable[[An
             except BaseException as error:
                 _failed(invocation, error)
                 raise
-        invocation.end(call_wrappers.read(read, answer), enforce=True)
+        invocation.end(observed_items.read(read, answer), enforce=True)
         invocation.wait_durable()
         return answer
 
@@ -132,7 +132,7 @@ def _wrap_whole_async(
             except BaseException as error:
                 _failed(invocation, error)
                 raise
-        invocation.end(call_wrappers.read(read, answer), enforce=True)
+        invocation.end(observed_items.read(read, answer), enforce=True)
         await invocation.wait_durable_async()
         return answer
 
