@@ -18,6 +18,7 @@ def plain():
 def compiled(tmp_path_factory):
     """The scanner with the compiled database."""
     scanner = Scanner(config.Settings(), key=KEY, cache_dir=tmp_path_factory.mktemp("rules"))
+    assert scanner.wait_compiled()
     assert scanner.engine == "hyperscan"
     return scanner
 

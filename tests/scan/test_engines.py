@@ -1,9 +1,12 @@
 """Both engines find the same, in whole texts, in chunks and in hostile ones; and none is slow."""
 
+import hashlib
+import hmac
 import random
 import threading
 import time
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -12,12 +15,11 @@ from cylestio_monitor import config
 from cylestio_monitor.rules import load_packs, shipped_files
 from cylestio_monitor.rules.examples import expand
 from cylestio_monitor.scan import Scanner
-from cylestio_monitor.scan.matching.confirm import confirm
-from cylestio_monitor.scan.matching.engine import searchable, single_blanks
-from cylestio_monitor.scan.matching.locate import EVERYWHERE, Text
-from cylestio_monitor.scan.matching.search import confirmed
-from cylestio_monitor.scan.normalisation.characters import Undone, fold
-from cylestio_monitor.scan.normalisation.disguises import SIGNS, readings
+from cylestio_monitor.scan.budget import Budget
+from cylestio_monitor.scan.matching.confirm import Limits, confirm, confirmed
+from cylestio_monitor.scan.matching.searched_text import EVERYWHERE, SearchedText
+from cylestio_monitor.scan.normalisation.characters import NormalisedText, fold
+from cylestio_monitor.scan.normalisation.disguises import SIGNS, variants
 
 SEEDS = [
     expand(example, f"{rule.id}{number}")
@@ -48,15 +50,35 @@ def test_texts_put_together_from_examples_give_the_same_findings(plain, compiled
         _same(plain, compiled, choice.choice(["\n", " ", " é漢 ", "\u200b"]).join(parts))
 
 
-def test_what_the_engines_pass_over_no_rule_matches(compiled):
-    catalog, choice = compiled._catalog, random.Random(7)
+def _groups(scanner):
+    rule_set = scanner._rule_set
+    return [one.group for one in (*rule_set.texts, *rule_set.arguments, *rule_set.foreign)]
+
+
+@pytest.mark.parametrize("engine", ["plain", "compiled"])
+def test_what_an_engine_passes_over_no_rule_matches(request, engine):
+    scanner, choice = request.getfixturevalue(engine), random.Random(7)
     for text in ["\n".join(choice.sample(SEEDS, 3)) for _ in range(120)]:
-        read, data = Text(text), single_blanks(searchable(text))
-        for group in (catalog.texts, catalog.arguments, catalog.foreign):
-            candidates = set(group.index.candidates(group.engine.present(data), [True] * len(catalog.plans)))
-            for place in set(group.index.chosen) - candidates:
-                plan = catalog.plans[place]
-                assert next(confirm(plan, read, [EVERYWHERE]), None) is None, (plan.rule_id, text)
+        searched = SearchedText(text)
+        for group in _groups(scanner):
+            candidates = group.engine.find(searched, [True] * len(group.rules)).places
+            for number in set(range(len(group.rules))) - candidates.keys():
+                rule = group.rules[number]
+                found = next(confirm(rule, searched, [EVERYWHERE], Limits(Budget(60.0))), None)
+                assert found is None, (rule.rule_id, text)
+
+
+@pytest.mark.parametrize("engine", ["plain", "compiled"])
+def test_places_give_the_matches_of_a_search_everywhere(request, engine):
+    scanner, choice = request.getfixturevalue(engine), random.Random(9)
+    limits = Limits(Budget(600.0), matches=None)
+    for text in [choice.choice(["\n", " ", " é漢 "]).join(choice.sample(SEEDS, 5)) for _ in range(40)]:
+        searched = SearchedText(text)
+        for group in _groups(scanner):
+            places = group.engine.find(searched, [True] * len(group.rules)).places
+            everywhere = dict.fromkeys(places, (EVERYWHERE,))
+            want = list(confirmed(group.rules, everywhere, searched, limits))
+            assert list(confirmed(group.rules, places, searched, limits)) == want, text
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -121,40 +143,43 @@ def test_no_text_of_a_million_characters_takes_long(compiled, name):
 
 
 def test_where_a_disguise_is_taken_off_nothing_is_missed(compiled):
-    catalog, choice = compiled._catalog, random.Random(11)
-    index, plans = catalog.texts.index, catalog.plans
-    wanted = [not plan.least for plan in plans]
+    group, choice = compiled._rule_set.texts[0].group, random.Random(11)
+    wanted = [not rule.least for rule in group.rules]
     marks = [("\u00ad", ""), ("e", "\u0435"), ("o", "%6F"), (" ", "&#32;"), ("e", "3")]
+    limits = Limits(Budget(600.0))
     seen = 0
     for _ in range(40):
         middle = choice.choice(SEEDS)
         for sign, mark in marks:
             middle = middle[:6] + sign + middle[6:] if not mark else middle.replace(sign, mark, 2)
         text = f"{'so it is. ' * choice.randint(0, 90)}{middle}{' and so on' * choice.randint(0, 90)}"
-        base = fold(text) or Undone(text)
-        for undone in [base, *(reading.undone for reading in readings(base, SIGNS.keys()))]:
-            present = catalog.texts.engine.present(single_blanks(searchable(undone.text)))
-            candidates, read = index.candidates(present, wanted), Text(undone.text)
-            areas = undone.areas()
-            near = set(confirmed(plans, candidates, read, index, present, areas))
-            for match in confirmed(plans, candidates, read, index, present):
+        base = fold(text) or NormalisedText(text)
+        for decoded in [
+            base,
+            *(variant.decoded for variant in variants(base, SIGNS.keys(), compiled._rule_set.beginnings)),
+        ]:
+            searched = SearchedText(decoded.text)
+            places = group.engine.find(searched, wanted).places
+            areas = decoded.areas()
+            near = set(confirmed(group.rules, places, searched, limits, areas))
+            for match in confirmed(group.rules, places, searched, limits):
                 if areas is None or any(match.start < end and start < match.end for start, end in areas):
                     seen += 1
-                    assert match in near, (match.plan.rule_id, undone.text)
+                    assert match in near, (match.rule.rule_id, decoded.text)
     assert seen
 
 
 @settings(max_examples=80, deadline=None)
 @given(st.text(alphabet="ab \u00e9\u0435\u200b\ufb01\u5feb\U000e0041", min_size=1, max_size=500))
 def test_every_place_of_a_folded_text_is_one_of_the_original(text):
-    undone = fold(text)
-    if undone is None:
+    decoded = fold(text)
+    if decoded is None:
         return
     last = (0, 0)
-    for place, letter in enumerate(undone.text):
-        start, end = undone.span(place, place + 1)
+    for place, letter in enumerate(decoded.text):
+        start, end = decoded.span(place, place + 1)
         assert last <= (start, end)
-        assert (fold(text[start:end]) or Undone(text[start:end])).text.find(letter) >= 0
+        assert (fold(text[start:end]) or NormalisedText(text[start:end])).text.find(letter) >= 0
         last = (start, end)
 
 
@@ -184,14 +209,56 @@ def test_a_second_start_takes_the_database_from_the_cache(tmp_path):
     )
     chosen = config.Settings(rules=config.RuleSettings(packs=(str(own),)))
     cache = tmp_path / "cache"
-    assert Scanner(chosen, key=b"k", cache_dir=cache).engine == "hyperscan"
-    (file,) = cache.glob("rules-*.bin")
+    made = Scanner(chosen, key=b"k", cache_dir=cache)
+    assert [f.rule_id for f in made.text("a zebra", target="input", subtype="llm")] == ["own.word"]
+    assert made.wait_compiled()
+    (file,) = _written(cache)
     assert file.stat().st_mode & 0o777 == 0o600
     kept = file.stat().st_mtime_ns
     first, second = (Scanner(chosen, key=b"k", cache_dir=cache) for _ in range(2))
     assert dict(second.rules) == dict(first.rules)
     assert file.stat().st_mtime_ns == kept
-    file.write_bytes(file.read_bytes()[:-7] + b"damaged")
+
+
+def _written(cache):
+    """The files of the cache, once the thread that writes them has done so."""
+    for _ in range(200):
+        files = list(cache.glob("rules-*.bin"))
+        if files:
+            return files
+        time.sleep(0.05)
+    return []
+
+
+def _emptied(body):
+    tree = msgspec.msgpack.decode(body)
+    for group in tree[:4]:
+        group[0] = []
+        group[1] = [[], {}, {}, {}, [], {}]
+        group[2] = None
+    return msgspec.msgpack.encode(tree)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda _magic, body: body[:-7] + b"damaged",
+        lambda magic, body: magic + hashlib.sha256(_emptied(body)).digest() + _emptied(body),
+        lambda magic, body: magic + hmac.new(b"other", _emptied(body), hashlib.sha256).digest() + _emptied(body),
+        lambda magic, body: magic + bytes(32) + body,
+        lambda _magic, _body: b"",
+    ],
+    ids=["damaged", "emptied, plain digest", "emptied, other key", "no digest", "empty file"],
+)
+def test_rules_of_the_cache_that_this_deployment_did_not_write_are_not_used(tmp_path, caplog, change):
+    chosen = config.Settings(keywords=config.KeywordSettings(dangerous=("zebra",)))
+    cache = tmp_path / "cache"
+    Scanner(chosen, key=b"k", cache_dir=cache).wait_compiled()
+    (file,) = _written(cache)
+    raw = file.read_bytes()
+    magic, body = raw[:16], raw[48:]
+    file.write_bytes(change(magic, body))
     again = Scanner(chosen, key=b"k", cache_dir=cache)
-    assert [f.rule_id for f in again.text("a zebra", target="input", subtype="llm")] == ["own.word"]
-    assert file.stat().st_mtime_ns != kept
+    assert [f.rule_id for f in again.text("a zebra", target="input", subtype="llm")] == ["keyword.user.zebra"]
+    assert "was not written by this deployment or is damaged" in caplog.text
+    again.wait_compiled()

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from cylestio_monitor import config
-from cylestio_monitor.inspection import Inspection, Seen
+from cylestio_monitor.inspection import Inspection, SeenParts
 from cylestio_monitor.model import Call, Message, Part, Result
 from cylestio_monitor.scan import Scanner
 
@@ -20,14 +20,14 @@ def _inspect(scanner, answer, *, prompt=PROMPT, chunks=0):
     call = Call(
         "chat", "chat m", system=[Part("text", prompt)], messages=[Message("user", [Part("text", "hi", path="u")])]
     )
-    inspection = Inspection(scanner, Seen())
+    inspection = Inspection(scanner, SeenParts(), redact=scanner.mask)
     inspection.call(call)
-    before = len(inspection.findings)
+    assert inspection.found is None
     if chunks:
         for start in range(0, len(answer), chunks):
             inspection.streamed("content[0]", "llm", list).add(answer[start : start + chunks])
     inspection.result(Result(messages=[Message("assistant", [Part("text", answer, path="content[0]")])]))
-    return inspection.findings[before:]
+    return inspection.found.peek_new() if inspection.found is not None else []
 
 
 @pytest.mark.parametrize("chunks", [0, 7, 600])

@@ -153,7 +153,7 @@ class Inspection:
         known = self._streamed.get(path)
         if known is None:
             leaks = self._leaks.stream(path) if self._leaks is not None and subtype == "llm" else None
-            stream = self._scanner.stream(target="output", subtype=subtype, path=path)
+            stream = self._scanner.stream(target="output", subtype=subtype, path=path, silenced=True)
             known = self._streamed[path] = StreamedText(stream, leaks, self._report, on_found)
         return known
 
@@ -243,7 +243,7 @@ class Inspection:
         if part.type == _UNREADABLE:
             self._report([incomplete(str(content), target=target, subtype=subtype, path=part.path)])
         elif isinstance(content, str) and subtype != "tool_call":
-            found = self._scanner.text(content, target=target, subtype=subtype, path=part.path)
+            found = self._scanner.text(content, target=target, subtype=subtype, path=part.path, silenced=True)
             self._report(found)
             if found and needs_mask(found):
                 self.masked.add(id(part))
@@ -265,7 +265,7 @@ class Inspection:
                     reason = str(tool.description or tool.name)
                     found = [incomplete(reason, target="input", subtype="tool_definition", path=tool.path)]
                 else:
-                    found = self._scanner.tool_definition(tool, target="input")
+                    found = self._scanner.tool_definition(tool, target="input", silenced=True)
                 self._report(found)
                 masked = bool(found) and needs_mask(found)
                 self._marks.append((mark, masked))
@@ -285,7 +285,7 @@ class Inspection:
     def _scan_value(
         self, value: object, target: Target, subtype: Subtype, path: str, tool: str | None, owner: int
     ) -> None:
-        found = self._scanner.value(value, target=target, subtype=subtype, path=path, tool=tool)
+        found = self._scanner.value(value, target=target, subtype=subtype, path=path, tool=tool, silenced=True)
         self._report(found)
         if found and needs_mask(found):
             self.masked.add(owner)
@@ -312,7 +312,7 @@ class Inspection:
 
             text = "\n".join(leaf.text for leaf in leaves(content))
         if text.strip():
-            self._asked = self._asked or self._detectors.asked(self._scanner.settle)
+            self._asked = self._asked or self._detectors.asked(self._scanner.complete_finding)
             self._detectors.ask(self._asked, text, target=target, subtype=subtype, path=path)
 
     def _take_answers(self) -> None:

@@ -1,4 +1,4 @@
-"""Puts a rule to its own examples."""
+"""Tests a rule with its own examples."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cylestio_monitor.rules.examples import expand
 from cylestio_monitor.scan import learned
-from cylestio_monitor.scan.matching.catalog import read_rules, rule_files
-from cylestio_monitor.scan.matching.compiled_rule import plans_of
-from cylestio_monitor.scan.matching.engine import Index, PythonEngine, searchable, single_blanks
-from cylestio_monitor.scan.matching.locate import Text
-from cylestio_monitor.scan.matching.search import confirmed
-from cylestio_monitor.scan.normalisation.characters import Undone, fold
-from cylestio_monitor.scan.normalisation.disguises import SIGNS, readings
+from cylestio_monitor.scan.budget import Budget
+from cylestio_monitor.scan.matching.compiled_rule import compile_rule
+from cylestio_monitor.scan.matching.confirm import Limits, confirmed
+from cylestio_monitor.scan.matching.literal_index import LiteralIndex
+from cylestio_monitor.scan.matching.python_engine import PythonEngine
+from cylestio_monitor.scan.matching.rule_set import read_rules
+from cylestio_monitor.scan.matching.searched_text import SearchedText
+from cylestio_monitor.scan.normalisation.characters import BEGINNING, NormalisedText, fold
+from cylestio_monitor.scan.normalisation.disguises import SIGNS, variants
 from cylestio_monitor.scan.prompt_leak import Prompt
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 
 _ATTACK = "previous instructions"
-"""What the examples of evasions hide."""
+"""The attack that the examples of evasions hide."""
 
 
 class Failure(NamedTuple):
@@ -43,7 +45,7 @@ class Failure(NamedTuple):
 
 
 def check(rule: Rule) -> list[Failure]:
-    """The examples that the rule gets wrong; none for a rule that holds."""
+    """Returns the examples that the rule gets wrong; none for a rule that holds."""
     failures = []
     for kind, examples in (("hit", rule.examples.hit), ("miss", rule.examples.miss)):
         for number, example in enumerate(examples):
@@ -53,9 +55,9 @@ def check(rule: Rule) -> list[Failure]:
 
 
 def finds(rule: Rule, text: str) -> bool:
-    """Whether the rule alone finds something in the text.
+    """Returns whether the rule alone finds something in the text.
 
-    A rule that an evasion raises finds a text that can be read another way by that evasion.
+    A rule that an evasion raises finds a text that decodes to something else by that evasion.
     """
     if rule.detector == "learned":
         return learned.classifier().judge(text, rule.surfaces[0]) is not None
@@ -64,28 +66,27 @@ def finds(rule: Rule, text: str) -> bool:
         known = Prompt([prompt])
         return (known.repeated_in(answer) or known.mostly_in(answer)) is not None
     if rule.evasion is not None:
-        base = fold(text) or Undone(text)
-        kinds = {reading.kind for reading in readings(base, SIGNS.keys()) if _ATTACK in reading.undone.text.lower()}
+        base = fold(text) or NormalisedText(text)
+        beginnings = {word[:BEGINNING] for word in _ATTACK.split()}
+        decoded = variants(base, SIGNS.keys(), beginnings)
+        kinds = {variant.kind for variant in decoded if _ATTACK in variant.decoded.text.lower()}
         if _ATTACK in base.text.lower() and base.text != text:
             kinds.add("look-alike")
         return rule.evasion in kinds
-    plans = plans_of(rule)
-    index = Index.of(plans, range(len(plans)))
-    present = PythonEngine(index.literals).present(single_blanks(searchable(text)))
-    return (
-        next(confirmed(plans, index.candidates(present, [True] * len(plans)), Text(text), index, present), None)
-        is not None
-    )
+    rules = compile_rule(rule)
+    searched = SearchedText(text)
+    candidates = PythonEngine(rules, LiteralIndex.of(rules, {})).find(searched, [True] * len(rules))
+    return next(confirmed(rules, candidates.places, searched, Limits(Budget())), None) is not None
 
 
 def chosen(settings: Settings, base_dir: Path | None) -> tuple[list[Rule], list[ConfigError]]:
-    """The rules that the settings choose, with their examples, and what could not be used."""
+    """Returns the rules that the settings select, with their examples, and what could not be used."""
     problems: list[ConfigError] = []
-    return read_rules(settings, rule_files(settings, base_dir), problems), problems
+    return read_rules(settings, base_dir, problems), problems
 
 
 def beginning(rule_id: str) -> str:
-    """A rule file with one rule to start from, with a uuid of its own."""
+    """Returns a rule file with one rule to start from, with a uuid of its own."""
     ruleset, _, name = rule_id.partition(".")
     return f"""\
 # yaml-language-server: $schema=./rules.schema.json

@@ -1,4 +1,4 @@
-"""The one door to the scanner: texts, values and tool definitions in; findings and masked texts out."""
+"""The scanner: takes texts, values and tool definitions, gives findings and redacted content."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cylestio_monitor.model import Finding
+from cylestio_monitor.model import Finding, incomplete
 from cylestio_monitor.scan import learned, prompt_leak
+from cylestio_monitor.scan.budget import Budget
 from cylestio_monitor.scan.matching import named_fields
-from cylestio_monitor.scan.matching.catalog import Catalog
-from cylestio_monitor.scan.matching.confirm import Match
+from cylestio_monitor.scan.matching.confirm import Limits, Match
+from cylestio_monitor.scan.matching.rule_set import RuleSet
 from cylestio_monitor.scan.matching.search import Search, without_doubles
 from cylestio_monitor.scan.readers import full_parsers
-from cylestio_monitor.scan.results import redaction
+from cylestio_monitor.scan.results.redaction import MASKED_CATEGORIES, Redaction
 from cylestio_monitor.scan.results.silences import Silences
 from cylestio_monitor.scan.stream import TextStream
 from cylestio_monitor.scan.walk import Leaf, leaves
@@ -29,14 +30,16 @@ if TYPE_CHECKING:
     from cylestio_monitor.rules import Rule
 
 _log = logging.getLogger(__name__)
-_BUNDLE = 4_000  # code points of a value's texts that are looked at together first
+_BUNDLE = 4_000  # code points of texts of a value that the engine searches together
+MAX_FINDINGS = 1_000
+"""Findings of one value; with more of them the scan stops and is reported as incomplete."""
 
 
 class Scanner:
-    """Scans texts and values against all rules in force. Safe to use from any thread; never raises.
+    """Scans texts and values with all rules in force. Safe to use from any thread; never raises.
 
     Attributes:
-        problems: Rules, packs and settings that could not be used; the rest works on.
+        problems: Rules, packs and settings that could not be used; the others are in force.
     """
 
     def __init__(
@@ -46,140 +49,182 @@ class Scanner:
 
         Args:
             settings: The settings in force.
-            key: The deployment's secret, 32 bytes: what match hashes and masks hang on.
-            cache_dir: Where compiled rules are kept, privately; ``None`` keeps none.
-            base_dir: What relative paths of packs start from.
+            key: The secret of the deployment, 32 bytes: key of match hashes, masks and the cache of compiled rules.
+            cache_dir: Private folder for compiled rules; ``None`` keeps none.
+            base_dir: Folder that relative paths of packs start from.
         """
-        self._catalog = Catalog(settings, cache_dir=cache_dir, base_dir=base_dir)
-        self.problems: list[ConfigError] = self._catalog.problems
+        self._rule_set = RuleSet(settings, cache_dir=cache_dir, key=key, base_dir=base_dir)
+        self.problems: list[ConfigError] = self._rule_set.problems
         self._silences = Silences(settings.rules.silence, self.problems)
         if settings.scan.parsers == "installed":
             self.problems += full_parsers.load()
-        self._search = Search(self._catalog, max_length=settings.scan.max_bytes)
+        self._search = Search(self._rule_set, max_length=settings.scan.max_bytes)
         self._prompts = prompt_leak.Prompts()
-        self._overlap = next((one for one in self._catalog.plans if one.rule_id == prompt_leak.RULE), None)
-        self._learned = next((one for one in self._catalog.plans if one.rule_id == learned.RULE), None)
+        self._overlap = self._rule_set.rule(prompt_leak.RULE)
+        self._named_field = self._rule_set.rule(named_fields.RULE)
+        self._learned = self._rule_set.rule(learned.RULE)
         self._judged_surfaces = learned.surfaces(self._learned)
         self._key = key[:64]
         self._enabled = settings.scan.enabled
+        self._redaction = Redaction(self._search, self._named_field, self._hash)
 
     @property
     def rules(self) -> Mapping[str, Rule]:
         """The rules in force by id, without their examples."""
-        return self._catalog.rules
+        return self._rule_set.metadata
 
     @property
     def engine(self) -> str:
         """Name of the engine in use: ``hyperscan`` or ``python``."""
-        return self._catalog.texts.engine.name
+        return self._rule_set.engine
 
-    def text(self, text: str, *, target: Target, subtype: Subtype, path: str = "") -> list[Finding]:
+    def wait_compiled(self, timeout: float = 60.0) -> bool:
+        """Waits until the compiled rules are in use; findings are the same before.
+
+        Args:
+            timeout: Longest wait, in seconds.
+
+        Returns:
+            Whether they are in use, or cannot be on this platform.
+        """
+        return self._rule_set.wait_compiled(timeout)
+
+    def text(
+        self, text: str, *, target: Target, subtype: Subtype, path: str = "", silenced: bool = False
+    ) -> list[Finding]:
         """Scans one text.
 
         Args:
-            text: Any text; of one longer than `scan.max_bytes` the two ends.
+            text: Any text. One longer than `scan.max_bytes` is scanned at its two ends and reported as incomplete.
             target: The side of the call.
             subtype: The surface.
-            path: The text's place in the call.
+            path: The place of the text in the call.
+            silenced: Whether silenced findings that require redaction are returned too, with the severity ``none``.
 
         Returns:
             Findings by place, offsets in code points of `text`.
         """
         if not self._enabled or not text:
             return []
+        budget = Budget()
+        found: list[Finding] = []
         try:
-            matches = self._search.matches(text, target, subtype)
-            found = self._findings(matches, text, target, subtype, path) if matches else []
+            matches = self._search.matches(text, target, subtype, limits=Limits(budget))
+            if matches:
+                found = self._findings(matches, text, target, subtype, path, silenced=silenced)
             found += self._judged(text, target, subtype, path, found)
-            return self._sorted(found)
-        except Exception:  # noqa: BLE001 -- no fault of the scanner reaches the application
+        except Exception as error:  # noqa: BLE001 -- a fault of the scanner must not reach the application
             _log.exception("a text could not be scanned")
-            return []
+            budget.stop(type(error).__name__)
+        return _sorted(found, budget, target, subtype, path)
 
     def value(
-        self, value: object, *, target: Target, subtype: Subtype, path: str = "", tool: str | None = None
+        self,
+        value: object,
+        *,
+        target: Target,
+        subtype: Subtype,
+        path: str = "",
+        tool: str | None = None,
+        silenced: bool = False,
     ) -> list[Finding]:
-        """Scans any JSON-like value, such as a tool's arguments, leaf by leaf, with the key of each.
+        """Scans any JSON-like value, such as the arguments of a tool: each text with its key.
 
         Args:
-            value: Mappings, sequences, texts, numbers, models; what holds itself or raises is survived.
+            value: Mappings, sequences, texts, numbers, models. A part that contains itself or raises is survived.
             target: The side of the call.
             subtype: The surface.
-            path: The value's place; leaves get paths such as ``arguments.query``.
+            path: The place of the value; its texts get paths such as ``arguments.query``.
             tool: Name of the tool, scanned itself when it is called.
+            silenced: As for `text`.
         """
         if not self._enabled:
             return []
+        budget = Budget()
+        limits = Limits(budget)
         found: list[Finding] = []
         try:
             if tool and subtype == "tool_call":
-                matches = self._search.matches(tool, target, "tool_name")
-                found += self._findings(matches, tool, target, subtype, "name")
-            for some in _bundles(leaves(value, path)):
+                matches = self._search.matches(tool, target, "tool_name", limits=limits)
+                found += self._findings(matches, tool, target, subtype, "name", silenced=silenced)
+            for some in _bundles(leaves(value, path, budget)):
                 quiet = len(some) > 1 and self._search.quiet([leaf.text for leaf in some], target, subtype)
                 for leaf in some:
-                    matches = self._search.matches(leaf.text, target, subtype, quiet=quiet)
-                    matches += named_fields.matches(self._catalog, leaf, target, subtype)
-                    own = (
-                        self._findings(without_doubles(matches), leaf.text, target, subtype, leaf.path)
-                        if matches
-                        else []
-                    )
+                    matches = self._search.matches(leaf.text, target, subtype, limits=limits, quiet=quiet)
+                    matches += named_fields.matches(self._named_field, leaf, target, subtype)
+                    own: list[Finding] = []
+                    if matches:
+                        matches = without_doubles(matches)
+                        own = self._findings(matches, leaf.text, target, subtype, leaf.path, silenced=silenced)
                     found += own + self._judged(leaf.text, target, subtype, leaf.path, own)
-        except Exception:  # noqa: BLE001 -- no fault of the scanner reaches the application
+                if len(found) > MAX_FINDINGS:
+                    budget.stop("findings")
+                if budget.spent() or len(found) > MAX_FINDINGS:
+                    break
+        except Exception as error:  # noqa: BLE001 -- a fault of the scanner must not reach the application
             _log.exception("a value could not be scanned")
-        return self._sorted(found)
+            budget.stop(type(error).__name__)
+        return _sorted(found, budget, target, subtype, path)
 
-    def tool_definition(self, tool: ToolDefinition, *, target: Target) -> list[Finding]:
-        """Scans what a tool says of itself: name, description, parameters."""
-        found = self.text(tool.name, target=target, subtype="tool_definition", path=_join(tool.path, "name"))
-        if tool.description:
-            place = _join(tool.path, "description")
-            found += self.text(tool.description, target=target, subtype="tool_definition", path=place)
+    def tool_definition(self, tool: ToolDefinition, *, target: Target, silenced: bool = False) -> list[Finding]:
+        """Scans the name, the description and the parameters of a tool."""
+        found: list[Finding] = []
+        for field, text in (("name", tool.name), ("description", tool.description)):
+            if text:
+                place = _join(tool.path, field)
+                found += self.text(text, target=target, subtype="tool_definition", path=place, silenced=silenced)
         place = _join(tool.path, "parameters")
-        found += self.value(tool.parameters, target=target, subtype="tool_definition", path=place)
+        found += self.value(tool.parameters, target=target, subtype="tool_definition", path=place, silenced=silenced)
         if tool.extra is None:
             return found
-        return found + self.value(tool.extra, target=target, subtype="tool_definition", path=tool.path)
-
-    def stream(self, *, target: Target, subtype: Subtype, path: str = "") -> TextStream:
-        """A text that comes in chunks; see `TextStream`."""
-        return TextStream(
-            self._search, self._findings, target=target, subtype=subtype, path=path, enabled=self._enabled
+        return found + self.value(
+            tool.extra, target=target, subtype="tool_definition", path=tool.path, silenced=silenced
         )
 
+    def stream(self, *, target: Target, subtype: Subtype, path: str = "", silenced: bool = False) -> TextStream:
+        """Returns a scan of a text that arrives in chunks."""
+
+        def findings(matches: list[Match], text: str) -> list[Finding]:
+            return self._findings(matches, text, target, subtype, path, silenced=silenced)
+
+        return TextStream(self._search, findings, target=target, subtype=subtype, path=path, enabled=self._enabled)
+
     def watch(self, prompts: tuple[str, ...]) -> prompt_leak.PromptLeakDetector | None:
-        """What looks for these texts, the system prompt of a call, in its answers; ``None`` where there is no need."""
-        plan = self._overlap
-        if plan is None or not prompts or not self._enabled:
+        """Returns a detector of the given texts, the system prompt of a call, in its answers.
+
+        Returns:
+            ``None`` where nothing is to be detected.
+        """
+        rule = self._overlap
+        if rule is None or not prompts or not self._enabled:
             return None
         prompt = self._prompts.of(prompts)
 
         def make(text: str, place: prompt_leak.Span, path: str) -> Finding | None:
-            found = self._findings([Match(plan, place.start, place.end)], text, "output", "llm", path)
+            found = self._findings([Match(rule, place.start, place.end)], text, "output", "llm", path)
             return found[0] if found else None
 
         return prompt_leak.PromptLeakDetector(prompt, make) if prompt else None
 
-    def settle(self, finding: Finding, text: str) -> Finding | None:
-        """A finding that another part made of the text, with the hash of its match; ``None`` where it is silenced."""
+    def complete_finding(self, finding: Finding, text: str) -> Finding | None:
+        """Returns a finding that another part made of a text, with its match hash; ``None`` where it is silenced."""
         match_hash = self._hash(text[finding.start : finding.end])
         if self._silences and self._silences.covers(finding.rule_id, finding.path, match_hash):
             return None
         return replace(finding, match_hash=match_hash)
 
     def mask(self, text: str) -> str:
-        """The text with secrets and personal data replaced by tokens such as ``[secret:aws-access-key-id:3f9a2c]``."""
-        return redaction.mask(self._search, self._hash, text)
+        """Returns the text with secrets and personal data as tokens such as ``[secret:aws-access-key-id:3f9a2c]``."""
+        return self._redaction.text(text)
 
     def mask_value(self, value: object) -> object:
-        """The value with every text in it masked: plain JSON types, keys kept."""
-        return redaction.mask_value(self._catalog, self._search, self._hash, value)
+        """Returns the value as plain JSON types with every text and every key in it redacted."""
+        return self._redaction.value(value)
 
     def _judged(
         self, text: str, target: Target, subtype: Subtype, path: str, found: Iterable[Finding]
     ) -> list[Finding]:
-        """The finding of the learned model where no rule found an injection; its reason names what weighed most."""
+        """Returns the finding of the learned model where no rule found an injection; its reason names the features."""
         rule = self._learned
         if rule is None or (target, subtype) not in self._judged_surfaces or len(text) < learned.SHORTEST:
             return []
@@ -192,44 +237,57 @@ class Scanner:
         return [replace(one, reason=", ".join(judgement.features)) for one in made]
 
     def _findings(
-        self, matches: Iterable[Match], text: str, target: Target, subtype: Subtype, path: str
+        self,
+        matches: Iterable[Match],
+        text: str,
+        target: Target,
+        subtype: Subtype,
+        path: str,
+        *,
+        silenced: bool = False,
     ) -> list[Finding]:
         found = []
-        for plan, start, end in matches:
+        for rule, start, end in matches:
             match_hash = self._hash(text[start:end])
-            if self._silences and self._silences.covers(plan.rule_id, path, match_hash):
-                continue
+            severity, alert = rule.severity, rule.alert
+            if self._silences and self._silences.covers(rule.rule_id, path, match_hash):
+                if not (silenced and rule.category in MASKED_CATEGORIES):
+                    continue
+                severity, alert = "none", "none"
             found.append(
                 Finding(
-                    rule_id=plan.rule_id,
-                    category=plan.category,
-                    severity=plan.severity,
-                    alert=plan.alert,
+                    rule_id=rule.rule_id,
+                    category=rule.category,
+                    severity=severity,
+                    alert=alert,
                     target=target,
                     subtype=subtype,
                     path=path,
                     start=start,
                     end=end,
-                    owasp=plan.owasp,
-                    atlas=plan.atlas,
+                    owasp=rule.owasp,
+                    atlas=rule.atlas,
                     match_hash=match_hash,
                 )
             )
         return found
 
     def _hash(self, match: str) -> str:
-        """Keyed hash of a matched text: 16 hexadecimal digits, the same for the same text in one deployment."""
+        """Returns the keyed hash of a matched text: 16 hexadecimal digits, equal for equal texts of one deployment."""
         return hashlib.blake2b(match.encode("utf-8", "surrogatepass"), key=self._key, digest_size=8).hexdigest()
 
-    @staticmethod
-    def _sorted(found: list[Finding]) -> list[Finding]:
-        if len(found) > 1:
-            found.sort(key=lambda finding: (finding.start, finding.rule_id))
-        return found
+
+def _sorted(found: list[Finding], budget: Budget, target: Target, subtype: Subtype, path: str) -> list[Finding]:
+    """Returns the findings by place, and the finding of an incomplete scan at the end."""
+    if len(found) > 1:
+        found.sort(key=lambda finding: (finding.start, finding.rule_id))
+    if budget.reason:
+        found.append(incomplete(budget.reason, target=target, subtype=subtype, path=path))
+    return found
 
 
 def _bundles(found: Iterable[Leaf]) -> Iterator[list[Leaf]]:
-    """The leaves, as many together as one look at all of them is worth."""
+    """Gives the leaves in bundles of about the size that is searched together."""
     some: list[Leaf] = []
     length = 0
     for leaf in found:

@@ -1,9 +1,14 @@
-"""A text that comes in chunks: findings across chunk borders, each once, at the earliest chunk that proves it."""
+"""Scans a text that arrives in chunks: each finding once, at the earliest chunk that proves it."""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from cylestio_monitor.model import incomplete
+from cylestio_monitor.scan.budget import Budget
+from cylestio_monitor.scan.matching.confirm import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,94 +19,104 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 OVERLAP = 1024
-"""Code points before a chunk that are looked at again with it; a wider match is found by `TextStream.finish`."""
+"""Code points before a chunk that are scanned again with it; `TextStream.finish` finds a wider match."""
 
-_KEPT = 4_000_000
+_LONGEST = 4_000_000
 
 
 class TextStream:
     """Scans a text as it arrives.
 
-    A match that touches the end of what has come may still grow or dissolve, so it is held back until the next chunk
-    or the end. Offsets are those of the whole stream.
+    A match that touches the end of what has arrived may still grow or dissolve, so it is reported with the next chunk
+    or at the end. Offsets are those of the whole stream.
     """
 
     def __init__(
         self,
         search: Search,
-        findings: Callable[[list[Match], str, Target, Subtype, str], list[Finding]],
+        findings: Callable[[list[Match], str], list[Finding]],
         *,
         target: Target,
         subtype: Subtype,
         path: str,
         enabled: bool = True,
     ) -> None:
-        """Begins an empty stream; `Scanner.stream` is the way to it."""
+        """Creates an empty stream; call `Scanner.stream` instead.
+
+        Args:
+            search: Searches a text.
+            findings: Makes findings of matches and the text they are in.
+            target: The side of the call.
+            subtype: The surface.
+            path: The place of the text in the call.
+            enabled: Whether the stream is scanned.
+        """
         self._search = search
-        self._make = findings
-        self._where: tuple[Target, Subtype, str] = (target, subtype, path)
+        self._findings = findings
+        self._target: Target = target
+        self._subtype: Subtype = subtype
+        self._path = path
         self._enabled = enabled
         self._chunks: list[str] = []
         self._tail = ""
         self._length = 0
-        self._told: dict[str, list[tuple[int, int]]] = {}
+        self._reported: dict[str, list[tuple[int, int]]] = {}
+        self._is_incomplete = False
 
     def feed(self, chunk: str) -> list[Finding]:
-        """Takes the next chunk; what it proves, by place."""
-        if not self._enabled or not chunk or self._length > _KEPT:
+        """Takes the next chunk; returns the findings that it completes, by place."""
+        if not self._enabled or not chunk:
             return []
+        if self._length > _LONGEST:
+            return self._incomplete("length")
         self._chunks.append(chunk)
         self._length += len(chunk)
         window = self._tail + chunk
         self._tail = window[-OVERLAP:]
-        try:
-            return self._look(window, self._length - len(window), open_end=True)
-        except Exception:  # noqa: BLE001 -- no fault of the scanner reaches the application
-            _log.exception("a chunk could not be scanned")
-            return []
+        return self._scan(window, self._length - len(window), open_end=True)
 
     def finish(self, last: str = "") -> list[Finding]:
-        """Ends the stream, with the last chunk: what only the whole text proves, by place.
+        """Ends the stream with the last chunk; returns the findings that only the whole text proves, by place.
 
         A second call finds nothing.
         """
-        if self._enabled and last and self._length <= _KEPT:
+        if self._enabled and last and self._length <= _LONGEST:
             self._chunks.append(last)
         if not self._chunks:
             return []
         whole = "".join(self._chunks)
         self._chunks.clear()
+        return self._scan(whole, 0, open_end=False)
+
+    def _scan(self, window: str, offset: int, *, open_end: bool) -> list[Finding]:
+        budget = Budget()
+        found: list[Finding] = []
         try:
-            return self._look(whole, 0, open_end=False)
-        except Exception:  # noqa: BLE001 -- no fault of the scanner reaches the application
-            _log.exception("a stream could not be scanned")
+            matches = self._search.matches(window, self._target, self._subtype, limits=Limits(budget))
+            fresh = [match for match in matches if self._is_new(match, window, offset, open_end=open_end)]
+            if fresh:
+                found = self._findings(fresh, window)
+        except Exception as error:  # noqa: BLE001 -- a fault of the scanner must not reach the application
+            _log.exception("a part of a stream could not be scanned")
+            budget.stop(type(error).__name__)
+        if offset:
+            found = [replace(one, start=one.start + offset, end=one.end + offset) for one in found]
+        found.sort(key=lambda finding: (finding.start, finding.rule_id))
+        return found + self._incomplete(budget.reason) if budget.reason else found
+
+    def _is_new(self, match: Match, window: str, offset: int, *, open_end: bool) -> bool:
+        """Returns whether a match is complete and was not reported, and notes it."""
+        rule, start, end = match
+        if open_end and (end >= len(window) or (offset and start == 0) or rule.needs_more(window, end)):
+            return False
+        reported = self._reported.setdefault(rule.rule_id, [])
+        if any(start + offset < last and first < end + offset for first, last in reported):
+            return False
+        reported.append((start + offset, end + offset))
+        return True
+
+    def _incomplete(self, reason: str) -> list[Finding]:
+        if self._is_incomplete:
             return []
-
-    def _look(self, window: str, offset: int, *, open_end: bool) -> list[Finding]:
-        target, subtype, path = self._where
-        matches = self._search.matches(window, target, subtype)
-        if not matches:
-            return []
-        fresh = []
-        for match in matches:
-            plan, start, end = match
-            if open_end and (end >= len(window) or (offset and start == 0)):
-                continue
-            if open_end and plan.needs_more(window, end):
-                continue
-            told = self._told.setdefault(plan.rule_id, [])
-            if any(start + offset < last and first < end + offset for first, last in told):
-                continue
-            told.append((start + offset, end + offset))
-            fresh.append(match)
-        if not fresh:
-            return []
-        found = self._make(fresh, window, target, subtype, path)
-        moved = [_moved(finding, offset) for finding in found] if offset else found
-        return sorted(moved, key=lambda finding: (finding.start, finding.rule_id))
-
-
-def _moved(finding: Finding, offset: int) -> Finding:
-    from dataclasses import replace  # noqa: PLC0415 -- only where a stream has a finding
-
-    return replace(finding, start=finding.start + offset, end=finding.end + offset)
+        self._is_incomplete = True
+        return [incomplete(reason, target=self._target, subtype=self._subtype, path=self._path)]

@@ -6,11 +6,18 @@ import dataclasses
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any, NamedTuple
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from cylestio_monitor.scan.budget import Budget
 
 _log = logging.getLogger(__name__)
 MAX_DEPTH = 40
 MAX_NODES = 50_000
+MAX_NAME = 200
+"""Code points of a key that a path shows; the key itself is scanned whole."""
+
 _LONG_NUMBER = 10**7  # a shorter number is no card, phone or national id
 _LONG_KEY = 16
 
@@ -22,69 +29,90 @@ class Leaf(NamedTuple):
         path: Its place, such as ``arguments.files[2].name``.
         key: The nearest key above it; empty at the top.
         text: The text.
+        is_key: Whether the text is a key.
     """
 
     path: str
     key: str
     text: str
+    is_key: bool = False
 
 
-def leaves(value: object, path: str = "") -> Iterator[Leaf]:
-    """Every text in the value: strings, long numbers, long keys.
+def leaves(value: object, path: str = "", budget: Budget | None = None) -> Iterator[Leaf]:
+    """Gives every text in the value: strings, long numbers, long keys.
 
-    Goes at most `MAX_DEPTH` deep and `MAX_NODES` wide, passes a value that holds itself once, and steps over what
-    raises.
+    A value that contains itself is walked once. A part that is deeper than `MAX_DEPTH`, beyond `MAX_NODES` values, or
+    raises is passed over, and the budget notes the reason.
+
+    Args:
+        value: Mappings, sequences, models, anything else by its text.
+        path: The place of the value.
+        budget: Notes what was passed over.
     """
     stack: list[tuple[object, str, str, int]] = [(value, path, "", 0)]
-    seen: dict[int, object] = {}  # holds what it saw, so that no id is given twice
+    seen: dict[int, object] = {}  # keeps what it saw, so that no id is given twice
     nodes = 0
     while stack:
         item, place, key, depth = stack.pop()
         nodes += 1
         if nodes > MAX_NODES:
+            _stop(budget, "values")
             return
-        text = _text(item)
-        if text is not None:
-            yield Leaf(place, key, text)
-            continue
-        if item is None or isinstance(item, (bool, int, float)) or depth >= MAX_DEPTH:
-            continue
-        if id(item) in seen:
-            continue
-        seen[id(item)] = item
         try:
+            text = _text(item)
+            if text is not None:
+                if text:
+                    yield Leaf(place, key, text)
+                continue
+            if item is None or isinstance(item, (bool, int, float)) or id(item) in seen:
+                continue
+            seen[id(item)] = item
+            if depth >= MAX_DEPTH:
+                _stop(budget, "depth")
+                continue
             children = _children(item, place, key)
-        except Exception as error:  # noqa: BLE001 -- the value's own code: whatever it raises, the others are walked
+        except Exception as error:  # noqa: BLE001 -- code of the value: it may raise anything, and the others are walked
             _log.debug("%s at %s cannot be walked: %r", type(item).__name__, place, error)
+            _stop(budget, type(error).__name__)
             continue
+        if len(children) > MAX_NODES:
+            _stop(budget, "values")
+            del children[MAX_NODES:]
         for _child, name, child_key in children:
             if child_key is not key and len(child_key) > _LONG_KEY:
-                yield Leaf(name, "", child_key)
+                yield Leaf(name, "", child_key, is_key=True)
         stack.extend((child, name, child_key, depth + 1) for child, name, child_key in reversed(children))
 
 
+def _stop(budget: Budget | None, reason: str) -> None:
+    if budget is not None:
+        budget.stop(reason)
+
+
 def _text(item: object) -> str | None:
+    """Returns the text of a leaf; ``None`` for what is no leaf."""
     if isinstance(item, str):
-        return item or None
+        return item if type(item) is str else str.__str__(item)
     if isinstance(item, (bytes, bytearray, memoryview)):
-        return bytes(item).decode("utf-8", "replace") or None
-    if isinstance(item, int) and not isinstance(item, bool) and _LONG_NUMBER <= item < 10**40:
-        return str(item)
+        return bytes(item).decode("utf-8", "replace")
+    if isinstance(item, int) and not isinstance(item, bool) and abs(item) >= _LONG_NUMBER:
+        return str(item) if abs(item) < 10**40 else None
     return None
 
 
 def _children(item: object, place: str, key: str) -> list[tuple[object, str, str]]:
     fields = as_mapping(item)
     if fields is not None:
-        pairs = [(str(name)[:200], child) for name, child in list(fields.items())[:MAX_NODES]]
-        return [(child, f"{place}.{name}" if place else name, name) for name, child in pairs]
+        items = islice(list(fields.items()), MAX_NODES + 1)
+        pairs = [(name if type(name) is str else str(name), child) for name, child in items]
+        return [(child, f"{place}.{name[:MAX_NAME]}" if place else name[:MAX_NAME], name) for name, child in pairs]
     if isinstance(item, (Sequence, AbstractSet)):
-        return [(child, f"{place}[{number}]", key) for number, child in enumerate(list(item)[:MAX_NODES])]
+        return [(child, f"{place}[{number}]", key) for number, child in enumerate(islice(item, MAX_NODES + 1))]
     return [(str(item), place, key)]
 
 
 def as_mapping(item: object) -> Mapping[Any, Any] | None:
-    """A mapping, a model of pydantic or a dataclass as a mapping; ``None`` for anything else."""
+    """Returns a mapping, a model of pydantic or a dataclass as a mapping; ``None`` for anything else."""
     if isinstance(item, Mapping):
         return item
     dump = getattr(type(item), "model_dump", None)

@@ -1,4 +1,4 @@
-"""Rules made ready to be searched for: what the engines, the confirmation and the cache need, and nothing else."""
+"""Rules as the engines and the confirmation use them, without their examples and descriptions."""
 
 from __future__ import annotations
 
@@ -12,42 +12,44 @@ from cylestio_monitor.rules import Rule, pattern
 from cylestio_monitor.rules.literals import MARK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from cylestio_monitor.config import OverrideSettings
-    from cylestio_monitor.errors import ConfigError
 
 SLACK = 80
-"""Code points beyond a window's end that a look-ahead or a border may want to see."""
+"""Code points beyond the end of a window that a look-ahead or a word border may read."""
 
-
-_FOREIGN = re.compile(rf"{MARK}(?:\(\?:)*\\x[89a-f]")
-_OF_CALLS = {"tool_call", "tool_name"}
 WHOLE_STATEMENT = frozenset({"rm", "sql", "concrete", "sql-injected"})
-"""Validators that look beyond the match, at the rest of the command or statement."""
+"""Validators that read beyond the match, the rest of the command or statement."""
+
+_BEYOND_ASCII = re.compile(rf"{MARK}(?:\(\?:)*\\x[89a-f]")
+_ARGUMENT_SURFACES = {"tool_call", "tool_name"}
 
 
 class CompiledRule(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """One rule, ready to be searched for.
+    """One pattern of a rule, ready to be searched for.
 
     Attributes:
-        rule_id: The rule's id. A rule has one plan, or one for each of its patterns or signs.
-        regex: Bounded pattern for `re`; empty for a rule that only an evasion raises.
+        rule_id: The id of the rule. A rule has one compiled rule for each of its patterns or signs.
+        regex: Bounded pattern for `re`; empty for a rule that only an evasion or a detector raises.
         flags: Flags of `re.compile`.
         width: Most code points of a match.
-        clauses: Sets of literals, of each of which every match holds one; see `rules.pattern`.
-        held: Sets of words, of each of which every match holds one; asked of a window before the pattern is.
-        groups: Lengths of runs of digits, of which every match has one sequence; see `rules.groups`.
-        validators: Checks on a match, by name.
-        context: Words of which one must stand near, lower-case.
+        clauses: Sets of literals; every match contains a literal of each set. See `rules.pattern`.
+        held: Sets of words; every match contains a word of each set. They are looked up in a window before the pattern.
+        groups: Sequences of lengths of runs of digits; every match contains one sequence. See `rules.groups`.
+        validators: Names of the checks on a match.
+        context: Words of which one must be near, in lower case.
         within: How near, in code points.
-        surfaces: Surfaces it looks at; empty means all but ``tool_name``.
-        targets: Sides it looks at; empty means both.
-        generic: Gives way to another rule of its category at the same place.
-        unfold: Whether undone evasions are looked at too.
+        surfaces: Surfaces to which the rule applies; empty means all but ``tool_name``.
+        targets: Sides of a call to which it applies; empty means both.
+        generic: Whether it gives way to another rule of its category at the same place.
+        unfold: Whether it applies to texts decoded from an evasion too.
         masks: Whether a match is replaced in recorded content.
         evasion: The evasion that raises it.
-        least: How many different signs of the rule must stand in the text; 0 where each match counts by itself.
+        least: How many different signs of the rule must be in the text; 0 where each match counts by itself.
+        experimental: Whether it applies only where the settings ask for experimental rules.
+        locales: Countries of a national form.
+        ruleset: Name of the pack.
     """
 
     rule_id: str
@@ -72,54 +74,53 @@ class CompiledRule(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     masks: bool = True
     evasion: str | None = None
     least: int = 0
+    experimental: bool = False
+    locales: tuple[str, ...] = ()
+    ruleset: str = ""
 
     @property
     def of_names(self) -> bool:
-        """Whether it looks at names of called tools."""
+        """Whether it applies to names of called tools."""
         return "tool_name" in self.surfaces
 
     @property
     def of_texts(self) -> bool:
-        """Whether it looks at texts of more kinds than arguments of tools."""
+        """Whether it applies to other texts than arguments and names of tools."""
         return not self.of_arguments and self.surfaces != ("tool_name",)
 
     @property
     def beyond_ascii(self) -> bool:
         """Whether only a text with characters beyond ASCII can match."""
-        return all(literal[0] > "\x7f" or _FOREIGN.match(literal) for literal in self.clauses[0])
+        return all(literal[0] > "\x7f" or _BEYOND_ASCII.match(literal) for literal in self.clauses[0])
 
     @property
     def of_arguments(self) -> bool:
-        """Whether it looks at arguments of tools and at no other text."""
-        return bool(self.surfaces) and "tool_call" in self.surfaces and not set(self.surfaces) - _OF_CALLS
+        """Whether it applies to arguments of tools and to no other text."""
+        return "tool_call" in self.surfaces and not set(self.surfaces) - _ARGUMENT_SURFACES
 
     def applies(self, target: str, surface: str) -> bool:
-        """Whether the rule looks at this side and surface of a call."""
+        """Returns whether the rule applies to this side and surface of a call."""
         if self.targets and target not in self.targets:
             return False
         return surface in self.surfaces if self.surfaces else surface != "tool_name"
 
     @property
-    def looks_further(self) -> bool:
+    def reads_statement(self) -> bool:
         """Whether a validator reads the whole statement."""
         return any(name.partition(":")[0] in WHOLE_STATEMENT for name in self.validators)
 
     def needs_more(self, text: str, end: int) -> bool:
-        """Whether more of a text that is still coming could change the answer about a match that ends at `end`.
+        """Returns whether more of a text that still arrives could change the answer for a match that ends at `end`.
 
-        A validator that reads the whole statement is asked when its line, or its statement, has come whole.
+        A validator that reads the whole statement decides when the line or the statement is complete.
         """
-        if not self.looks_further:
+        if not self.reads_statement:
             return False
         return "\n" not in text[end:] and ";" not in text[end:]
 
 
-def plans_of(rule: Rule, overrides: Sequence[OverrideSettings] = ()) -> list[CompiledRule]:
-    """The plans of a rule; the last override that names it decides the severity."""
-    severity: Severity = rule.severity
-    for override in overrides:
-        if names(override.rule, rule.id):
-            severity = override.severity
+def compile_rule(rule: Rule) -> list[CompiledRule]:
+    """Compiles a rule: one result for each of its patterns or signs."""
     validators = rule.validators
     expressions = tuple(rule.expressions().values()) or ("",)
     if rule.keywords:
@@ -128,8 +129,8 @@ def plans_of(rule: Rule, overrides: Sequence[OverrideSettings] = ()) -> list[Com
     base = CompiledRule(
         rule_id=rule.id,
         category=rule.category,
-        severity=severity,
-        alert=ALERT_OF[severity],
+        severity=rule.severity,
+        alert=ALERT_OF[rule.severity],
         owasp=rule.owasp,
         atlas=rule.atlas,
         validators=validators,
@@ -142,14 +143,17 @@ def plans_of(rule: Rule, overrides: Sequence[OverrideSettings] = ()) -> list[Com
         masks=rule.masks,
         evasion=rule.evasion,
         least=rule.least if rule.signs else 0,
+        experimental=rule.status != "stable",
+        locales=rule.locales,
+        ruleset=rule.ruleset,
     )
-    return [_shaped(base, expression, rule.case == "insensitive") if expression else base for expression in expressions]
+    return [_with_pattern(base, one, rule.case == "insensitive") if one else base for one in expressions]
 
 
-def _shaped(plan: CompiledRule, expression: str, ignore_case: bool) -> CompiledRule:
+def _with_pattern(rule: CompiledRule, expression: str, ignore_case: bool) -> CompiledRule:
     shape = pattern.shape(expression, ignore_case=ignore_case)
     return msgspec.structs.replace(
-        plan,
+        rule,
         regex=shape.regex,
         flags=shape.flags,
         width=shape.width,
@@ -159,17 +163,25 @@ def _shaped(plan: CompiledRule, expression: str, ignore_case: bool) -> CompiledR
     )
 
 
-def names(selector: str, rule_id: str) -> bool:
-    """Whether a selector of the settings, an id or a prefix ending in ``.*``, names the rule."""
+def with_severity(rule: CompiledRule, overrides: Sequence[OverrideSettings]) -> CompiledRule:
+    """Returns the rule with the severity of the last override that selects it."""
+    for override in reversed(overrides):
+        if selects(override.rule, rule.rule_id):
+            return msgspec.structs.replace(rule, severity=override.severity, alert=ALERT_OF[override.severity])
+    return rule
+
+
+def selects(selector: str, rule_id: str) -> bool:
+    """Returns whether a selector of the settings, an id or a prefix ending in ``.*``, selects the rule."""
     if selector.endswith(".*"):
         return rule_id.startswith(selector[:-1])
     return selector == rule_id
 
 
 def phrase(words: str) -> str:
-    """A word or phrase as a pattern: letter case folded, any run of blanks where it has one.
+    """Returns a word or phrase as a pattern that ignores letter case and matches any run of blanks for a blank.
 
-    Beyond ASCII the two cases of a letter are spelt out, because patterns fold ASCII letters only.
+    Beyond ASCII the pattern spells out both cases of a letter, because patterns fold ASCII letters only.
     """
     return r"\s+".join("".join(map(_either_case, word)) for word in words.split())
 
@@ -182,38 +194,3 @@ def _either_case(character: str) -> str:
         return f"\\{character}" if character in _SPECIAL else character
     cases = sorted({character, character.lower(), character.upper(), character.casefold()})
     return cases[0] if len(cases) == 1 else f"(?:{'|'.join(cases)})"
-
-
-def select(rules: Iterable[Rule], *, experimental: bool, locales: Sequence[str]) -> list[Rule]:
-    """The rules that apply: the stable ones, and of the national ones those of the wanted countries."""
-    wanted = {name.upper() for name in locales}
-    return [
-        rule
-        for rule in rules
-        if (experimental or rule.status == "stable") and (not wanted or not rule.locales or wanted & set(rule.locales))
-    ]
-
-
-class Catalogue(msgspec.Struct, kw_only=True, array_like=True):
-    """What the cache keeps: the plans, and beside them the rules as MessagePack, read only when asked for."""
-
-    plans: list[CompiledRule]
-    rules: bytes
-
-    def metadata(self) -> dict[str, Rule]:
-        """The rules by id, without their examples."""
-        return {rule.id: rule for rule in msgspec.msgpack.decode(self.rules, type=list[Rule])}
-
-
-def catalogue(rules: Sequence[Rule], overrides: Sequence[OverrideSettings], problems: list[ConfigError]) -> Catalogue:
-    """Plans every rule; an override that names none is a problem."""
-    from cylestio_monitor.errors import ConfigError  # noqa: PLC0415 -- only where there is one to report
-
-    for number, override in enumerate(overrides):
-        if not any(names(override.rule, rule.id) for rule in rules):
-            key = f"rules.override[{number}].rule"
-            problems.append(ConfigError(f"names no rule: `{override.rule}`", source="settings", key=key))
-    return Catalogue(
-        plans=[plan for rule in rules for plan in plans_of(rule, overrides)],
-        rules=msgspec.msgpack.encode(rules),
-    )

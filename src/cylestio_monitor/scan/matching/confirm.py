@@ -1,4 +1,4 @@
-"""Turns places into matches: the rule's own expression in a window, then its context and its validators.
+"""Turns candidates into matches: runs the pattern of a rule around its places, then checks context and validators.
 
 Windows that touch are joined, so the work of one rule is never more than one pass over the text, and the matches are
 those of a search through the whole text.
@@ -14,27 +14,23 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from cylestio_monitor.rules.prefilter import START
 from cylestio_monitor.scan.matching.compiled_rule import SLACK
-from cylestio_monitor.scan.matching.locate import EVERYWHERE
+from cylestio_monitor.scan.matching.searched_text import EVERYWHERE
 from cylestio_monitor.scan.validators.checks import validator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from cylestio_monitor.scan.budget import Budget
     from cylestio_monitor.scan.matching.compiled_rule import CompiledRule
-    from cylestio_monitor.scan.matching.locate import Text
+    from cylestio_monitor.scan.matching.searched_text import SearchedText
+
+MAX_MATCHES = 100
+"""Matches of one rule in one text that are reported: a further one says nothing new."""
 
 _AT_START = (START,)
-MAX_MATCHES = 100
-"""Findings of one rule in one text: the hundred-and-first says nothing new."""
-
 _DENSE = 1000  # places that leave little of a text between them: then the windows are one
-
-MAX_TRIED = 1000
-"""Matches of one rule in one text that are put to its validators."""
-
-
-_STATEMENT = 1000
-"""Code points beyond a match that a validator of whole statements may look at."""
+_STATEMENT = 1000  # code points beyond a match that a validator of whole statements may read
+_PIECE = 4096  # code points of a window that are searched between two looks at the clock
 
 Areas: TypeAlias = "Sequence[tuple[int, int]] | None"
 """Starts and ends of parts of a text, ascending."""
@@ -43,11 +39,23 @@ _end = itemgetter(1)
 
 
 class Match(NamedTuple):
-    """One confirmed match, in code points of the text it was searched in."""
+    """One confirmed match, in code points of the text in which it was searched."""
 
-    plan: CompiledRule
+    rule: CompiledRule
     start: int
     end: int
+
+
+class Limits(NamedTuple):
+    """Bounds of one search.
+
+    Attributes:
+        budget: Its time.
+        matches: Most matches of one rule; ``None`` for all.
+    """
+
+    budget: Budget
+    matches: int | None = MAX_MATCHES
 
 
 @lru_cache(maxsize=4096)
@@ -55,59 +63,109 @@ def _compiled(regex: str, flags: int) -> re.Pattern[str]:
     return re.compile(regex, flags)
 
 
-def confirm(plan: CompiledRule, looked: Text, places: Sequence[int], areas: Areas = None) -> Iterator[Match]:
-    """The matches of one plan.
+def confirmed(
+    rules: Sequence[CompiledRule],
+    places: Mapping[int, Sequence[int]],
+    text: SearchedText,
+    limits: Limits,
+    areas: Areas = None,
+) -> Iterator[Match]:
+    """Gives the matches of the candidates.
 
     Args:
-        plan: The plan.
-        looked: The text.
-        places: Where it may match, ascending; see `scan.locate`.
-        areas: Places of which a match is to have one within reach, ascending; ``None`` for any.
+        rules: The rules of the group.
+        places: The candidates; see `Candidates`.
+        text: The text.
+        limits: Bounds of the search.
+        areas: Places of which every match has one within reach; ``None`` for any.
     """
-    if plan.context and not any(map(looked.holds, plan.context)):
+
+    def search(number: int) -> Iterator[Match]:
+        rule = rules[number]
+        return confirm(rule, text, places[number], limits, None if rule.least else areas)
+
+    signs: dict[str, list[int]] = {}
+    for number in places:
+        rule = rules[number]
+        if rule.least:
+            signs.setdefault(rule.rule_id, []).append(number)
+        else:
+            yield from search(number)
+    for group in signs.values():
+        least = rules[group[0]].least
+        if len(group) >= least:
+            yield from _together(group, least, search)
+
+
+def confirm(
+    rule: CompiledRule, text: SearchedText, places: Sequence[int], limits: Limits, areas: Areas = None
+) -> Iterator[Match]:
+    """Gives the matches of one rule.
+
+    Args:
+        rule: The rule.
+        text: The text.
+        places: The places of the rule, ascending; see `searched_text`.
+        limits: Bounds of the search.
+        areas: Places of which every match has one within reach, ascending; ``None`` for any.
+    """
+    if rule.context and not any(map(text.holds, rule.context)):
         return
-    text, low = looked.text, looked.low
-    around = _windows(places, plan.width, len(text))
+    whole, low = text.text, text.low
+    windows: Iterable[tuple[int, int]] = _windows(places, rule.width, len(whole))
     if areas is not None:
-        around = _within(around, areas, _reach(plan))
-    windows = [window for window in around if _holds(plan, low, window)]
+        windows = _within(windows, areas, _reach(rule))
+    windows = [window for window in windows if _holds(rule, low, window)]
     if not windows:
         return
-    pattern = _compiled(plan.regex, plan.flags)
-    checks = [validator(name) for name in plan.validators]
+    pattern = _compiled(rule.regex, rule.flags)
+    checks = [validator(name) for name in rule.validators]
     value = "value" in pattern.groupindex
-    tried = found = 0
+    found = 0
     for window in windows:
-        for match in _matches(pattern, plan, text, window):
-            tried += 1
-            if tried > MAX_TRIED:
-                return
+        for match in _matches(pattern, rule, whole, window, limits.budget):
             start, end = match.span("value") if value else match.span()
             if start < 0:
                 start, end = match.span()
-            if plan.context and not _near(plan, text, match.start(), match.end()):
+            if rule.context and not _near(rule, whole, match.start(), match.end()):
                 continue
-            if all(check(text, start, end) for check in checks):
-                yield Match(plan, start, end)
+            if all(check(whole, start, end) for check in checks):
+                yield Match(rule, start, end)
                 found += 1
-                if found >= MAX_MATCHES:
+                if found == limits.matches:
                     return
 
 
 def _matches(
-    pattern: re.Pattern[str], plan: CompiledRule, text: str, window: tuple[int, int]
-) -> Iterable[re.Match[str]]:
-    """The matches in a window; of a pattern for a text's start, the one that can be there."""
-    if plan.clauses[0] == _AT_START:
-        first = pattern.match(text, *window)
-        return () if first is None else (first,)
-    return pattern.finditer(text, *window)
-
-
-def _holds(plan: CompiledRule, low: str, window: tuple[int, int]) -> bool:
-    """Whether the window has what every match needs: cheaper to ask than to search."""
+    pattern: re.Pattern[str], rule: CompiledRule, text: str, window: tuple[int, int], budget: Budget
+) -> Iterator[re.Match[str]]:
+    """Gives the matches in a window; for a pattern that matches at the start of a text, the one that can be there."""
+    if budget.spent():
+        return
     start, end = window
-    for words in plan.held:
+    if rule.clauses[0] == _AT_START:
+        first = pattern.match(text, start, end)
+        if first is not None:
+            yield first
+        return
+    if end - start <= _PIECE + rule.width:
+        yield from pattern.finditer(text, start, end)
+        return
+    while start < end and not budget.spent():
+        border = start + _PIECE
+        last = start
+        for match in pattern.finditer(text, start, min(end, border + rule.width + SLACK)):
+            if match.start() >= border:
+                break
+            last = match.end()
+            yield match
+        start = max(border, last)
+
+
+def _holds(rule: CompiledRule, low: str, window: tuple[int, int]) -> bool:
+    """Returns whether the window has the words that every match needs: cheaper than to search for the pattern."""
+    start, end = window
+    for words in rule.held:
         for word in words:
             if low.find(word, start, end) >= 0:
                 break
@@ -116,23 +174,23 @@ def _holds(plan: CompiledRule, low: str, window: tuple[int, int]) -> bool:
     return True
 
 
-def together(signs: Sequence[int], least: int, look: Callable[[int], Iterator[Match]]) -> Iterator[Match]:
-    """One match of a rule of signs, from the first sign to the last, where enough different ones stand in the text.
+def _together(signs: Sequence[int], least: int, search: Callable[[int], Iterator[Match]]) -> Iterator[Match]:
+    """Gives one match of a rule of signs, from the first sign to the last, where enough different ones are in the text.
 
     Args:
-        signs: The places of those plans of the rule's signs that may stand in the text.
+        signs: The signs of the rule that may be in the text.
         least: How many different ones it takes.
-        look: Gives the matches of one.
+        search: Gives the matches of one.
     """
     found: list[Match] = []
-    for number, place in enumerate(signs):
+    for number, sign in enumerate(signs):
         if len(found) + len(signs) - number < least:
             return
-        first = next(look(place), None)
+        first = next(search(sign), None)
         if first is not None:
             found.append(first)
     if len(found) >= least:
-        yield Match(found[0].plan, min(match.start for match in found), max(match.end for match in found))
+        yield Match(found[0].rule, min(match.start for match in found), max(match.end for match in found))
 
 
 def _windows(places: Sequence[int], width: int, length: int) -> Iterator[tuple[int, int]]:
@@ -151,15 +209,15 @@ def _windows(places: Sequence[int], width: int, length: int) -> Iterator[tuple[i
     yield max(low, 0), min(high, length)
 
 
-def _reach(plan: CompiledRule) -> int:
-    """How far from a match stands what its rule looks at, and the match's own width."""
-    return plan.width + max(plan.within, _STATEMENT if plan.looks_further else SLACK)
+def _reach(rule: CompiledRule) -> int:
+    """Returns how far from a match the rule reads, with the width of the match."""
+    return rule.width + max(rule.within, _STATEMENT if rule.reads_statement else SLACK)
 
 
 def _within(
     windows: Iterable[tuple[int, int]], areas: Sequence[tuple[int, int]], reach: int
 ) -> Iterator[tuple[int, int]]:
-    """The parts of the windows that are within reach of an area."""
+    """Gives the parts of the windows that are within reach of an area."""
     for low, high in windows:
         number = bisect_left(areas, low - reach, key=_end)
         start = end = -1
@@ -175,6 +233,6 @@ def _within(
             yield start, end
 
 
-def _near(plan: CompiledRule, text: str, start: int, end: int) -> bool:
-    around = text[max(0, start - plan.within) : end + plan.within].lower()
-    return any(word in around for word in plan.context)
+def _near(rule: CompiledRule, text: str, start: int, end: int) -> bool:
+    around = text[max(0, start - rule.within) : end + rule.within].lower()
+    return any(word in around for word in rule.context)

@@ -1,110 +1,240 @@
-"""The multi-pattern engine: all literals in one compiled database, and all expressions in another."""
+"""The multi-pattern engine: the patterns of all rules in one compiled database.
+
+Each pattern is an expression of its own (see `expressions`) that reports where its matches end. A pattern that would
+make the database slow is represented by its clauses of literals. The serialised database fits one version of the engine
+and the features of the processor that it was compiled on.
+"""
 
 from __future__ import annotations
 
-import logging
-import re
 import threading
 from typing import TYPE_CHECKING, Any
 
-from cylestio_monitor.rules.literals import EDGE, MARK
-from cylestio_monitor.scan.matching.engine import DOUBLE, PythonEngine
+import msgspec
+
+from cylestio_monitor.rules.literals import MARK
+from cylestio_monitor.rules.prefilter import CODE, DIGITS, START, TOKEN
+from cylestio_monitor.scan.matching.engine import Candidates
+from cylestio_monitor.scan.matching.expressions import MAX_POSITIONS, literal_expression, whole_expression
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-_log = logging.getLogger(__name__)
+    from cylestio_monitor.scan.matching.compiled_rule import CompiledRule
+    from cylestio_monitor.scan.matching.engine import Engine
+    from cylestio_monitor.scan.matching.searched_text import SearchedText
+
+_CONTINUATION_BYTES = bytes(range(0x80, 0xC0))
+_LOCATED_FORMS = {*DIGITS, TOKEN, CODE}
+"""What `SearchedText` locates faster than the engine reports its many ends."""
+
+_MOST_ENDS = 200_000
+"""Ends of one search; a text with more of them is searched by the other engine."""
+
+
+class HyperscanIndex(msgspec.Struct, frozen=True, array_like=True):
+    """A serialised database and the meaning of its expression ids.
+
+    Attributes:
+        database: The serialised database; empty where the group has no expression.
+        rules: For each expression id, the number of the rule, or -1 for the sign of a disguise.
+        clauses: For each expression id, the number of the clause within the rule.
+        clause_count: For each rule that has several expressions, how many of them a match needs.
+        located: The rules whose expression reports every end; the others are located by their literals.
+        signs: For each expression id of a sign, the disguise.
+        always: The rules that match only at the start of a text. They are no part of the database.
+    """
+
+    database: bytes
+    rules: list[int]
+    clauses: list[int]
+    clause_count: dict[int, int]
+    located: frozenset[int]
+    signs: dict[int, str]
+    always: list[int]
 
 
 def engine_version() -> str | None:
-    """Version of the engine's wheel, and ``None`` where there is none."""
+    """Returns the version of the engine's wheel; ``None`` where it is not installed."""
     try:
-        from hyperscan import _version  # noqa: PLC0415 -- imported where it is used
+        from hyperscan import _version  # noqa: PLC0415 -- the engine is an optional part of the platform
     except ImportError:
         return None
     return str(_version.__version__)
 
 
-def compile_databases(literals: Sequence[str]) -> list[bytes]:
-    """Compiles the literals, in a few tenths of a second for the shipped rules.
+def compile_index(rules: Sequence[CompiledRule], signs: Mapping[str, Sequence[str]]) -> HyperscanIndex:
+    """Compiles the rules of a group; takes about 4 ms for each. Other threads run meanwhile.
 
-    Returns:
-        Serialised databases: one of plain literals, one of expressions, as the two together are slower than one after
-        the other. Expression ids are the places in the sequence.
+    Args:
+        rules: The rules; those without a pattern are passed over.
+        signs: The literals that are signs of a disguise, by its name.
 
     Raises:
         hyperscan.error: The engine refuses an expression.
     """
-    import hyperscan  # noqa: PLC0415
+    import hyperscan  # noqa: PLC0415 -- the engine is an optional part of the platform
 
-    # Whether a literal stands in the text is all that is asked: each reports once.
-    flags = int(hyperscan.HS_FLAG_SINGLEMATCH | hyperscan.HS_FLAG_CASELESS | hyperscan.HS_FLAG_DOTALL)
-    serialized = []
-    for marked in (False, True):
-        ids = [number for number, literal in enumerate(literals) if literal.startswith(MARK) == marked]
-        if ids:
-            database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
-            expressions = [_expression(literals[number]) for number in ids]
-            database.compile(expressions=expressions, ids=ids, elements=len(ids), flags=[flags] * len(ids))
-            serialized.append(bytes(hyperscan.dumpb(database)))
-    return serialized
+    once = int(hyperscan.HS_FLAG_SINGLEMATCH)
+    common = int(hyperscan.HS_FLAG_DOTALL | hyperscan.HS_FLAG_MULTILINE)
+    caseless = int(hyperscan.HS_FLAG_CASELESS)
+    index = HyperscanIndex(b"", [], [], {}, frozenset(), {}, [])
+    expressions: list[str] = []
+    flags: list[int] = []
+    located: set[int] = set()
 
+    def add(text: str, rule: int, clause: int, flag: int) -> None:
+        expressions.append(text)
+        flags.append(common | flag)
+        index.rules.append(rule)
+        index.clauses.append(clause)
 
-def _expression(literal: str) -> bytes:
-    if literal.startswith(MARK):
-        return literal[1:].encode()
-    lead, tail = (rb"\b" if edge == EDGE else b"" for edge in (literal[0], literal[-1]))
-    body = literal.strip(EDGE).encode("utf-8", "surrogatepass")
-    return lead + re.sub(rb"[^a-zA-Z0-9]", lambda sign: b"\\x%02x" % sign[0][0], body) + tail
+    for name, literals in signs.items():
+        index.signs[len(expressions)] = name
+        add("|".join(f"(?:{literal_expression(literal)})" for literal in literals), -1, 0, once | caseless)
+    for number, rule in enumerate(rules):
+        if not rule.regex:
+            continue
+        if rule.clauses[0][0] == START:
+            index.always.append(number)
+            continue
+        whole = whole_expression(rule.regex, rule.flags)
+        if whole.positions <= MAX_POSITIONS and whole.text:
+            by_literals = bool(rule.groups) or rule.clauses[0][0] in _LOCATED_FORMS
+            if not by_literals:
+                located.add(number)
+            add(whole.text, number, 0, (once if by_literals else 0) | (caseless if whole.caseless else 0))
+            continue
+        clauses = [clause for clause in rule.clauses if clause[0] != MARK]
+        if len(clauses) != 1:
+            index.clause_count[number] = len(clauses)
+        for clause_number, clause in enumerate(clauses):
+            text = "|".join(f"(?:{literal_expression(literal)})" for literal in clause)
+            add(text, number, clause_number, once | caseless)
+    if not expressions:
+        return index
+    database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
+    encoded = [expression.encode() for expression in expressions]
+    database.compile(expressions=encoded, ids=list(range(len(encoded))), elements=len(encoded), flags=flags)
+    serialised = bytes(hyperscan.dumpb(database))
+    return msgspec.structs.replace(index, database=serialised, located=frozenset(located))
 
 
 class HyperscanEngine:
-    """Compiled databases with one scratch space a thread.
+    """A loaded database with one scratch space for each thread.
 
-    A child process after a fork has its own copy of both, so nothing is shared.
+    A child process after a fork has its own copy of both.
     """
 
     name = "hyperscan"
 
-    def __init__(self, serialized: Sequence[bytes], literals: Sequence[str]) -> None:
-        """Loads the databases.
+    def __init__(
+        self,
+        rules: Sequence[CompiledRule],
+        index: HyperscanIndex,
+        leads: Mapping[int, Mapping[int, str]],
+        fallback: Engine,
+    ) -> None:
+        """Loads the database.
 
         Args:
-            serialized: What `compile_databases` gave for these literals and this version.
-            literals: The literals.
+            rules: The rules of the group.
+            index: The compiled rules.
+            leads: For each rule, the literals of its first clause; see `LiteralIndex`.
+            fallback: The engine that searches while the scratch space of this thread is in use.
 
         Raises:
-            hyperscan.error: The bytes are no database of this version.
+            hyperscan.error: The database is of another version or for another processor.
         """
-        import hyperscan  # noqa: PLC0415
+        import hyperscan  # noqa: PLC0415 -- the engine is an optional part of the platform
 
-        self._hyperscan = hyperscan
-        self._databases = [hyperscan.loadb(one, mode=hyperscan.HS_MODE_BLOCK) for one in serialized]
+        self._rules = rules
+        self._index = msgspec.structs.replace(index, database=b"")
+        self._leads = leads
+        self._fallback = fallback
+        self._error = hyperscan.error
+        self._scratch = hyperscan.Scratch
+        self._database = hyperscan.loadb(index.database, mode=hyperscan.HS_MODE_BLOCK) if index.database else None
         self._local = threading.local()
-        self._literals = literals
-        self._fallback: PythonEngine | None = None
+        self._always = [(number, leads[number]) for number in index.always]
 
-    def present(self, data: bytes) -> set[int]:
-        """Numbers of the literals that stand in a text made `searchable`; see `Engine`."""
-        found: set[int] = set()
+    def find(self, text: SearchedText, wanted: Sequence[bool]) -> Candidates:
+        """Returns the candidates for a text; see `Engine`."""
+        hits = self._search(text.data)
+        if hits is None:
+            return self._fallback.find(text, wanted)
+        places: dict[int, Sequence[int]] = {}
+        for number, lead in self._always:
+            if wanted[number]:
+                places[number] = text.places(lead, frozenset())
+        if not hits:
+            return Candidates(places, set())
+        signs: set[str] = set()
+        for number, ends in self._grouped(hits, wanted, signs):
+            if number in self._index.located:
+                places[number] = ends if text.is_ascii else _code_points(text.data, ends)
+                continue
+            rule = self._rules[number]
+            found = text.groups(rule.groups) if rule.groups else text.places(self._leads[number], frozenset())
+            if found:
+                places[number] = found
+        return Candidates(places, signs)
+
+    def quiet(self, text: SearchedText, wanted: Sequence[bool]) -> bool:
+        """Returns whether no rule has a candidate in any part of the text; see `Engine`."""
+        hits = self._search(text.data)
+        if hits is None:
+            return self._fallback.quiet(text, wanted)
+        return not any(rule < 0 or wanted[rule] for rule in (self._index.rules[number] for number, _ in hits))
+
+    def _search(self, data: bytes) -> list[tuple[int, int]] | None:
+        """Returns expression ids and ends, in bytes; ``None`` where this engine cannot search now."""
+        if self._database is None:
+            return []
+        scratch = getattr(self._local, "scratch", None)
+        if scratch is None:
+            scratch = self._local.scratch = self._scratch(self._database)
+        hits: list[tuple[int, int]] = []
         try:
-            scans = self._local.scans
-        except AttributeError:
-            scans = self._local.scans = [(one.scan, self._hyperscan.Scratch(one)) for one in self._databases]
-        try:
-            for scan, scratch in scans:
-                scan(data, _collect, 0, found, scratch)
-        except self._hyperscan.ScanTerminated:
-            return found
-        except self._hyperscan.error:
-            # A signal handler that scans while this thread scans finds the scratch space in use.
-            if self._fallback is None:
-                self._fallback = PythonEngine(self._literals)
-            return self._fallback.present(data)
-        return found
+            self._database.scan(data, _collect, 0, hits, scratch)
+        except self._error:
+            # A signal handler that scans while this thread scans finds the scratch space in use. A flood of ends stops
+            # the search.
+            return None
+        return hits
+
+    def _grouped(
+        self, hits: list[tuple[int, int]], wanted: Sequence[bool], signs: set[str]
+    ) -> Iterator[tuple[int, list[int]]]:
+        """Gives each wanted rule with all its clauses met, ascending, and the ends; fills in the signs."""
+        index = self._index
+        ends: dict[int, list[int]] = {}
+        met: dict[int, set[int]] = {}
+        for expression, end in hits:
+            number = index.rules[expression]
+            if number < 0:
+                signs.add(index.signs[expression])
+            elif wanted[number]:
+                ends.setdefault(number, []).append(end)
+                if number in index.clause_count:
+                    met.setdefault(number, set()).add(index.clauses[expression])
+        for number in sorted(ends):
+            if number not in met or len(met[number]) == index.clause_count[number]:
+                yield number, sorted(set(ends[number]))
 
 
-def _collect(number: int, _start: int, _end: int, _flags: int, found: Any) -> bool:
-    """Takes the number of a literal that stands in the text; whether that ends the search."""
-    found.add(number)
-    return number == DOUBLE
+def _collect(number: int, _start: int, end: int, _flags: int, hits: Any) -> bool:
+    """Takes one hit; returns whether the search stops."""
+    hits.append((number, end))
+    return len(hits) > _MOST_ENDS
+
+
+def _code_points(data: bytes, ends: list[int]) -> list[int]:
+    """Returns ends in code points for ends in bytes, both ascending."""
+    found: list[int] = []
+    before = count = 0
+    for end in ends:
+        count += len(data[before:end].translate(None, _CONTINUATION_BYTES))
+        before = end
+        found.append(count)
+    return found

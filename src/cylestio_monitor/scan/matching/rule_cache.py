@@ -1,135 +1,151 @@
-"""The compiled rules on disk, so that a start neither reads YAML nor compiles.
+"""Files of compiled rules: the one of the package, and the private ones of the user.
 
-One private file per set of rules, settings and engine. Its name is what it was made from, and a checksum stands in
-front: a file that is damaged, or of another version, is built anew.
+The name of a private file is a hash of everything that its content depends on. A file of the cache carries a keyed
+digest (HMAC-SHA256 with the key of the deployment): a file that somebody else wrote, changed or emptied is reported and
+not used. The file of the package is trusted as its code is.
 """
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import logging
 import os
 import platform
 import sys
 import tempfile
 import zlib
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from cylestio_monitor.errors import ConfigError
-from cylestio_monitor.scan.matching.compiled_rule import Catalogue  # noqa: TC001
-from cylestio_monitor.scan.matching.engine import Index  # noqa: TC001 -- msgspec reads the annotations when it decodes
+from cylestio_monitor._version import __version__
+from cylestio_monitor.scan.matching.compiled_set import CompiledSet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from cylestio_monitor.config import Settings
+    from collections.abc import Iterable
 
 _log = logging.getLogger(__name__)
-_MAGIC = b"cylestio-rules-3"
-_KEPT = 6  # files of other settings or versions that stay
+_MAGIC = b"cylestio-rules-4"
+_DIGEST = 32
+_KEPT = 12  # files of other settings or versions that stay
+SHIPPED = Path(__file__).with_name("shipped_rules.bin")
+"""The compiled rules of the package, written when the package is built or installed from a checkout."""
 
 
-class Kept(msgspec.Struct, array_like=True):
-    """One group of rules, ready to be searched with.
-
-    Attributes:
-        index: The group's literals.
-        databases: The engine's serialised databases; none where the engine is not installed.
-    """
-
-    index: Index
-    databases: list[bytes]
-
-
-class Cached(msgspec.Struct, array_like=True):
-    """What one file holds.
-
-    Attributes:
-        catalogue: The plans and the rules.
-        problems: Reason, source, line and key of what could not be used.
-        groups: The groups of rules.
-    """
-
-    catalogue: Catalogue
-    problems: list[tuple[str, str, int | None, str]]
-    groups: list[Kept] = []
-
-    def errors(self) -> list[ConfigError]:
-        """The problems, as they were when the rules were read."""
-        return [ConfigError(reason, source=source, line=line, key=key) for reason, source, line, key in self.problems]
-
-
-def stamp(files: Iterable[Path], settings: Settings, engine: str | None) -> str:
-    """What the cached file is named by: everything the result hangs on, hashed."""
-    made_from: list[object] = [_version(), engine, platform.machine(), sys.version_info[:2]]
+def stamp(files: Iterable[Path], *parts: object) -> str:
+    """Returns a hash of everything that compiled rules depend on, files by their contents: 24 hexadecimal digits."""
+    made_from = hashlib.sha256(repr((__version__, *parts)).encode("utf-8", "surrogatepass"))
     for file in files:
         try:
-            status = file.stat()
+            content = file.read_bytes()
         except OSError:
-            made_from.append((str(file), "missing"))
-            continue
-        made_from.append((str(file), status.st_size, status.st_mtime_ns))
-    keywords, rules = settings.keywords, settings.rules
-    made_from.append((keywords.suspicious, keywords.dangerous, keywords.defaults, rules.experimental))
-    made_from.append((settings.scan.locales, [(item.rule, item.severity) for item in rules.override]))
-    return hashlib.sha256(repr(made_from).encode("utf-8", "surrogatepass")).hexdigest()[:24]
+            content = b"missing"
+        made_from.update(f"{file.name}:{len(content)}:".encode("utf-8", "surrogatepass") + content)
+    return made_from.hexdigest()[:24]
 
 
-def _version() -> str:
+def load_shipped(name: str) -> CompiledSet | None:
+    """Returns the compiled rules of the package; ``None`` where they are of other sources than those in use.
+
+    Args:
+        name: Stamp of the sources.
+    """
     try:
-        return metadata.version("cylestio-monitor")
-    except metadata.PackageNotFoundError:
-        return "source"
-
-
-def load(folder: Path, name: str) -> Cached | None:
-    """The cached file of that stamp, and ``None`` where there is none that can be used."""
-    path = folder / f"rules-{name}.bin"
-    try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(file.fileno())
-            if os.name == "posix" and (status.st_uid != os.geteuid() or status.st_mode & 0o022):
-                _log.warning("%s may be written by others and is not used", path)
-                return None
-            raw = file.read()
+        raw = SHIPPED.read_bytes()
     except OSError:
         return None
-    body = memoryview(raw)[len(_MAGIC) + 4 :]
-    if raw[: len(_MAGIC)] != _MAGIC or zlib.crc32(body) != int.from_bytes(raw[len(_MAGIC) : len(_MAGIC) + 4], "big"):
-        _log.info("%s is damaged and is built anew", path)
+    head = len(_MAGIC) + len(name)
+    if raw[:head] != _MAGIC + name.encode():
         return None
     try:
-        return msgspec.msgpack.decode(body, type=Cached)
-    except msgspec.MsgspecError:
-        _log.info("%s is of another version and is built anew", path)
+        return msgspec.msgpack.decode(zlib.decompress(memoryview(raw)[head:]), type=CompiledSet)
+    except (zlib.error, msgspec.MsgspecError) as error:
+        _log.warning("%s is damaged and is not used: %s", SHIPPED, error)
         return None
 
 
-def save(folder: Path, name: str, catalogue: Catalogue, problems: Sequence[ConfigError], groups: list[Kept]) -> None:
-    """Writes the file, whole or not at all, readable by its owner only; a failure is logged and costs a later start."""
-    rows = [(problem.reason, problem.source, problem.line, problem.key) for problem in problems]
-    body = msgspec.msgpack.encode(Cached(catalogue, rows, groups))
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix="rules-", suffix=".tmp", dir=folder)  # 0600 by itself
+def save_shipped(name: str, compiled: CompiledSet) -> None:
+    """Writes the file of the package.
+
+    Args:
+        name: Stamp of the sources.
+        compiled: The compiled rules of the package.
+    """
+    packed = zlib.compress(msgspec.msgpack.encode(compiled), 6)
+    temporary = SHIPPED.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_bytes(_MAGIC + name.encode() + packed)
+    temporary.replace(SHIPPED)
+
+
+class RuleCache:
+    """The private files of one deployment."""
+
+    def __init__(self, folder: Path, key: bytes) -> None:
+        """Takes the folder and the key.
+
+        Args:
+            folder: Created when the first file is written, readable by its owner only.
+            key: Key of the deployment.
+        """
+        self._folder = folder
+        self._key = hashlib.blake2b(key, person=b"cylestio-rules", digest_size=_DIGEST).digest()
+        # The databases fit one kind of machine; files of another key cannot be checked with this one.
+        place = repr((platform.machine(), platform.system(), sys.version_info[:2], self._digest(b"name").hex()))
+        self._place = hashlib.sha256(place.encode()).hexdigest()[:8]
+
+    def _digest(self, body: bytes | memoryview) -> bytes:
+        return hmac.new(self._key, body, hashlib.sha256).digest()
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"rules-{name}-{self._place}.bin"
+
+    def load(self, name: str) -> CompiledSet | None:
+        """Returns the compiled rules of that stamp; ``None`` where no file can be used."""
+        path = self._path(name)
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(_MAGIC + zlib.crc32(body).to_bytes(4, "big") + body)
-            Path(temporary).replace(folder / f"rules-{name}.bin")
+            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
+            with os.fdopen(descriptor, "rb") as file:
+                status = os.fstat(file.fileno())
+                if os.name == "posix" and (status.st_uid != os.geteuid() or status.st_mode & 0o022):
+                    _log.warning("%s may be written by others and is not used", path)
+                    return None
+                raw = file.read()
         except OSError:
-            Path(temporary).unlink()
-            raise
-        _forget_old(folder)
-    except OSError as error:
-        _log.info("the compiled rules cannot be kept in %s: %s", folder, error)
+            return None
+        body = memoryview(raw)[len(_MAGIC) + _DIGEST :]
+        digest = raw[len(_MAGIC) : len(_MAGIC) + _DIGEST]
+        if raw[: len(_MAGIC)] != _MAGIC or not hmac.compare_digest(digest, self._digest(body)):
+            _log.warning("%s was not written by this deployment or is damaged; the rules are compiled again", path)
+            return None
+        try:
+            return msgspec.msgpack.decode(body, type=CompiledSet)
+        except msgspec.MsgspecError:
+            _log.info("%s is of another version; the rules are compiled again", path)
+            return None
 
+    def save(self, name: str, compiled: CompiledSet) -> None:
+        """Writes a file, whole or not at all, readable by its owner only.
 
-def _forget_old(folder: Path) -> None:
-    files = sorted(folder.glob("rules-*.bin"), key=lambda file: file.stat().st_mtime_ns, reverse=True)
-    for file in files[_KEPT:]:
-        file.unlink(missing_ok=True)
+        A failure is logged; the next start compiles again.
+        """
+        body = msgspec.msgpack.encode(compiled)
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor, temporary = tempfile.mkstemp(prefix="rules-", suffix=".tmp", dir=self._folder)
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(_MAGIC + self._digest(body) + body)
+                Path(temporary).replace(self._path(name))
+            except OSError:
+                Path(temporary).unlink()
+                raise
+            self._remove_old()
+        except OSError as error:
+            _log.info("the compiled rules cannot be kept in %s: %s", self._folder, error)
+
+    def _remove_old(self) -> None:
+        files = sorted(self._folder.glob("rules-*.bin"), key=lambda file: file.stat().st_mtime_ns, reverse=True)
+        for file in files[_KEPT:]:
+            file.unlink(missing_ok=True)

@@ -1,36 +1,38 @@
-"""All matches of one text: literals seen, rules confirmed, evasions undone, doubles removed."""
+"""All matches of one text: candidates confirmed, disguises decoded, duplicates removed."""
 
 from __future__ import annotations
 
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
-from cylestio_monitor.scan.matching.confirm import Areas, Match, confirm, together
-from cylestio_monitor.scan.matching.engine import DOUBLE, searchable, single_blanks
-from cylestio_monitor.scan.matching.locate import Text
-from cylestio_monitor.scan.normalisation.characters import Undone, fold
-from cylestio_monitor.scan.normalisation.disguises import LONGEST, readings
+from cylestio_monitor.scan.budget import Budget
+from cylestio_monitor.scan.matching.confirm import Areas, Limits, Match, confirmed
+from cylestio_monitor.scan.matching.excerpt import excerpt_of
+from cylestio_monitor.scan.matching.searched_text import SearchedText
+from cylestio_monitor.scan.normalisation.characters import NormalisedText, fold
+from cylestio_monitor.scan.normalisation.disguises import LONGEST, variants
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-    from collections.abc import Set as AbstractSet
+    from collections.abc import Callable, Iterator
 
-    from cylestio_monitor.scan.matching.catalog import Catalog, Group
-    from cylestio_monitor.scan.matching.compiled_rule import CompiledRule
-    from cylestio_monitor.scan.matching.engine import Index
-
+    from cylestio_monitor.scan.matching.rule_set import RuleGroup, RuleSet
 
 _GUESSED = frozenset({"leet", "spaced", "rot13"})
-"""Readings that may say what was never meant: a token with digits turned to letters is another token."""
+"""Disguises whose decoding may say what was never meant: a token with digits as letters is another token."""
 
 _ALWAYS_UNFOLDED = frozenset({"secret", "sensitive_data", "keyword"})
-
 
 _start = attrgetter("start")
 
 
-class _Read(NamedTuple):
-    """What is found in a text with a disguise taken off."""
+class _DecodedMatches(NamedTuple):
+    """The matches in a text with a disguise taken off.
+
+    Attributes:
+        kind: The disguise.
+        span: Gives the span of the original text for a span of the decoded one.
+        found: The matches, in the decoded text.
+    """
 
     kind: str
     span: Callable[[int, int], tuple[int, int]]
@@ -38,225 +40,196 @@ class _Read(NamedTuple):
 
 
 class _Wanted(NamedTuple):
-    """What looks at a side and surface.
+    """The rules of one group that apply to one side and surface.
 
     Attributes:
-        plain: Of every plan whether it looks at the text.
-        undone: Whether it looks at one with a disguise taken off.
-        guessed: Whether it looks at one with a disguise taken off that may be none.
-        groups: The groups the plans are in.
+        group: The group.
+        plain: For each rule whether it applies to the text itself.
+        decoded: Whether it applies to the text with a disguise taken off.
+        guessed: Whether it applies where the disguise may be none.
     """
 
+    group: RuleGroup
     plain: list[bool]
-    undone: list[bool]
+    decoded: list[bool]
     guessed: list[bool]
-    groups: tuple[Group, ...]
 
 
 class Search:
-    """Searches texts with the rules of a catalog."""
+    """Searches texts with the rules in force."""
 
-    def __init__(self, catalog: Catalog, *, max_length: int) -> None:
-        """Keeps the catalog.
+    def __init__(self, rule_set: RuleSet, *, max_length: int) -> None:
+        """Takes the rules.
 
         Args:
-            catalog: The plans and the engines.
-            max_length: Longest text searched whole, in code points; of a longer one the two ends are.
+            rule_set: The rules and the engines.
+            max_length: Longest text searched whole, in code points. A longer one is searched at its two ends, and the
+                budget notes it.
         """
-        self._catalog = catalog
+        self._rule_set = rule_set
         self._max_length = max_length
-        self._applies: dict[tuple[str, str, bool], _Wanted] = {}
+        self._wanted: dict[tuple[str, str, bool], list[_Wanted]] = {}
 
-    def matches(self, text: str, target: str, surface: str, *, quiet: bool = False) -> list[Match]:
-        """Every match of a rule that looks at this side and surface, in no order.
+    def matches(
+        self, text: str, target: str, surface: str, *, limits: Limits | None = None, quiet: bool = False
+    ) -> list[Match]:
+        """Returns every match of a rule that applies to this side and surface, in no order.
 
         Args:
             text: The text.
             target: The side of the call.
             surface: The surface.
-            quiet: Whether the text is one of those that are known to be `quiet`.
+            limits: Bounds of the search.
+            quiet: Whether the text is one of those for which `quiet` returned true.
         """
+        limits = limits or Limits(Budget())
         if len(text) > self._max_length:
+            limits.budget.stop("length")
             half = self._max_length // 2
             tail = len(text) - half
             ends = [
-                Match(plan, start + tail, end + tail) for plan, start, end in self.matches(text[tail:], target, surface)
+                Match(rule, start + tail, end + tail)
+                for rule, start, end in self.matches(text[tail:], target, surface, limits=limits)
             ]
-            return self.matches(text[:half], target, surface) + ends
+            return self.matches(text[:half], target, surface, limits=limits) + ends
         ascii_only = text.isascii()
-        wanted = self._applies.get((target, surface, ascii_only)) or self._looking(
-            target, surface, ascii_only=ascii_only
-        )
+        wanted = self._wanted.get((target, surface, ascii_only)) or self._select(target, surface, ascii_only=ascii_only)
         if quiet:
-            return self._at_start(text, wanted)
-        found, present = self._plain(text, wanted.plain, wanted.groups)
-        if surface != "tool_name" and not (ascii_only and self._catalog.gates.isdisjoint(present)):
-            found += self._disguised(text, wanted, found, present)
+            return self._at_start(text, wanted, limits)
+        found, signs = _direct(text, [(one.group, one.plain) for one in wanted], limits)
+        if surface != "tool_name" and not (ascii_only and not signs):
+            found += self._disguised(text, wanted, found, signs, limits)
         return without_doubles(found) if len(found) > 1 else found
 
     def quiet(self, texts: list[str], target: str, surface: str) -> bool:
-        """Whether none of the texts holds what a rule needs, but for rules that look at a text's start only."""
+        """Returns whether none of the texts has what a rule needs, apart from rules that match only at their start."""
         bundle = "\n".join(texts)
         if not bundle.isascii() or len(bundle) > self._max_length:
             return False
-        wanted = self._applies.get((target, surface, True)) or self._looking(target, surface, ascii_only=True)
-        data = single_blanks(searchable(bundle))
-        for group in wanted.groups:
-            present = group.engine.present(data)
-            if group is self._catalog.texts and not self._catalog.gates.isdisjoint(present):
-                return False
-            if not set(group.index.candidates(present, wanted.plain)).issubset(group.index.always):
-                return False
-        return True
+        wanted = self._wanted.get((target, surface, True)) or self._select(target, surface, ascii_only=True)
+        searched = SearchedText(bundle)
+        return all(one.group.group.engine.quiet(searched, one.plain) for one in wanted)
 
-    def _at_start(self, text: str, wanted: _Wanted) -> list[Match]:
+    def _at_start(self, text: str, wanted: list[_Wanted], limits: Limits) -> list[Match]:
         found: list[Match] = []
-        for group in wanted.groups:
-            always = [place for place in group.index.always if wanted.plain[place]]
-            if always:
-                found += confirmed(self._catalog.plans, always, Text(text), group.index, set())
+        searched = SearchedText(text)
+        for one in wanted:
+            places = one.group.group.always_places(searched, one.plain) if one.group.group.always else {}
+            if places:
+                found += confirmed(one.group.rules, places, searched, limits)
         return found
 
-    def _looking(self, target: str, surface: str, *, ascii_only: bool) -> _Wanted:
-        """What looks at this side and surface, kept from then on."""
-        plans = self._catalog.plans
-        plain = [plan.applies(target, surface) for plan in plans]
-        told = [looks and plan.alert != "none" for looks, plan in zip(plain, plans, strict=True)]
-        guessed = [tells and plan.unfold for tells, plan in zip(told, plans, strict=True)]
-        undone = [
-            tells and (plan.unfold or plan.category in _ALWAYS_UNFOLDED)
-            for tells, plan in zip(told, plans, strict=True)
-        ]
-        groups: tuple[Group, ...] = (self._catalog.names if surface == "tool_name" else self._catalog.texts,)
+    def _select(self, target: str, surface: str, *, ascii_only: bool) -> list[_Wanted]:
+        """Returns the rules that apply to this side and surface, and keeps them."""
+        rule_set = self._rule_set
+        groups = rule_set.names if surface == "tool_name" else rule_set.texts
         if surface == "tool_call":
-            groups += (self._catalog.arguments,)
+            groups += rule_set.arguments
         if surface != "tool_name" and not ascii_only:
-            groups += (self._catalog.foreign,)
-        wanted = self._applies[target, surface, ascii_only] = _Wanted(plain, undone, guessed, groups)
+            groups += rule_set.foreign
+        wanted = []
+        for group in groups:
+            plain = [
+                active and rule.applies(target, surface) for rule, active in zip(group.rules, group.active, strict=True)
+            ]
+            reported = [applies and rule.alert != "none" for applies, rule in zip(plain, group.rules, strict=True)]
+            decoded = [
+                applies and (rule.unfold or rule.category in _ALWAYS_UNFOLDED)
+                for applies, rule in zip(reported, group.rules, strict=True)
+            ]
+            guessed = [applies and rule.unfold for applies, rule in zip(reported, group.rules, strict=True)]
+            wanted.append(_Wanted(group, plain, decoded, guessed))
+        self._wanted[target, surface, ascii_only] = wanted
         return wanted
 
-    def _disguised(self, text: str, wanted: _Wanted, plain: list[Match], present: set[int]) -> list[Match]:
-        """What the text says under a disguise and not openly, and the disguise itself."""
+    def _disguised(
+        self, text: str, wanted: list[_Wanted], plain: list[Match], signs: set[str], limits: Limits
+    ) -> list[Match]:
+        """Returns what the text says under a disguise and not openly, and the disguise itself."""
         known: dict[str, list[tuple[int, int]]] = {}
         for match in plain:
-            known.setdefault(match.plan.rule_id, []).append((match.start, match.end))
+            known.setdefault(match.rule.rule_id, []).append((match.start, match.end))
         found: list[Match] = []
-        for reading in self._readings(text, wanted, present):
-            disguise = self._catalog.evasions.get(reading.kind)
-            for plan, first, last in reading.found:
-                start, end = reading.span(first, last)
-                told = known.setdefault(plan.rule_id, [])
-                if any(start < there and here < end for here, there in told):
+        for decoded in self._decoded(text, wanted, signs, limits):
+            disguise = self._rule_set.evasions.get(decoded.kind)
+            for rule, first, last in decoded.found:
+                start, end = decoded.span(first, last)
+                reported = known.setdefault(rule.rule_id, [])
+                if any(start < other_end and other_start < end for other_start, other_end in reported):
                     continue
-                told.append((start, end))
-                found.append(Match(plan, start, end))
+                reported.append((start, end))
+                found.append(Match(rule, start, end))
                 if disguise is not None:
                     found.append(Match(disguise, start, end))
         return found
 
-    def _readings(self, text: str, wanted: _Wanted, present: set[int]) -> Iterator[_Read]:
-        """Every other reading of the text, with what is found in it."""
-        base = Undone(text)
+    def _decoded(self, text: str, wanted: list[_Wanted], signs: set[str], limits: Limits) -> Iterator[_DecodedMatches]:
+        """Gives every decoded form of the text with its matches."""
+        base = NormalisedText(text)
         folded = fold(text)
         if folded is not None:
             base = folded
-            found, present = self._plain(folded.text, wanted.undone, wanted.groups, folded.areas)
-            yield _Read("look-alike", folded.span, found)
+            found, signs = _direct(folded.text, [(one.group, one.decoded) for one in wanted], limits, folded.areas)
+            yield _DecodedMatches("look-alike", folded.span, found)
         if len(text) > LONGEST:
             return
-        for reading in readings(base, self._catalog.signs(present)):
-            looking = wanted.guessed if reading.kind in _GUESSED else wanted.undone
-            yield _Read(
-                reading.kind,
-                reading.span,
-                self._plain(reading.undone.text, looking, wanted.groups, reading.undone.areas)[0],
-            )
-
-    def _plain(
-        self, text: str, wanted: list[bool], groups: tuple[Group, ...], areas: Callable[[], Areas] = lambda: None
-    ) -> tuple[list[Match], set[int]]:
-        """The matches in the text as it stands, and what the first group's engine saw in it.
-
-        Args:
-            text: The text.
-            wanted: Of every plan whether it looks.
-            groups: The groups of plans.
-            areas: Gives the only places of interest; see `confirm`.
-        """
-        first = groups[0]
-        data = searchable(text)
-        seen = present = first.engine.present(data)
-        if DOUBLE in present:
-            data = single_blanks(data)
-            seen = present = first.engine.present(data)
-        found: list[Match] = []
-        looked: Text | None = None
-        for group in groups:
-            if group is not first:
-                present = group.engine.present(data)
-            candidates = group.index.candidates(present, wanted)
-            if candidates:
-                looked = looked or Text(text)
-                found += confirmed(self._catalog.plans, candidates, looked, group.index, present, areas())
-        return found, seen
+        for variant in variants(base, signs, self._rule_set.beginnings):
+            if limits.budget.spent():
+                return
+            chosen = [(one.group, one.guessed if variant.kind in _GUESSED else one.decoded) for one in wanted]
+            found, _ = _direct(variant.decoded.text, chosen, limits, variant.decoded.areas)
+            yield _DecodedMatches(variant.kind, variant.span, found)
 
 
-def confirmed(
-    plans: Sequence[CompiledRule],
-    candidates: Iterable[int],
-    text: Text,
-    index: Index,
-    present: AbstractSet[int],
-    areas: Areas = None,
-) -> Iterator[Match]:
-    """The matches of the candidates.
+def _direct(
+    text: str,
+    groups: list[tuple[RuleGroup, list[bool]]],
+    limits: Limits,
+    areas: Callable[[], Areas] = lambda: None,
+) -> tuple[list[Match], set[str]]:
+    """Returns the matches in the text as it stands, and the disguises of which it has a sign.
 
     Args:
-        plans: All plans.
-        candidates: Places of those that may match.
         text: The text.
-        index: The candidates' index.
-        present: Numbers of the index's literals that stand in the text.
-        areas: Places of which every match has one within reach; ``None`` for any.
+        groups: Groups of rules, and for each rule whether it applies.
+        limits: Bounds of the search.
+        areas: Gives the only places of interest; see `confirmed`.
     """
-
-    def look(place: int) -> Iterator[Match]:
-        plan = plans[place]
-        places = text.groups(plan.groups) if plan.groups else text.places(index.leads[place], present)
-        return confirm(plan, text, places, None if plan.least else areas) if places else iter(())
-
-    signs: dict[str, list[int]] = {}
-    for place in candidates:
-        plan = plans[place]
-        if plan.least:
-            signs.setdefault(plan.rule_id, []).append(place)
-        else:
-            yield from look(place)
-    for group in signs.values():
-        least = plans[group[0]].least
-        if len(group) >= least:
-            yield from together(group, least, look)
+    searched = SearchedText(text)
+    found: list[Match] = []
+    signs: set[str] = set()
+    near = areas()
+    excerpt = excerpt_of(text, near) if near is not None else None
+    for group, wanted in groups:
+        candidates = group.group.engine.find(excerpt.searched if excerpt is not None else searched, wanted)
+        signs |= candidates.signs
+        if candidates.places:
+            places = candidates.places
+            if excerpt is not None:
+                places = {number: excerpt.places(group.rules[number], at) for number, at in places.items()}
+            found += confirmed(group.rules, places, searched, limits, near)
+    return found, signs
 
 
 def without_doubles(found: list[Match]) -> list[Match]:
-    """The matches without a second one of a rule at the same place, and without generic ones beside firm ones.
+    """Returns the matches without a second one of a rule at the same place, and without generic ones beside firm ones.
 
     A rule of several patterns may find one place twice: the match that begins first is kept, as in a search for the
     patterns as alternatives of one. A generic match gives way to a match of another rule of its category.
     """
     firm: dict[str, list[Match]] = {}
     for match in found:
-        if not match.plan.generic:
-            firm.setdefault(match.plan.category, []).append(match)
+        if not match.rule.generic:
+            firm.setdefault(match.rule.category, []).append(match)
     kept: list[Match] = []
     ends: dict[str, int] = {}
     for match in sorted(found, key=_start):
-        plan = match.plan
-        if plan.regex and match.start < ends.get(plan.rule_id, 0):
+        rule = match.rule
+        if rule.regex and match.start < ends.get(rule.rule_id, 0):
             continue
-        others = firm.get(plan.category, ()) if plan.generic else ()
+        others = firm.get(rule.category, ()) if rule.generic else ()
         if any(other.start < match.end and match.start < other.end for other in others):
             continue
-        ends[plan.rule_id] = match.end
+        ends[rule.rule_id] = match.end
         kept.append(match)
-    return list({(match.plan.rule_id, match.start, match.end): match for match in kept}.values())
+    return list({(match.rule.rule_id, match.start, match.end): match for match in kept}.values())

@@ -1,1 +1,1 @@
-"""Normalisation of text: disguised characters and encodings are undone before matching."""
+"""Normalisation of text: disguised characters and encodings are decoded before matching."""

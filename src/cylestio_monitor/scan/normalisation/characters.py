@@ -1,6 +1,6 @@
 """Undoes disguises that keep a text readable: look-alikes, hidden characters, marks, spacing, signs for letters.
 
-Every function gives the undone text and, where its length changed, the way back to places in the original, so that
+Every function gives the decoded text and, where its length changed, the way back to places in the original, so that
 findings point into what was really there.
 """
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from collections.abc import Set as AbstractSet
 
 _ASCII = bytes(range(128))
 _HIDDEN = frozenset(
@@ -46,7 +47,7 @@ class Run(NamedTuple):
     last: int
 
 
-class Undone:
+class NormalisedText:
     """A text with a disguise taken off.
 
     Attributes:
@@ -118,7 +119,7 @@ class Undone:
 _NEAR = 200
 
 
-def undo(text: str, disguise: re.Pattern[str], say: Callable[[re.Match[str]], str]) -> Undone | None:
+def replace_runs(text: str, disguise: re.Pattern[str], say: Callable[[re.Match[str]], str]) -> NormalisedText | None:
     """The text with what the pattern finds said plainly; ``None`` where that changes nothing."""
     runs: list[Run] = []
     out: list[str] = []
@@ -133,10 +134,10 @@ def undo(text: str, disguise: re.Pattern[str], say: Callable[[re.Match[str]], st
         at = last
     out.append(text[at:])
     plain = "".join(out)
-    return Undone(plain, lambda: runs) if plain != text else None
+    return NormalisedText(plain, lambda: runs) if plain != text else None
 
 
-def fold(text: str) -> Undone | None:
+def fold(text: str) -> NormalisedText | None:
     """The text with look-alikes, marks and hidden characters folded to ASCII; ``None`` where there are none.
 
     Costs nothing for ASCII and little for text that has nothing to fold.
@@ -169,7 +170,7 @@ def fold(text: str) -> Undone | None:
         return run.first, run.last
 
     other = {character: folded for character, folded in changed.items() if len(folded) != 1}
-    return Undone(plain, runs, within if other else None) if plain else None
+    return NormalisedText(plain, runs, within if other else None) if plain else None
 
 
 _PIECE = 200
@@ -227,14 +228,45 @@ LEET_SIGN = re.compile(
 _ENOUGH = 3
 
 
-def unleet(text: str) -> list[Undone]:
-    """The text with digits and signs as the letters they stand for; two readings, because ``1`` is an i or an l."""
+def unleet(text: str, beginnings: AbstractSet[str]) -> list[NormalisedText]:
+    """Returns the text with digits and signs as the letters that they stand for.
+
+    Two results, because ``1`` is an i or an l; none where no decoded word begins as a word of a rule does.
+
+    Args:
+        text: The text.
+        beginnings: The first `BEGINNING` letters of the words of the rules, in lower case.
+    """
+    if not _says_a_word(text, beginnings):
+        return []
     runs = [Run(*match.span(), *match.span()) for match in LEET_SIGN.finditer(text)]
     if len(runs) < _ENOUGH:
         return []
     once = _replaced(text, _LEET)
     other = _replaced(text.replace("1", "l"), _LEET)
-    return [Undone(plain, lambda: runs) for plain in ((once,) if once == other else (once, other))]
+    return [NormalisedText(plain, lambda: runs) for plain in ((once,) if once == other else (once, other))]
+
+
+BEGINNING = 4
+_LEET_TABLES = tuple(str.maketrans({**_LEET, "1": one}) for one in "il")
+_OUTSIDE_WORDS = ".,;:?\"'()[]{}<>*_`#"
+
+
+def _says_a_word(text: str, beginnings: AbstractSet[str]) -> bool:
+    """Returns whether a word with digits or signs in it decodes to one that begins as a word of a rule does."""
+    for word in set(text.lower().split()):
+        bare = word.strip(_OUTSIDE_WORDS)
+        if len(bare) < BEGINNING or bare.isalpha() or bare.isdigit():
+            continue
+        for table in _LEET_TABLES:
+            decoded = bare.translate(table)
+            for part in _LETTERS.finditer(decoded) if decoded != bare else ():
+                if part[0][:BEGINNING] in beginnings and not bare.startswith(part[0], part.start()):
+                    return True
+    return False
+
+
+_LETTERS = re.compile(r"[a-z]{4,}")
 
 
 SPACED = re.compile(
@@ -246,10 +278,10 @@ _ALONE = r"[^\W_](?![^\W_])"
 _GAP = re.compile(rf"(?<=(?<![^\W_])[^\W_])([ .\-_*|/])(?P<more>\1{{1,400}})?(?P<next>(?={_ALONE}))?(?!$)")
 
 
-def unspaced(text: str) -> Undone | None:
+def unspaced(text: str) -> NormalisedText | None:
     """The text with single letters that stand apart pushed together; two or more blanks part words."""
     separated = _SEPARATED.search(text)  # quicker than to look for the whole of it
     if separated is None or SPACED.search(text, max(0, separated.start() - 1)) is None:
         return None
     # A letter follows that stands alone too: one separator joins, more of them part.
-    return undo(text, _GAP, lambda gap: "" if gap["next"] is not None and gap["more"] is None else " ")
+    return replace_runs(text, _GAP, lambda gap: "" if gap["next"] is not None and gap["more"] is None else " ")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cylestio_monitor.rules.literals import MARK
 from cylestio_monitor.rules.prefilter import TOKEN
 from cylestio_monitor.scan.normalisation import characters, encodings
-from cylestio_monitor.scan.normalisation.characters import Undone
+from cylestio_monitor.scan.normalisation.characters import NormalisedText
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ LONGEST = 200_000
 
 _SINGLE = "enorst"  # of these every few words have one, and none is a word of its own
 SIGNS: dict[str, tuple[str, ...]] = {
-    # No at sign: it stands in every address. The reading itself wants three signs.
+    # No at sign: it stands in every address. The variant itself wants three signs.
     "leet": (rf"{MARK}[a-z][013457$!][a-z]",),
     "spaced": tuple(f"{sign}{letter}{sign}" for sign in " .-_*|/" for letter in _SINGLE),
     "run": (TOKEN,),
@@ -49,38 +49,39 @@ _SHAPES = bytes(97 if code in _LETTERS else 120 if code in b" \t" else 46 for co
 _SPACED = (b"axaxaxa", b"a.a.a.a")
 
 
-class Reading(NamedTuple):
+class Variant(NamedTuple):
     """What a text says with one disguise taken off.
 
     Attributes:
         kind: The evasion, as `Rule.evasion` names it.
-        undone: What it says.
+        decoded: What it says.
         span: A span of that text as a span of the original.
     """
 
     kind: str
-    undone: Undone
+    decoded: NormalisedText
     span: Callable[[int, int], tuple[int, int]]
 
 
-def readings(base: Undone, signs: AbstractSet[str]) -> Iterator[Reading]:
-    """Every other reading of a text without look-alikes.
+def variants(base: NormalisedText, signs: AbstractSet[str], beginnings: AbstractSet[str]) -> Iterator[Variant]:
+    """Gives every other decoded form of a text without look-alikes.
 
     Args:
         base: The text.
-        signs: The names in `SIGNS` of what it holds.
+        signs: The names in `SIGNS` of the disguises of which it has a sign.
+        beginnings: Beginnings of the words of the rules; see `characters.unleet`.
     """
-    for kind, undone in _readings(base.text, signs):
-        yield Reading(kind, undone, _chain(base, undone))
+    for kind, decoded in _variants(base.text, signs, beginnings):
+        yield Variant(kind, decoded, _chain(base, decoded))
     if "run" in signs:
         for piece in encodings.pieces(base.text):
-            yield Reading(piece.kind, Undone(piece.text), _whole(base, piece.start, piece.end))
+            yield Variant(piece.kind, NormalisedText(piece.text), _whole(base, piece.start, piece.end))
 
 
-def _readings(text: str, signs: AbstractSet[str]) -> Iterator[tuple[str, Undone]]:
+def _variants(text: str, signs: AbstractSet[str], beginnings: AbstractSet[str]) -> Iterator[tuple[str, NormalisedText]]:
     if "leet" in signs:
-        for undone in characters.unleet(text):
-            yield "leet", undone
+        for decoded in characters.unleet(text, beginnings):
+            yield "leet", decoded
     if "spaced" in signs:
         shapes = text.encode("utf-8", "surrogatepass").translate(_SHAPES)
         spaced = characters.unspaced(text) if any(shape in shapes for shape in _SPACED) else None
@@ -89,10 +90,10 @@ def _readings(text: str, signs: AbstractSet[str]) -> Iterator[tuple[str, Undone]
     yield from encodings.wholes(text, signs)
 
 
-def _chain(base: Undone, undone: Undone) -> Callable[[int, int], tuple[int, int]]:
-    return lambda start, end: base.span(*undone.span(start, end))
+def _chain(base: NormalisedText, decoded: NormalisedText) -> Callable[[int, int], tuple[int, int]]:
+    return lambda start, end: base.span(*decoded.span(start, end))
 
 
-def _whole(base: Undone, start: int, end: int) -> Callable[[int, int], tuple[int, int]]:
+def _whole(base: NormalisedText, start: int, end: int) -> Callable[[int, int], tuple[int, int]]:
     span = base.span(start, end)
     return lambda _start, _end: span

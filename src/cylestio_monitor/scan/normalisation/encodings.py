@@ -5,15 +5,15 @@ One level, at most `MAX_PIECES` pieces of a text: what is encoded twice is decod
 
 from __future__ import annotations
 
-import base64
 import binascii
 import codecs
 import html
 import re
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
-from cylestio_monitor.scan.normalisation.characters import Undone, undo
+from cylestio_monitor.scan.normalisation.characters import NormalisedText, replace_runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,11 +33,14 @@ _ROT13 = re.compile(
     r"|cebzcg|fryrpg|havba|sebz|jurer|qebc|gnoyr|qryrgr|erirny|eulrf|ehyrf|cnffjbeq|frperg|nf|na|va|bs|vg|gb|zr|or)\b",
     re.IGNORECASE,
 )
+_SHORTEST_BASE64 = 12
+_HEX_SHAPES = bytes(104 if code in b"0123456789abcdefABCDEF" else 46 if code in b" :," else 120 for code in range(256))
+_HEX_RUNS = (b"h" * 16, b"hh." * 7 + b"hh")
 _FEWEST_ROT13 = 3
 _PRINTABLE = re.compile(r"[\x20-\x7e\s\u00a0-\uffff]{6,}")
 
 
-class Decoded(NamedTuple):
+class DecodedPiece(NamedTuple):
     """One decoded piece.
 
     Attributes:
@@ -53,18 +56,41 @@ class Decoded(NamedTuple):
     end: int
 
 
-def pieces(text: str) -> Iterator[Decoded]:
-    """Every run of the text that decodes to something readable."""
-    for kind, pattern, decode in (("base64", _BASE64, _from_base64), ("hex", _HEX, _from_hex)):
-        for number, match in enumerate(pattern.finditer(text)):
-            if number >= MAX_PIECES:
-                break
+def pieces(text: str) -> Iterator[DecodedPiece]:
+    """Gives every run of the text that decodes to something readable."""
+    decoders = [("base64", _base64_runs(text), _from_base64)]
+    if _has_hexadecimal(text):
+        decoders.append(("hex", _HEX.finditer(text), _from_hex))
+    for kind, runs, decode in decoders:
+        for match in islice(runs, MAX_PIECES):
             plain = decode(match[0])
             if plain is not None and _PRINTABLE.fullmatch(plain):
-                yield Decoded(kind, plain, match.start(), match.end())
+                yield DecodedPiece(kind, plain, match.start(), match.end())
 
 
-def wholes(text: str, signs: AbstractSet[str]) -> Iterator[tuple[str, Undone]]:
+def _base64_runs(text: str) -> Iterator[re.Match[str]]:
+    """Gives the runs that may be base64, searched for in the long ones of the words between blanks.
+
+    Base64 of text has letters of both cases in every run of a dozen characters.
+    """
+    at = 0
+    for word in text.split():
+        if len(word) >= _SHORTEST_BASE64 and not word.islower() and not word.isupper():
+            at = text.index(word, at)
+            end = at + len(word)
+            for run in _BASE64.finditer(text, at, end):
+                if not (run[0].islower() or run[0].isupper()):
+                    yield run
+            at = end
+
+
+def _has_hexadecimal(text: str) -> bool:
+    """Returns whether eight pairs of hexadecimal digits follow each other, apart from one separator between them."""
+    shapes = text.encode("utf-8", "surrogatepass").translate(_HEX_SHAPES)
+    return any(shape in shapes for shape in _HEX_RUNS)
+
+
+def wholes(text: str, signs: AbstractSet[str]) -> Iterator[tuple[str, NormalisedText]]:
     """The whole text with one kind of encoded characters decoded, and the kind.
 
     Args:
@@ -74,25 +100,39 @@ def wholes(text: str, signs: AbstractSet[str]) -> Iterator[tuple[str, Undone]]:
     if len(text) > MAX_LENGTH:
         return
     for sign, kind, encoded, decode in _WHOLE:
-        undone = undo(text, encoded, decode) if sign in signs else None
-        if undone is not None:
-            yield kind, undone
+        decoded = replace_runs(text, encoded, decode) if sign in signs else None
+        if decoded is not None:
+            yield kind, decoded
     if "rot13" in signs:
         words = sum(1 for _ in zip(_ROT13.finditer(text), range(_FEWEST_ROT13), strict=False))
         if words >= _FEWEST_ROT13:
-            yield "rot13", Undone(codecs.encode(text, "rot13"))
+            yield "rot13", NormalisedText(codecs.encode(text, "rot13"))
 
 
 def _from_base64(piece: str) -> str | None:
-    if piece.isdigit() or (piece.isalpha() and (piece.islower() or piece.isupper())):
-        return None
     body = piece.rstrip("=").translate(_URL_SAFE)
     try:
-        return base64.b64decode(body + "=" * (-len(body) % 4), validate=True).decode("utf-8")
+        if not _may_begin_text(binascii.a2b_base64(body[:_SHORTEST_BASE64])):
+            return None
+        return binascii.a2b_base64(body + "=" * (-len(body) % 4)).decode("utf-8")
     except (binascii.Error, ValueError):
         return None
 
 
+def _may_begin_text(head: bytes) -> bool:
+    """Returns whether the first bytes may be those of a text in UTF-8; most runs of letters decode to other bytes."""
+    if head.translate(None, _CONTROLS) != head:
+        return False
+    if head.isascii():
+        return True
+    try:
+        head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return error.start > len(head) - 4
+    return True
+
+
+_CONTROLS = bytes(code for code in range(32) if code not in b"\t\n\v\f\r") + b"\x7f"
 _URL_SAFE = str.maketrans("-_", "+/")
 
 

@@ -1,7 +1,10 @@
-"""Masking: secrets and personal data become typed tokens of one length, the same for the same value.
+"""Redaction: secrets and personal data become typed tokens of one length, the same for the same value.
 
-A token such as ``[secret:aws-access-key-id:3f9a2c]`` says what stood there and nothing of it: not its length, not a
-character. The last part is a keyed hash, so equal values stay equal within one deployment and say nothing outside it.
+A token such as ``[secret:aws-access-key-id:3f9a2c]`` names the kind and shows nothing else: no length, no character.
+Its last part is a keyed hash, so equal values stay equal within one deployment and cannot be compared outside it.
+
+Neither silences nor the caps on findings apply: every match is replaced. A text that cannot be searched to its end is
+left out as a whole.
 """
 
 from __future__ import annotations
@@ -10,92 +13,144 @@ import logging
 import math
 from typing import TYPE_CHECKING
 
+from cylestio_monitor.scan.budget import MASK_SECONDS, Budget
 from cylestio_monitor.scan.matching import named_fields
+from cylestio_monitor.scan.matching.confirm import Limits
 from cylestio_monitor.scan.walk import MAX_DEPTH, MAX_NODES, Leaf, as_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cylestio_monitor.scan.matching.catalog import Catalog
+    from cylestio_monitor.scan.matching.compiled_rule import CompiledRule
     from cylestio_monitor.scan.matching.confirm import Match
     from cylestio_monitor.scan.matching.search import Search
 
 _log = logging.getLogger(__name__)
 MASKED_CATEGORIES = frozenset({"secret", "sensitive_data"})
 """Categories whose matches are replaced in recorded content."""
-_KINDS = {"secret": "secret", "sensitive_data": "pii"}
+
 UNMASKABLE = "[unmaskable]"
+"""Stands for a text that could not be searched to its end."""
+
+_KINDS = {"secret": "secret", "sensitive_data": "pii"}
+_CUT = "[cut]"
+_LONGEST_NUMBER = 10**40
 
 
-def mask(search: Search, hashed: Callable[[str], str], text: str) -> str:
-    """The text with every secret and every piece of personal data replaced; never raises, never returns it unmasked."""
-    if not text:
-        return text
-    try:
-        found = search.matches(text, "input", "llm")
-    except Exception:  # noqa: BLE001 -- no fault of the scanner reaches the application
-        _log.exception("a text could not be masked and is left out")
-        return UNMASKABLE
-    return _replace(text, found, hashed)
+class Redaction:
+    """Redacts texts and values. Never raises, and never returns a text that it did not search whole."""
+
+    def __init__(self, search: Search, named_field: CompiledRule | None, hashed: Callable[[str], str]) -> None:
+        """Takes the search and the hash.
+
+        Args:
+            search: Searches a text.
+            named_field: The rule of secrets by the key of a value.
+            hashed: Gives the keyed hash of a matched text.
+        """
+        self._search = search
+        self._named_field = named_field
+        self._hashed = hashed
+
+    def text(self, text: str, budget: Budget | None = None) -> str:
+        """Returns the text with every secret and every piece of personal data replaced.
+
+        Args:
+            text: The text.
+            budget: Its time; a text that is not searched to its end in it becomes `UNMASKABLE`.
+        """
+        if not text:
+            return text
+        budget = budget or Budget(MASK_SECONDS)
+        try:
+            found = self._search.matches(text, "input", "llm", limits=Limits(budget, matches=None))
+        except Exception:  # noqa: BLE001 -- a fault of the scanner must not reach the application
+            _log.exception("a text could not be redacted and is left out")
+            return UNMASKABLE
+        return UNMASKABLE if budget.reason else self._replace(text, found)
+
+    def value(self, value: object) -> object:
+        """Returns the value as plain JSON types, every text and key redacted; what cannot be walked becomes a mark."""
+        try:
+            return _ValueRedaction(self).redacted(value, "", 0, ())
+        except Exception as error:  # noqa: BLE001 -- code of the value: nothing of it may be recorded in clear
+            _log.debug("a value cannot be redacted and is left out: %r", error)
+            return UNMASKABLE
+
+    def leaf(self, text: str, key: str, budget: Budget) -> str:
+        """Returns the text of a leaf redacted: as a whole where its key names a secret."""
+        named = named_fields.matches(self._named_field, Leaf("", key, text), "input", "llm")
+        return self._replace(text, named) if named else self.text(text, budget)
+
+    def _replace(self, text: str, found: list[Match]) -> str:
+        spans = sorted(
+            (match for match in found if match.rule.category in MASKED_CATEGORIES and match.rule.masks),
+            key=lambda match: (match.start, -match.end),
+        )
+        out: list[str] = []
+        at = number = 0
+        while number < len(spans):
+            rule, start, end = spans[number]
+            number += 1
+            # Overlapping matches become one token: no rest of a longer one stays readable.
+            while number < len(spans) and spans[number].start < end:
+                end = max(end, spans[number].end)
+                number += 1
+            name = rule.rule_id.partition(".")[2]
+            out += [text[at:start], f"[{_KINDS[rule.category]}:{name}:{self._hashed(text[start:end])[:6]}]"]
+            at = end
+        out.append(text[at:])
+        return "".join(out)
 
 
-def _replace(text: str, found: list[Match], hashed: Callable[[str], str]) -> str:
-    spans = sorted(
-        (match for match in found if match.plan.category in MASKED_CATEGORIES and match.plan.masks),
-        key=lambda match: (match.start, -match.end),
-    )
-    out: list[str] = []
-    at = 0
-    for number, (plan, start, first_end) in enumerate(spans):
-        if start < at:
-            continue
-        end = first_end
-        # Overlapping matches become one token: no rest of the longer one stays readable.
-        for other in spans[number + 1 :]:
-            if other.start >= end:
-                break
-            end = max(end, other.end)
-        name = plan.rule_id.partition(".")[2]
-        out += [text[at:start], f"[{_KINDS[plan.category]}:{name}:{hashed(text[start:end])[:6]}]"]
-        at = end
-    out.append(text[at:])
-    return "".join(out)
+class _ValueRedaction:
+    """The redaction of one value: its bounds are shared by all its parts."""
 
+    def __init__(self, redaction: Redaction) -> None:
+        self._redaction = redaction
+        self._left = MAX_NODES
+        self._budget = Budget(MASK_SECONDS)
 
-def mask_value(catalog: Catalog, search: Search, hashed: Callable[[str], str], value: object) -> object:
-    """The value as plain JSON types, every text masked; what cannot be walked becomes a mark."""
-    budget = [MAX_NODES]
+    def redacted(self, item: object, key: str, depth: int, above: tuple[int, ...]) -> object:
+        """Returns a part of the value redacted.
 
-    def masked(item: object, key: str, depth: int, above: tuple[int, ...]) -> object:
-        budget[0] -= 1
-        if budget[0] < 0 or depth > MAX_DEPTH or id(item) in above:
-            return "[cut]"
+        Args:
+            item: The part.
+            key: The nearest key above it.
+            depth: Its depth.
+            above: Identities of the parts that contain it.
+        """
+        self._left -= 1
+        if self._left < 0 or depth > MAX_DEPTH or id(item) in above or self._budget.spent():
+            return _CUT
         if item is None or isinstance(item, bool):
             return item
         if isinstance(item, float):
             return item if math.isfinite(item) else str(item)
         if isinstance(item, int):
-            text = str(item)
-            hidden = mask(search, hashed, text) if abs(item) < 10**40 else "[number]"
-            return item if hidden == text else hidden
+            return self._number(item, key)
         if isinstance(item, (bytes, bytearray, memoryview)):
             item = bytes(item).decode("utf-8", "replace")
         if isinstance(item, str):
-            named = named_fields.matches(catalog, Leaf("", key, item), "input", "llm")
-            return _replace(item, named, hashed) if named else mask(search, hashed, item)
+            return self._redaction.leaf(item if type(item) is str else str.__str__(item), key, self._budget)
         inside = (*above, id(item))
         mapping = as_mapping(item)
         if mapping is not None:
-            return {
-                mask(search, hashed, str(name)): masked(child, str(name), depth + 1, inside)
-                for name, child in list(mapping.items())
-            }
+            return self._mapping(list(mapping.items()), depth, inside)
         if isinstance(item, (list, tuple, set, frozenset)):
-            return [masked(child, key, depth + 1, inside) for child in item]
-        return mask(search, hashed, str(item))
+            return [self.redacted(child, key, depth + 1, inside) for child in item]
+        return self._redaction.leaf(str(item), key, self._budget)
 
-    try:
-        return masked(value, "", 0, ())
-    except Exception as error:  # noqa: BLE001 -- the value's own code: nothing of it may leave unmasked
-        _log.debug("a value cannot be masked and is left out: %r", error)
-        return UNMASKABLE
+    def _mapping(self, items: list[tuple[object, object]], depth: int, inside: tuple[int, ...]) -> dict[str, object]:
+        out: dict[str, object] = {}
+        for name, child in items:
+            plain = str(name)
+            out[self._redaction.text(plain, self._budget)] = self.redacted(child, plain, depth + 1, inside)
+        return out
+
+    def _number(self, item: int, key: str) -> object:
+        if abs(item) >= _LONGEST_NUMBER:
+            return "[number]"
+        text = str(item)
+        hidden = self._redaction.leaf(text, key, self._budget)
+        return item if hidden == text else hidden

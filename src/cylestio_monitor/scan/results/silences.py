@@ -7,7 +7,7 @@ from datetime import date, datetime, timezone
 from typing import TYPE_CHECKING, NamedTuple
 
 from cylestio_monitor.errors import ConfigError
-from cylestio_monitor.scan.matching.compiled_rule import names
+from cylestio_monitor.scan.matching.compiled_rule import selects
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +57,7 @@ class Silences:
         """Whether the finding is silenced today (UTC)."""
         today: date | None = None
         for entry in self._entries:
-            if entry.rule is not None and not names(entry.rule, rule_id):
+            if entry.rule is not None and not selects(entry.rule, rule_id):
                 continue
             if entry.path is not None and not entry.path.fullmatch(path):
                 continue

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from cylestio_monitor.errors import ConfigError
 from cylestio_monitor.scan.readers import addresses, shell, sql
 from cylestio_monitor.scan.validators import check_digits, speech
+from cylestio_monitor.scan.validators.phone import phone
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,45 +87,6 @@ def card(text: str, start: int, end: int, _argument: str = "") -> bool:
     """The digits begin and are as many as those of a card network."""
     digits = "".join(character for character in text[start:end] if character.isdigit())
     return _CARDS.fullmatch(digits) is not None
-
-
-_NO_PHONE = re.compile(
-    r"(?:19|20)\d\d[ .-]\d\d?[ .-]\d\d?|\d{1,3}(?:\.\d{1,3}){3}|\d{1,2}[ .-]\d{1,2}[ .-](?:19|20)\d\d"
-    r"|(?:(?:19|20)\d\d[ -]?){2,4}|\d{3}-\d\d-\d{4}"
-)
-_CLEARLY_PHONE = re.compile(
-    r"\+|00|011|\(\d|0\d{1,5}[ .-]|0\d{9}|(?:1[ .-]?)?[2-9]\d\d([ .-])\d{3}[ .-]\d{4}(?!\d)|0\d([ .-])\d\d(?:\2\d\d){3}"
-)
-_CALLED = re.compile(
-    r"\b(?:phones?|tele?phone|tel|mobile|cell(?:phone|ular)?|fax|desk|office|hotline|landline|call(?:ed|ing)?|dial|ring|text(?:ed)?"
-    r"|sms|messages?|whatsapp|signal|answering|registered|contact|reach(?:ed|able)?|voicemail|pager|telefono?|t[eé]l[eé]phone"
-    r"|m[oó]vil|celular|handy|rufnummer|telefon[ae]?|portable|mob|ph|home|work|main)\b|\u96fb\u8a71|\u7535\u8bdd|\u624b\u673a|\uc804\ud654",
-    re.IGNORECASE,
-)
-_COUNTED = re.compile(
-    r"(?:\b(?:order|invoice|account|card|case|ticket|zip|postal|postcode|plz|id|ids|ref(?:erence)?|serial|number\s+of|iban|ssn|version|v"
-    r"|date|born|years?|population|usd|eur|isbn|issn|part|model|item|sku|tracking|passport|licen[cs]e|tax|vat|page|line|port|size|since"
-    r"|bytes?|apo|box)\b|[$\u20ac\u00a3\u00a5#])[\s:#.]{0,3}$",
-    re.IGNORECASE,
-)
-
-
-def phone(text: str, start: int, end: int, _argument: str = "") -> bool:
-    """The match has as many digits as a telephone number, and is no date and no version.
-
-    One that no international or national sign marks as such must stand beside a word such as ``phone`` or ``call``.
-    """
-    raw = text[start:end].strip()
-    value = re.split(r"\s?(?:x|ext|#)", raw, maxsplit=1)[0]
-    count = sum(map(str.isdigit, value))
-    if not 7 <= count <= 16 or _NO_PHONE.fullmatch(value) is not None or len(set(value)) < 4:
-        return False
-    before = text[max(0, start - 40) : start]
-    if _COUNTED.search(before) is not None:
-        return False
-    if count > 7 and _CLEARLY_PHONE.match(value) is not None:
-        return True
-    return _CALLED.search(before) is not None or _CALLED.match(text[end : end + 12].lstrip(" \t-,(")) is not None
 
 
 def national(text: str, start: int, end: int, argument: str) -> bool:

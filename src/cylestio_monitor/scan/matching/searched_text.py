@@ -1,13 +1,13 @@
-"""Where in a text a rule's match may stand: the places of the literals that were seen in it.
+"""A text under search, and the places in it where the match of a rule may stand.
 
-The contract: every true match of a plan lies within the windows around its places, which reach as far as the plan's
-greatest width to both sides and `SLACK` further; windows that touch are one.
+Every match of a rule contains one of its places, the end of a literal of it. The windows around the places, which reach
+as far as the longest match of the rule to both sides and `SLACK` further, therefore contain all matches whole.
 """
 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import islice, repeat
 from typing import TYPE_CHECKING
 
@@ -20,44 +20,32 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
 EVERYWHERE = -1
-"""Stands alone for places: the whole text is to be looked at."""
+"""Alone among places: the whole text is to be searched."""
 
-_MANY = 200  # of one literal: then one pass over the text is cheaper
-_MANY_TRIED = 5000  # of one literal with and without the borders it is to have
+_MANY = 200  # places of one literal: beyond that one pass over the text is cheaper
+_MANY_TRIED = 5000  # occurrences of one literal with and without the word borders that it needs
 _MANY_GROUPS = 4000  # sequences of runs of digits: the same
 _TOKEN = re.compile(rf"[A-Za-z0-9+/_-]{{{TOKEN_LENGTH},}}")
 _CODE = re.compile(r"\d\d(?<=[A-Za-z]{2}..)", re.ASCII)
 
-_OF_WORDS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
+_WORD_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
 _DIGITS = re.compile(r"\d+", re.ASCII)
 _DIGITS_ONLY = bytes(code if code in b"0123456789" else 32 for code in range(256))
 _DIGIT_RUN = re.compile(r"\d(?:[\s./()-]*\d){5,}", re.ASCII)
 
 
-class Text:
-    """A text under search, with what more than one rule asks of it.
+class SearchedText:
+    """A text under search. It computes each thing that several rules need once.
 
     Attributes:
         text: The text.
-        low: The text in lower case, of the same length.
+        is_ascii: Whether all its characters are ASCII.
     """
-
-    __slots__ = (
-        "_different",
-        "_digit_runs",
-        "_digit_starts",
-        "_grouped",
-        "_lengths",
-        "_places",
-        "_words",
-        "low",
-        "text",
-    )
 
     def __init__(self, text: str) -> None:
         """Takes the text."""
         self.text = text
-        self.low = lower(text)
+        self.is_ascii = text.isascii()
         self._places: dict[str, list[int]] = {}
         self._words: dict[str, bool] = {}
         self._grouped: dict[tuple[bytes, ...], Sequence[int]] = {}
@@ -66,12 +54,22 @@ class Text:
         self._digit_starts: list[int] = []
         self._digit_runs: list[tuple[int, list[int]]] | None = None
 
+    @cached_property
+    def data(self) -> bytes:
+        """The text in UTF-8; lone surrogates as three bytes."""
+        return self.text.encode("utf-8", "surrogatepass")
+
+    @cached_property
+    def low(self) -> str:
+        """The text in lower case, of the same length."""
+        return lower(self.text)
+
     def places(self, lead: Mapping[int, str], present: AbstractSet[int]) -> Sequence[int]:
-        """Where a match of a plan may stand, ascending, or `EVERYWHERE`.
+        """Returns the places of a rule, ascending, or `EVERYWHERE`.
 
         Args:
-            lead: The plan's literals, as `Index.leads` has them.
-            present: Numbers of the literals that stand in the text.
+            lead: The literals of its first clause by number; see `LiteralIndex`.
+            present: Numbers of the literals that the text has; empty where they are not known.
         """
         found: list[int] = []
         several = False
@@ -84,10 +82,10 @@ class Text:
         return sorted(found) if several else found
 
     def groups(self, sequences: tuple[bytes, ...]) -> Sequence[int]:
-        """Where the text's runs of digits have one of the sequences of lengths: starts of the first run, ascending.
+        """Returns where runs of digits have one of the sequences of lengths: starts of the first run, ascending.
 
         Args:
-            sequences: A plan's; see `rules.groups`.
+            sequences: The sequences of a rule; see `rules.groups`.
         """
         found = self._grouped.get(sequences)
         if found is None:
@@ -96,10 +94,10 @@ class Text:
 
     def _with_lengths(self, sequences: tuple[bytes, ...]) -> Sequence[int]:
         if self._lengths is None:
-            runs = self.text.encode("utf-8", "surrogatepass").translate(_DIGITS_ONLY).split()
+            runs = self.data.translate(_DIGITS_ONLY).split()
             try:
                 self._lengths = bytes(map(len, runs))
-            except ValueError:  # a run longer than a byte can tell
+            except ValueError:  # a run longer than a byte can count
                 self._lengths = bytes(map(min, map(len, runs), repeat(255)))
             self._different = frozenset(self._lengths)
         lengths, different = self._lengths, self._different
@@ -119,7 +117,7 @@ class Text:
         return sorted(places)
 
     def holds(self, word: str) -> bool:
-        """Whether the word, in lower case, stands in the text."""
+        """Returns whether the text has the word, given in lower case."""
         found = self._words.get(word)
         if found is None:
             found = self._words[word] = word in self.low
@@ -132,7 +130,7 @@ class Text:
         return places
 
     def _tokens(self) -> list[int]:
-        """The places of tokens, which are looked for in the long ones of what blanks part."""
+        """Returns the places of tokens, searched for in the long ones of the words between blanks."""
         places: list[int] = []
         at = 0
         for word in [word for word in self.text.split() if len(word) >= TOKEN_LENGTH]:
@@ -144,7 +142,7 @@ class Text:
         return places
 
     def _digits(self) -> list[tuple[int, list[int]]]:
-        """The runs of digits: how many digits at most, and the places."""
+        """Returns the runs of digits: their length, which is the most digits they may have, and the places."""
         if self._digit_runs is None:
             self._digit_runs = [(run.end() - run.start(), _within(run)) for run in _DIGIT_RUN.finditer(self.text)]
         return self._digit_runs
@@ -163,7 +161,7 @@ class Text:
             return [EVERYWHERE]
         body = literal.strip(EDGE + " ")
         if not body.isascii():
-            return [EVERYWHERE]  # letter case beyond ASCII is not folded one to one
+            return [EVERYWHERE]  # letter case beyond ASCII does not fold one to one
         if " " in body:
             ends = [match.end() for match in islice(_phrase(body).finditer(self.low), _MANY + 1)]
             return ends if len(ends) <= _MANY else [EVERYWHERE]
@@ -171,7 +169,7 @@ class Text:
 
 
 def _within(run: re.Match[str]) -> list[int]:
-    """Places so near each other that the windows around them leave no gap."""
+    """Returns places in a run so near each other that the windows around them leave no gap."""
     start, end = run.span()
     return [start + 1, end] if end - start <= SLACK else [*range(start + 1, end, SLACK), end]
 
@@ -182,7 +180,7 @@ def _phrase(words: str) -> re.Pattern[str]:
 
 
 def _occurrences(low: str, literal: str, *, lead: bool, tail: bool) -> list[int]:
-    """Ends of the literal, where a word's border stands before it and behind it if that is asked for."""
+    """Returns the ends of the literal; with `lead` and `tail` only where a word border is before and behind it."""
     places: list[int] = []
     length, last = len(literal), len(low)
     at = low.find(literal)
@@ -190,7 +188,9 @@ def _occurrences(low: str, literal: str, *, lead: bool, tail: bool) -> list[int]
     while at >= 0:
         end = at + length
         tried += 1
-        if not (lead and at and low[at - 1] in _OF_WORDS) and not (tail and end < last and low[end] in _OF_WORDS):
+        if not (lead and at and low[at - 1] in _WORD_CHARACTERS) and not (
+            tail and end < last and low[end] in _WORD_CHARACTERS
+        ):
             places.append(end)
         if len(places) > _MANY or tried > _MANY_TRIED:
             return [EVERYWHERE]
@@ -199,7 +199,7 @@ def _occurrences(low: str, literal: str, *, lead: bool, tail: bool) -> list[int]
 
 
 def lower(text: str) -> str:
-    """The text in lower case, its length kept."""
+    """Returns the text in lower case, its length kept."""
     low = text.lower()
     # A letter whose lower case is two code points: then only the ASCII ones are folded.
     return low if len(low) == len(text) else text.translate(_ASCII_LOWER)
