@@ -313,7 +313,23 @@ class Invocation:
         pending = reporting.report(
             new.kept, new.tally, verdict, origin, metrics=pipeline.metrics, store=pipeline.store, is_late=is_late
         )
+        if pending is not None and not is_late:
+            pending = self._store_open_call(new.kept, verdict.action) or pending
         self._pending = pending or self._pending
+
+    def _store_open_call(self, found: list[Finding], action: str) -> PendingFindings | None:
+        """Stores the call itself, so that it is known if the process dies within the call."""
+        store = self._pipeline.store
+        if store is None:
+            return None
+        from cylestio_monitor.store.ingest.open_calls import StartedSpan  # noqa: PLC0415 -- only with severe findings
+
+        span = self.sink.span
+        started_ns = time.time_ns() - int((time.perf_counter() - self._started) * 1e9)
+        name = self._pipeline.redact(self.call.name)
+        parent = getattr(span, "parent", None)
+        started = StartedSpan(span.get_span_context(), parent, name, self.call.kind, started_ns, self._attributes)
+        return store.add_open_call(started, found, action)
 
     def _refuse(self) -> None:
         error = self._blocked_error("call")
@@ -322,6 +338,8 @@ class Invocation:
             self._complete(None, error)
         finally:
             self._close(None)
+        if not _runs_on_event_loop():
+            self.wait_durable()
         raise error
 
     def _blocked_error(self, subject: str) -> BlockedError:
@@ -367,8 +385,19 @@ class Invocation:
             pipeline.metrics.end(self.call, result, seconds, self._attributes, kind)
 
     def _close(self, end_time: int | None) -> None:
+        inspection, store = self._inspection, self._pipeline.store
         try:
-            masks = self._inspection is not None and self._inspection.holds_secrets
-            self.sink.end(end_time, masks=masks)
+            self.sink.end(end_time, masks=inspection is not None and inspection.holds_secrets)
         except Exception:  # a span processor of the application raised
             log.debug("Could not end a span", exc_info=True)
+        found = inspection.found if inspection is not None else None
+        if store is not None and found is not None and reporting.is_urgent(found.kept):
+            self._pending = store.add_barrier()
+
+
+def _runs_on_event_loop() -> bool:
+    """Returns whether a wait on this thread would block an event loop."""
+    asyncio, trio = sys.modules.get("asyncio"), sys.modules.get("trio")
+    if asyncio is not None and asyncio._get_running_loop() is not None:  # noqa: SLF001 -- the public one raises
+        return True
+    return trio is not None and trio.lowlevel.in_trio_run()

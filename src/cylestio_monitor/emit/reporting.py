@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from opentelemetry.trace import Status, StatusCode
 
@@ -52,8 +52,15 @@ class FindingStore(Protocol):
         operation: str | None,
         model: str | None,
         tool: str | None,
+        user_id: str | None,
     ) -> PendingFindings:
-        """Hands over findings of a span that has not ended yet."""
+        """Queues findings of a span that has not ended."""
+
+    def add_open_call(self, span: Any, findings: Sequence[Finding], action: str) -> PendingFindings:
+        """Queues the row of a call that has not ended; its span replaces the row."""
+
+    def add_barrier(self) -> PendingFindings:
+        """Queues nothing: it is durable when everything queued so far is."""
 
 
 class CallOrigin(NamedTuple):
@@ -72,6 +79,11 @@ class CallOrigin(NamedTuple):
     span: SpanContext
     actor: Identity
     service_name: str | None
+
+
+def is_urgent(found: Sequence[Finding]) -> bool:
+    """Returns whether one of the findings must be on disk before the application goes on."""
+    return any(SEVERITY_NUMBER[finding.severity] >= _URGENT for finding in found)
 
 
 def can_be_refused(found: Sequence[Finding]) -> list[Finding]:
@@ -129,7 +141,7 @@ def report(
     metrics.findings(tally, action=verdict.action, operation=call.operation, tool=tool)
     if store is None or not found:
         return None
-    if not is_late and all(SEVERITY_NUMBER[finding.severity] < _URGENT for finding in found):
+    if not is_late and not is_urgent(found):
         return None
     return store.add_findings(
         origin.span.trace_id,
@@ -142,6 +154,7 @@ def report(
         operation=call.operation,
         model=model,
         tool=tool,
+        user_id=_text(labels, semconv.ENDUSER_ID),
     )
 
 

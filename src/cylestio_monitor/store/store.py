@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cylestio_monitor import semconv
 from cylestio_monitor.errors import StoreError
 from cylestio_monitor.model import SEVERITY_NUMBER
+from cylestio_monitor.store.ingest.open_calls import open_call
 from cylestio_monitor.store.ingest.queue import Kind, PendingWrite
 from cylestio_monitor.store.ingest.span_encoder import attributes_of
 from cylestio_monitor.store.ingest.write_loop import WriteLoop
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from cylestio_monitor import config
     from cylestio_monitor.model import Finding
+    from cylestio_monitor.store.ingest.open_calls import StartedSpan
     from cylestio_monitor.store.sqlite.records import Record
 
 _logger = logging.getLogger(__name__)
@@ -160,9 +162,23 @@ class Store:
         """Hands over a collected batch of metrics, as `metrics.pack` makes it, for the outbox."""
         return self._add("metric", batch, len(batch))
 
+    def add_open_call(self, span: StartedSpan, findings: Sequence[Finding], action: str) -> PendingWrite:
+        """Queues the row of a call with severe findings that has not ended; its span replaces the row.
+
+        Args:
+            span: The span of the call.
+            findings: Its findings so far; at least one.
+            action: What was done about them.
+        """
+        return self.add_record(open_call(span, findings, action), urgent=True)
+
+    def add_barrier(self) -> PendingWrite:
+        """Queues nothing: it is durable when everything queued so far is."""
+        return self._add("barrier", None, 0, True)
+
     def flush(self, timeout_s: float) -> bool:
         """Waits until everything handed over so far is committed; whether it is."""
-        return self._add("barrier", None, 0, True).wait(timeout_s)
+        return self.add_barrier().wait(timeout_s)
 
     def close(self, timeout_s: float = 2.0) -> None:
         """Writes what waits within `timeout_s` seconds and closes the file.

@@ -182,14 +182,14 @@ class AttributeCache:
         attributes = dict(zip(shape.common, values, strict=True))
         get = attributes.get
         operation = _text(get(semconv.OPERATION_NAME))
-        event_type, channel = _event_type(operation, get(semconv.MCP_METHOD), get(semconv.SCANNED))
+        kind, channel = event_type(operation, get(semconv.MCP_METHOD), scanned=bool(get(semconv.SCANNED)))
         number = get(semconv.SEVERITY_NUMBER)
         return Common(
             encode_json(attributes),
             _text(get(semconv.CYLESTIO_AGENT_ID)),
             number if type(number) is int and 0 <= number <= 4 else 0,
             _text(get(semconv.ALERT)) or "none",
-            event_type,
+            kind,
             channel,
             operation,
             _text(get(semconv.PROVIDER_NAME)),
@@ -208,7 +208,8 @@ def _text(value: object) -> str | None:
     return value if type(value) is str else None
 
 
-def _event_type(operation: str | None, method: object, scanned: object) -> tuple[str | None, str | None]:
+def event_type(operation: str | None, method: object, *, scanned: bool) -> tuple[str | None, str | None]:
+    """Returns type and channel of a span in the events view; `None` for a span that is not monitored."""
     if operation:
         kind, channel = _EVENT_TYPE.get(operation, ("llm_call", "LLM"))
         return kind, "MCP" if method and kind == "tool_call" else channel

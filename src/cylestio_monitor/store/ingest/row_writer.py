@@ -143,9 +143,8 @@ class RowWriter:
         self._close_calls(spans)
         refs = [row[0] for row in rows]
         if "traces" in self._forward:
-            database.insert(
-                self.connection, "INSERT OR IGNORE INTO outbox (signal, ref)", [("traces", r) for r in refs]
-            )
+            exported = [("traces", ref) for ref, span in zip(refs, spans, strict=True) if span.is_exported]
+            database.insert(self.connection, "INSERT OR IGNORE INTO outbox (signal, ref)", exported)
         return refs
 
     def unknown(self, spans: Sequence[EncodedSpan]) -> list[EncodedSpan]:

@@ -187,7 +187,9 @@ class SpanEncoder:
                 if event["name"] == semconv.EVENT_FINDING and identity_of_event(event) not in stored
             ]
         price = float(cost) if isinstance(cost, (int, float)) else 0.0
-        encoded = EncodedSpan(source, common.json, record, findings, service, user_id, price)
+        scope = span.instrumentation_scope
+        is_local = scope is not None and scope.name == semconv.SCOPE and not context.trace_flags.sampled
+        encoded = EncodedSpan(source, common.json, record, findings, service, user_id, price, not is_local)
         return encoded, encode_json(bulk) if bulk else None
 
 

@@ -203,6 +203,7 @@ class EncodedSpan(NamedTuple):
         service_name: `service.name` of the resource.
         user_id: `enduser.id`.
         cost: `cylestio.usage.cost`, in US dollars.
+        is_exported: The span enters the outbox; a span of an unsampled trace stays local.
     """
 
     source: bytes
@@ -212,6 +213,7 @@ class EncodedSpan(NamedTuple):
     service_name: str | None = None
     user_id: str | None = None
     cost: float = 0.0
+    is_exported: bool = True
 
 
 def digest(body: bytes) -> bytes:
