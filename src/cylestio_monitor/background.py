@@ -7,6 +7,7 @@ store. `queue.SimpleQueue.put` is documented as safe there; everything else wait
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 import weakref
@@ -147,3 +148,11 @@ def runs_on_trio() -> bool:
     except RuntimeError:
         return True
     return False
+
+
+def runs_on_event_loop() -> bool:
+    """Returns whether a wait on this thread would block an event loop."""
+    asyncio, trio = sys.modules.get("asyncio"), sys.modules.get("trio")
+    if asyncio is not None and asyncio._get_running_loop() is not None:  # noqa: SLF001 -- the public one raises
+        return True
+    return trio is not None and bool(trio.lowlevel.in_trio_run())

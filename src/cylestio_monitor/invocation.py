@@ -13,7 +13,7 @@ from opentelemetry import trace
 from opentelemetry.trace import Status, StatusCode
 
 from cylestio_monitor import sanitize, semconv
-from cylestio_monitor.background import runs_on_trio
+from cylestio_monitor.background import runs_on_event_loop, runs_on_trio
 from cylestio_monitor.emit import content, genai, reporting, security
 from cylestio_monitor.policy import ALLOW
 
@@ -338,7 +338,7 @@ class Invocation:
             self._complete(None, error)
         finally:
             self._close(None)
-        if not _runs_on_event_loop():
+        if not runs_on_event_loop():
             self.wait_durable()
         raise error
 
@@ -393,11 +393,3 @@ class Invocation:
         found = inspection.found if inspection is not None else None
         if store is not None and found is not None and reporting.is_urgent(found.kept):
             self._pending = store.add_barrier()
-
-
-def _runs_on_event_loop() -> bool:
-    """Returns whether a wait on this thread would block an event loop."""
-    asyncio, trio = sys.modules.get("asyncio"), sys.modules.get("trio")
-    if asyncio is not None and asyncio._get_running_loop() is not None:  # noqa: SLF001 -- the public one raises
-        return True
-    return trio is not None and trio.lowlevel.in_trio_run()
