@@ -40,7 +40,11 @@ terminal.
 | `cylestio config show` | document | `file`, `settings`: `key`, `value`, `set_in`, `default`, `variable`, `meaning` |
 | `cylestio doctor` | document | `sdks`, `checks` |
 | `cylestio events`, `cylestio tail` | lines | `id`, `agent_id`, `event_type`, `channel`, `level`, `timestamp`, `data` |
-| `cylestio findings` | lines | a row of the table `findings`: rule, category, severity, place, taxonomies, span |
+| `cylestio findings` | lines | a row of the table `findings`; an alert of the application has `event_type` and `data` too |
+| `cylestio traces` | lines | `trace_id`, `name`, `agent_id`, `session_id`, `user_id`, times in ns, totals, `severity_number` |
+| `cylestio agents`, `sessions`, `users`, `tools` | lines | `kind`, `name`, times in ns, totals, `severity_number` |
+| `cylestio search` | lines | a span without attributes and content |
+| `cylestio show` | document | a row of the table `spans`, `findings`, `values` |
 | `cylestio outbox` | document | `signal`, `reason`, `records`, `oldest` |
 | `cylestio outbox --refused` | document | `signal`, `reason`, `time`, `name`, `trace_id`, `span_id` |
 | `cylestio scan` | document | `file` (of a single one), `files`, `characters`, `findings` |

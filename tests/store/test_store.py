@@ -104,7 +104,7 @@ def test_every_monitored_span_is_an_event_with_what_the_table_promises(bench):
         rows = events(connection)
     shown = [(row.event_type, row.channel, row.level, row.agent_id) for row in reversed(rows)]
     assert shown == [
-        ("llm_call", "LLM", "ERROR", "a"),
+        ("llm_call", "LLM", "WARNING", "a"),
         ("tool_call", "MCP", "INFO", None),
         ("mcp_request", "MCP", "INFO", None),
     ]

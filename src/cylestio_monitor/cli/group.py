@@ -37,6 +37,13 @@ COMMANDS = {
     "scan": "builds.scan:scan",
     "status": "status:status",
     "tail": "reading.events:tail",
+    "agents": "reading.lists:agents",
+    "search": "reading.lists:search",
+    "sessions": "reading.lists:sessions",
+    "show": "reading.show:show",
+    "tools": "reading.lists:tools",
+    "traces": "reading.lists:traces",
+    "users": "reading.lists:users",
     "trace": "reading.trace:trace",
 }
 """Every command and where it is defined below `cylestio_monitor.cli`; a module is imported when its command is used."""
@@ -52,6 +59,10 @@ USAGE = 2
 
 UNUSABLE = 3
 """Exit code when a store, a file or a rule cannot be read."""
+
+
+class NoStoreError(StoreError):
+    """No program was monitored yet."""
 
 
 @dataclass
@@ -89,7 +100,7 @@ class Context:
         from cylestio_monitor.store.read import queries  # noqa: PLC0415
 
         if not self.database.exists():
-            raise StoreError(f"{self.database}: there is no store yet. {START}")
+            raise NoStoreError(f"{self.database}: there is no store yet")
         try:
             with queries.connect(self.database) as connection:
                 yield connection
@@ -146,6 +157,8 @@ class LazyGroup(click.Group):
             code = UNUSABLE
         except CylestioError as error:
             hint(f"error: {error}")
+            if isinstance(error, NoStoreError):
+                hint(START)
             code = UNUSABLE
         except click.Abort:
             code = 130  # as a shell reports an interrupt

@@ -44,14 +44,27 @@ def limited(default: int) -> Callable[[Any], Any]:
     )
 
 
-def since(command: Any) -> Any:
-    """`--since`."""
-    return click.option("--since", type=Moment(), help="Not before this time: an age such as 24h, or a date.")(command)
+_FILTERS: dict[str, dict[str, Any]] = {
+    "agent": {"metavar": "ID", "help": "Of this agent only."},
+    "session": {"metavar": "ID", "help": "Of this session only."},
+    "user": {"metavar": "ID", "help": "Of this user only."},
+    "tool": {"metavar": "NAME", "help": "With a call of this tool only."},
+    "severity": {"type": click.Choice(["low", "medium", "high", "critical"]), "help": "Of this severity or higher."},
+    "category": {"metavar": "NAME", "help": "Of this category only, such as secret."},
+    "rule": {"metavar": "ID", "help": "Of this rule only, or of all below a prefix such as secret.*"},
+    "since": {"type": Moment(), "help": "Not before this time: an age such as 24h, or a date."},
+}
 
 
-def agent(command: Any) -> Any:
-    """`--agent`."""
-    return click.option("--agent", metavar="ID", help="Of this agent only.")(command)
+def filters(*names: str) -> Callable[[Any], Any]:
+    """The filters with these names, in this order."""
+
+    def decorate(command: Any) -> Any:
+        for name in reversed(names):
+            command = click.option(f"--{name}", **_FILTERS[name])(command)
+        return command
+
+    return decorate
 
 
 def json_lines(command: Any) -> Any:

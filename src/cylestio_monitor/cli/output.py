@@ -84,6 +84,30 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
     return made
 
 
+def fitted(columns: Sequence[tuple[str, int]], rows: Iterable[Sequence[object]]) -> Table:
+    """A table that fits the width of the terminal: the least important columns are left out.
+
+    Args:
+        columns: Name and rank of each column; a column of rank 0 is always shown, the highest rank goes first. A name
+            that ends in ``#`` is set to the right.
+        rows: Texts and values, one per column.
+    """
+    from rich.text import Text  # noqa: PLC0415 -- 40 ms that a JSON answer does not need
+
+    body = [[item if isinstance(item, Text) else cell(item) for item in row] for row in rows]
+    shown = list(range(len(columns)))
+    # A column without any value says nothing.
+    shown = [n for n in shown if columns[n][1] == 0 or any(row[n].plain not in {"", "-"} for row in body)]
+    widths = [max([len(name.rstrip("#")), *(row[n].cell_len for row in body)]) for n, (name, _) in enumerate(columns)]
+    room = console().width
+    while sum(widths[n] + 2 for n in shown) - 2 > room:
+        worst = max(shown, key=lambda n: columns[n][1])
+        if columns[worst][1] == 0:
+            break
+        shown.remove(worst)
+    return table([columns[n][0] for n in shown], ([row[n] for n in shown] for row in body))
+
+
 def _is_terminal() -> bool:
     import os  # noqa: PLC0415
     import sys  # noqa: PLC0415

@@ -1,4 +1,4 @@
-CREATE VIEW events AS SELECT id * 2 AS id, agent_id, event_type, channel, level, timestamp, data FROM event UNION ALL SELECT id * 2 + 1 AS id, agent_id, event_type, channel, CASE WHEN alert = 'dangerous' OR status = 2 THEN 'ERROR' WHEN alert = 'suspicious' THEN 'WARNING' ELSE 'INFO' END AS level, strftime('%Y-%m-%d %H:%M:%S', start_ns / 1000000000, 'unixepoch') || printf('.%06d', start_ns / 1000 % 1000000) AS timestamp, json_object(
+CREATE VIEW events AS SELECT id * 2 AS id, agent_id, event_type, channel, level, timestamp, data FROM event UNION ALL SELECT id * 2 + 1 AS id, agent_id, event_type, channel, CASE WHEN status = 2 THEN 'ERROR' WHEN severity_number > 0 THEN 'WARNING' ELSE 'INFO' END AS level, strftime('%Y-%m-%d %H:%M:%S', start_ns / 1000000000, 'unixepoch') || printf('.%06d', start_ns / 1000 % 1000000) AS timestamp, json_object(
     'alert', alert,
     'severity', CASE severity_number WHEN 0 THEN 'none' WHEN 1 THEN 'low' WHEN 2 THEN 'medium' WHEN 3 THEN 'high' ELSE 'critical' END,
     'categories', json(coalesce(json_extract(attributes, '$."cylestio.security.categories"'), '[]')),
@@ -16,7 +16,7 @@ CREATE VIEW events AS SELECT id * 2 AS id, agent_id, event_type, channel, level,
     'name', name,
     'session_id', session_id,
     'trace_id', trace_id,
-    'span_id', span_id) AS data FROM span WHERE event_type IS NOT NULL UNION ALL SELECT -id AS id, agent_id, event_type, channel, CASE alert WHEN 'dangerous' THEN 'ERROR' WHEN 'suspicious' THEN 'WARNING' ELSE 'INFO' END AS level, strftime('%Y-%m-%d %H:%M:%S', start_ns / 1000000000, 'unixepoch') || printf('.%06d', start_ns / 1000 % 1000000) AS timestamp, json_object(
+    'span_id', span_id) AS data FROM span WHERE event_type IS NOT NULL UNION ALL SELECT -id AS id, agent_id, event_type, channel, CASE alert WHEN 'none' THEN 'INFO' ELSE 'WARNING' END AS level, strftime('%Y-%m-%d %H:%M:%S', start_ns / 1000000000, 'unixepoch') || printf('.%06d', start_ns / 1000 % 1000000) AS timestamp, json_object(
     'alert', alert,
     'severity', CASE severity_number WHEN 0 THEN 'none' WHEN 1 THEN 'low' WHEN 2 THEN 'medium' WHEN 3 THEN 'high' ELSE 'critical' END,
     'categories', json(categories),

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@options.since
-@options.agent
+@options.filters("since", "agent")
 @options.fail_on("high")
 @options.report
 @click.pass_obj

@@ -29,9 +29,8 @@ ALERTS = ("none", "suspicious", "dangerous")
 @click.option("--channel", metavar="NAME", help="Of this channel only, such as LLM, TOOL or MCP.")
 @click.option("--level", metavar="NAME", help="Of this level only: DEBUG, INFO, WARNING, ERROR or CRITICAL.")
 @click.option("--alert", type=click.Choice(ALERTS), help="With this alert only.")
-@options.agent
+@options.filters("agent", "session", "tool", "since")
 @click.option("--search", metavar="TEXT", help="Only those whose type or data hold this text, in any case.")
-@options.since
 @click.option("--until", type=options.Moment(), help="Before this time.")
 @options.limited(50)
 @options.json_lines
@@ -44,6 +43,8 @@ def events(
     level: str | None,
     alert: str | None,
     agent: str | None,
+    session: str | None,
+    tool: str | None,
     search: str | None,
     since: datetime | None,
     until: datetime | None,
@@ -56,6 +57,8 @@ def events(
     """
     where = event_reads.EventFilter(
         agent_id=agent,
+        session_id=session,
+        tool=tool,
         event_type=event_type,
         channel=channel,
         level=level,

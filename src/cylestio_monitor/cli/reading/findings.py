@@ -1,4 +1,4 @@
-"""`cylestio findings`: what was found, where, by which rule."""
+"""`cylestio findings`: the findings, equal ones together, and the alerts that the application logged."""
 
 from __future__ import annotations
 
@@ -8,21 +8,35 @@ import click
 import msgspec
 
 from cylestio_monitor.cli import options, output
-from cylestio_monitor.model import SEVERITIES
+from cylestio_monitor.store.read import events as event_reads
 from cylestio_monitor.store.read import findings as finding_reads
+from cylestio_monitor.store.read.pages import MOST
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from cylestio_monitor.cli.group import Context
+    from cylestio_monitor.store.read.events import EventRow
+    from cylestio_monitor.store.read.findings import FindingRow
+
+_COLUMNS = (
+    ("last (UTC)", 0),
+    ("severity", 0),
+    ("rule", 0),
+    ("count#", 0),
+    ("first place", 1),
+    ("surface", 4),
+    ("tool or model", 3),
+    ("agent", 5),
+    ("session", 6),
+    ("action", 3),
+    ("trace", 2),
+)
 
 
 @click.command()
-@click.option("--severity", type=click.Choice(SEVERITIES[1:]), help="Of this severity or higher.")
-@click.option("--category", metavar="NAME", help="Of this category only, such as secret.")
-@click.option("--rule", metavar="ID", help="Of this rule only, or of all below a prefix such as secret.*")
-@options.agent
-@options.since
+@options.filters("severity", "category", "rule", "agent", "session", "user", "tool", "since")
+@click.option("--each", is_flag=True, help="List equal findings one by one.")
 @options.limited(50)
 @options.json_lines
 @click.pass_obj
@@ -33,34 +47,92 @@ def findings(
     category: str | None,
     rule: str | None,
     agent: str | None,
+    session: str | None,
+    user: str | None,
+    tool: str | None,
     since: datetime | None,
+    each: bool,
     limit: int,
     as_json: bool,
 ) -> None:
-    """List findings, the newest first. The matched text is not in the store; place and hash are."""
+    """List findings, the newest first.
+
+    Findings of the same rule with the same match are one row: the number of them, and the first place. Alerts that the
+    application logged with `log_event` are listed too. The matched text is not in the store; place and hash are. With
+    --json every finding is a line.
+
+    \b
+    Example: cylestio findings --since 24h --severity high --rule 'injection.*'
+    """  # noqa: D301 -- \b is click's mark for lines that are not to be wrapped
     with obj.store() as connection:
         rows = finding_reads.findings(
-            connection, limit=limit, severity=severity, category=category, rule=rule, agent_id=agent, since=since
+            connection,
+            limit=limit if as_json or each else MOST,
+            severity=severity,
+            category=category,
+            rule=rule,
+            agent_id=agent,
+            session_id=session,
+            user_id=user,
+            tool=tool,
+            since=since,
         )
+        logged: list[EventRow] = []
+        if not (severity or category or rule or session or user or tool):
+            for alert in ("dangerous", "suspicious"):
+                where = event_reads.EventFilter(alert=alert, agent_id=agent, since=since)
+                logged += [one for one in event_reads.events(connection, where, limit=MOST) if _is_logged(one)]
     if as_json:
-        for row in rows:
-            output.as_json(msgspec.structs.asdict(row), lines=True)
+        lines = [*map(_line, rows), *map(_event_line, logged)]
+        lines.sort(key=lambda line: str(line["timestamp"]), reverse=True)
+        for line in lines[:limit]:
+            output.as_json(line, lines=True)
         return
-    if not rows:
+    groups: dict[object, list[FindingRow]] = {}
+    for row in rows:
+        groups.setdefault(row.id if each or not row.match_hash else (row.rule_id, row.match_hash), []).append(row)
+    body = [(group[0].timestamp, _cells(group)) for group in groups.values()]
+    body += [(event.timestamp, _event_cells(event)) for event in logged]
+    body.sort(key=lambda pair: pair[0], reverse=True)
+    if body:
+        output.console().print(output.fitted(_COLUMNS, (cells for _, cells in body[:limit])))
+    else:
         output.hint("no findings")
-        return
-    body = (
-        (
-            row.timestamp[:19],
-            output.level(row.severity),
-            row.rule_id,
-            f"{row.subtype} {row.target}",
-            f"{row.path} {row.start}-{row.end}",
-            row.tool or row.model or "",
-            row.action or "",
-            row.trace_id[:8],
-        )
-        for row in rows
+
+
+def _cells(group: list[FindingRow]) -> tuple[object, ...]:
+    last, first = group[0], group[-1]
+    return (
+        last.timestamp[:16],
+        output.level(last.severity),
+        last.rule_id,
+        len(group),
+        f"{first.path} {first.start}-{first.end}",
+        f"{first.subtype} {first.target}",
+        first.tool or first.model,
+        first.agent_id,
+        first.session_id,
+        last.action,
+        last.trace_id[:12],
     )
-    columns = ("time (UTC)", "severity", "rule", "surface", "place", "tool or model", "action", "trace")
-    output.console().print(output.table(columns, body))
+
+
+def _event_cells(event: EventRow) -> tuple[object, ...]:
+    level = output.level(str(event.data["alert"]))
+    trace = str(event.data.get("trace_id") or "")[:12]
+    return event.timestamp[:16], level, event.event_type, 1, "logged", "event", None, event.agent_id, None, None, trace
+
+
+def _is_logged(event: EventRow) -> bool:
+    """Tells if the application logged the event; spans have odd ids, open calls negative ones."""
+    return event.id > 0 and event.id % 2 == 0
+
+
+def _line(row: FindingRow) -> dict[str, object]:
+    return msgspec.structs.asdict(row)
+
+
+def _event_line(event: EventRow) -> dict[str, object]:
+    empty: dict[str, object] = dict.fromkeys(finding_reads.FindingRow.__struct_fields__)
+    known = {"timestamp": event.timestamp, "alert": event.data["alert"], "agent_id": event.agent_id}
+    return {**empty, **known, "event_type": event.event_type, "data": event.data}

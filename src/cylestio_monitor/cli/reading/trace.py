@@ -10,6 +10,7 @@ import msgspec
 from cylestio_monitor import semconv
 from cylestio_monitor.cli import options, output
 from cylestio_monitor.cli.group import NEGATIVE, Context
+from cylestio_monitor.cli.reading import conversation
 from cylestio_monitor.store.read import traces
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from rich.text import Text
     from rich.tree import Tree
 
+    from cylestio_monitor.scan import Scanner
     from cylestio_monitor.store.read.findings import FindingRow
 
 MAX_DEPTH = 12
@@ -26,14 +28,18 @@ MAX_DEPTH = 12
 
 @click.command()
 @click.argument("trace_id", metavar="[ID]", required=False)
+@click.option("--content", is_flag=True, help="Also show what was recorded: prompts, answers, arguments and results.")
 @options.json_document
 @click.pass_obj
-def trace(obj: Context, trace_id: str | None, *, as_json: bool) -> int:
+def trace(obj: Context, trace_id: str | None, *, content: bool, as_json: bool) -> int:
     """Show a trace as a tree of spans, each with its findings.
 
     ID is a trace id or the first digits of one. Without it, the traces of the program that ran last are shown, the
     newest 50: a program without a span around its calls makes a trace of each. Exit code 1 if there is no such trace.
-    """
+
+    \b
+    Example: cylestio trace 333740bfbeb7 --content
+    """  # noqa: D301 -- \b is click's mark for lines that are not to be wrapped
     with obj.store() as connection:
         wanted = [trace_id] if trace_id else traces.latest_run(connection)
         found = [roots for one in wanted if (roots := traces.trace(connection, one, obj.database))]
@@ -45,7 +51,22 @@ def trace(obj: Context, trace_id: str | None, *, as_json: bool) -> int:
         return 0
     for roots in found:
         show(roots)
+        if content:
+            _show_content(roots, obj.scanner())
     return 0
+
+
+def _show_content(roots: list[traces.SpanNode], scanner: Scanner) -> None:
+    """Prints the recorded content of every span, in the order of the tree."""
+    console = output.console()
+    waiting = roots[::-1]
+    while waiting:
+        node = waiting.pop()
+        waiting += node.children[::-1]
+        if parts := conversation.blocks(node.span["attributes"]):
+            output.say("")
+            console.print(output.cell(f"{node.span['name']}  {node.span['span_id']}", "bold"))
+            conversation.show(console, parts, scanner, indent="  ")
 
 
 def show(roots: list[traces.SpanNode]) -> None:

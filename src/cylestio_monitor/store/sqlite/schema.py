@@ -185,10 +185,8 @@ CREATE INDEX span_alert ON span (json_extract({_DATA} COLLATE BINARY, '$.alert')
     WHERE event_type IS NOT NULL;
 """
 
-LEVEL: Final = (
-    "CASE WHEN alert = 'dangerous' OR status = 2 THEN 'ERROR' WHEN alert = 'suspicious' THEN 'WARNING' ELSE 'INFO' END"
-)
-"""The level of a monitored span in the events view, as an expression over `span`."""
+LEVEL: Final = "CASE WHEN status = 2 THEN 'ERROR' WHEN severity_number > 0 THEN 'WARNING' ELSE 'INFO' END"
+"""The level of a monitored span in the events view, as an expression over `span`: ``ERROR`` is a failed call."""
 
 LOGGED_EVENTS: Final = "SELECT id * 2 AS id, agent_id, event_type, channel, level, timestamp, data FROM event"
 """What `log_event` wrote, as the events view shows it."""
@@ -199,7 +197,7 @@ SPAN_EVENTS: Final = (
 )
 """The monitored spans, as the events view shows them."""
 
-OPEN_LEVEL: Final = "CASE alert WHEN 'dangerous' THEN 'ERROR' WHEN 'suspicious' THEN 'WARNING' ELSE 'INFO' END"
+OPEN_LEVEL: Final = "CASE alert WHEN 'none' THEN 'INFO' ELSE 'WARNING' END"
 """The level of a call that has not ended in the events view, as an expression over `open_call`."""
 
 OPEN_EVENTS: Final = (
