@@ -41,7 +41,7 @@ terminal.
 | `cylestio doctor` | document | `sdks`, `checks` |
 | `cylestio events`, `cylestio tail` | lines | `id`, `agent_id`, `event_type`, `channel`, `level`, `timestamp`, `data` |
 | `cylestio findings` | lines | a row of the table `findings`; an alert of the application has `event_type` and `data` too |
-| `cylestio traces` | lines | `trace_id`, `name`, `agent_id`, `session_id`, `user_id`, times in ns, totals, `severity_number` |
+| `cylestio traces` | lines | `trace_id`, `name`, agent, session, user, times in ns, totals, `severity_number` |
 | `cylestio agents`, `sessions`, `users`, `tools` | lines | `kind`, `name`, times in ns, totals, `severity_number` |
 | `cylestio search` | lines | a span without attributes and content |
 | `cylestio show` | document | a row of the table `spans`, `findings`, `values` |
