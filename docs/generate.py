@@ -40,7 +40,7 @@ terminal.
 | `cylestio config show` | document | `file`, `settings`: `key`, `value`, `set_in`, `default`, `variable`, `meaning` |
 | `cylestio doctor` | document | `sdks`, `checks` |
 | `cylestio events`, `cylestio tail` | lines | `id`, `agent_id`, `event_type`, `channel`, `level`, `timestamp`, `data` |
-| `cylestio findings` | lines | a row of the table `findings`; an alert of the application has `event_type` and `data` too |
+| `cylestio findings` | lines | a row of the table `findings`; a logged alert also has `event_type`, `data` |
 | `cylestio traces` | lines | `trace_id`, `name`, agent, session, user, times in ns, totals, `severity_number` |
 | `cylestio agents`, `sessions`, `users`, `tools` | lines | `kind`, `name`, times in ns, totals, `severity_number` |
 | `cylestio search` | lines | a span without attributes and content |
