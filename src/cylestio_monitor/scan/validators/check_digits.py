@@ -43,6 +43,46 @@ def _us(n: str) -> bool:
     return n[:3] not in {"000", "666"} and n[0] != "9" and n[3:5] != "00" and n[5:] != "0000" and n not in _US_KNOWN
 
 
+def _us_itin(n: str) -> bool:
+    group = int(n[3:5])
+    return n[0] == "9" and (50 <= group <= 65 or 70 <= group <= 88 or 90 <= group <= 92 or 94 <= group <= 99)
+
+
+_NO_EIN_PREFIX = frozenset([0, 7, 8, 9, 17, 18, 19, 28, 29, 49, 69, 70, 78, 79, 89, 96, 97])
+
+
+def _us_ein(n: str) -> bool:
+    return int(n[:2]) not in _NO_EIN_PREFIX and len(set(n)) > 2
+
+
+def _de_vat(n: str) -> bool:
+    return n[0] == "D" and n[2] != "0" and _mod11_10(n[2:])
+
+
+def _hu_taj(n: str) -> bool:
+    return _sum(n, (3, 7) * 4) % 10 == int(n[8]) and len(set(n)) > 2
+
+
+def _hu_company(n: str) -> bool:
+    return (10 - _sum(n, (9, 7, 3, 1, 9, 7, 3)) % 10) % 10 == int(n[7]) and n[8] in "12345"
+
+
+def _ru_inn(n: str) -> bool:
+    if len(n) == 10:
+        return _sum(n, (2, 4, 10, 3, 5, 9, 4, 6, 8)) % 11 % 10 == int(n[9])
+    if _sum(n, (7, 2, 4, 10, 3, 5, 9, 4, 6, 8)) % 11 % 10 != int(n[10]):
+        return False
+    return _sum(n, (3, 7, 2, 4, 10, 3, 5, 9, 4, 6, 8)) % 11 % 10 == int(n[11])
+
+
+def _ru_snils(n: str) -> bool:
+    return _sum(n, range(9, 0, -1)) % 101 % 100 == int(n[9:11])
+
+
+def _ua(n: str) -> bool:
+    return len(set(n)) > 2 and _sum(n, (-1, 5, 7, 9, 4, 6, 10, 5, 7)) % 11 % 10 == int(n[9])
+
+
 _US_KNOWN = frozenset({"078051120", "219099999", "123456789", "111111111"})
 
 
@@ -292,7 +332,9 @@ IBAN_LENGTHS = {
 }  # fmt: skip
 
 NATIONAL: dict[str, Callable[[str], bool]] = {
-    "us": _us, "nhs": _gb_nhs, "de": _de, "fr": _fr, "es": _es, "it": _it, "pt": _pt, "nl": _nl, "be": _be, "pl": _pl,
+    "us": _us, "itin": _us_itin, "ein": _us_ein, "de-vat": _de_vat, "taj": _hu_taj, "hu-company": _hu_company,
+    "inn": _ru_inn, "snils": _ru_snils, "ua": _ua,
+    "nhs": _gb_nhs, "de": _de, "fr": _fr, "es": _es, "it": _it, "pt": _pt, "nl": _nl, "be": _be, "pl": _pl,
     "se": _se, "no": _no, "dk": _dk, "fi": _fi, "ee": _ee, "lv": _lv, "cz": _cz, "ro": _ro, "bg": _bg, "hr": _mod11_10,
     "si": _si, "gr": _gr, "hu": _hu, "at": _at, "ch": _ch, "ie": _ie, "tr": _tr, "in": _in, "cn": _cn, "tw": _tw,
     "hk": _hk, "kr": _kr, "jp": _jp, "sg": _sg, "th": _th, "tfn": _au_tfn, "abn": _au_abn, "nz": _nz, "za": _za,

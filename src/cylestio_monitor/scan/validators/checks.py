@@ -158,10 +158,11 @@ def digits(text: str, start: int, end: int, argument: str) -> bool:
 
 
 _STAND_INS = re.compile(
-    r"(.)\1*|(?:my|your|the|a|test|user|db|admin|root|new|old|some|any|default)?[_.-]?"
+    r"(.)\1*|(?:(?:my|your|the|a|test|user|db|admin|root|new|old|some(?:kindof)?|any|default|secure|strong|super|demo|redis|mysql"
+    r"|postgres|mongo|app|sql|dev)[_.*-]?){0,2}[_.-]?"
     r"(?:pass(?:word|wd|phrase|code)?|pwd|pw|secret|user(?:name)?|token|key|api[_-]?key|admin|root|test|guest|postgres|mysql"
     r"|string|none|null|true|false|undefined|value|text|foo|bar|baz|foobar|login|credentials?|name|id|email|auth|host|port)"
-    r"[_.-]?(?:here|\d{0,3})",
+    r"[_.-]?(?:here|\d{0,3}[!@#$%^&*]{0,3})",
     re.IGNORECASE,
 )
 
@@ -203,6 +204,7 @@ def random_looking(text: str, start: int, end: int, _argument: str = "") -> bool
     if (
         _KNOWN_SHAPE.fullmatch(value)
         or _SPOILT_HEX.fullmatch(value)
+        or (value.isupper() and "_" in value)  # the name of a variable
         or shannon(value) < (3.5 if len(value) >= 20 else 3.0)
     ):
         return False
@@ -213,7 +215,7 @@ def random_looking(text: str, start: int, end: int, _argument: str = "") -> bool
 
 _HARMLESS_NAME = re.compile(
     r"public|csrf|xsrf|check_?sum|digest|commit|integrity|sha\d|md5|hash|\buuid|guid|kms_key|key_?name|nonce|etag|version"
-    r"|revision|build|\.svg\?"
+    r"|revision|build|\.svg\?|next_?-?(?:page_?-?)?token|continuation|page_?token|change_?token|sync_?token|idempotency|\bcursor\b"
 )
 _VOWELS = frozenset("aeiouy")
 
