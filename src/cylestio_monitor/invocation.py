@@ -368,7 +368,7 @@ class Invocation:
             attributes.update(content.attributes(self.call, result, recorded, pipeline.redact, limit))
         sink.write(attributes)
         if found is not None:
-            for finding in found.kept[: security.MAX_EVENTS]:
+            for finding in security.most_severe(found.kept):
                 sink.add_event(semconv.EVENT_FINDING, genai.attributes(security.event(finding)))
         kind = result.error_type if result is not None else None
         if error is not None:

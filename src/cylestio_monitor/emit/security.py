@@ -1,4 +1,4 @@
-"""Findings and verdict as flat span attributes and span events. Never the matched text."""
+"""Findings and verdict as flat span attributes and span events, without the matched text."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CLEAN: dict[str, AttributeValue] = {
     semconv.VERDICT: "allow",
     semconv.ACTION: "allow",
 }
-"""The attributes of a span that was scanned and has no finding."""
+"""The attributes of a scanned span without a finding."""
 
 MAX_EVENTS = 100
 """Finding events on one span; the SDK's own limit is 128 events of all kinds."""
@@ -78,6 +78,13 @@ def attributes(
         out[semconv.SECURITY_RULE_RULESET] = rule.ruleset
         out[semconv.SECURITY_RULE_VERSION] = str(rule.version)
     return out
+
+
+def most_severe(findings: Sequence[Finding]) -> Sequence[Finding]:
+    """Returns the findings that become events: all in their order, or the most severe where there are too many."""
+    if len(findings) <= MAX_EVENTS:
+        return findings
+    return sorted(findings, key=lambda finding: -SEVERITY_NUMBER[finding.severity])[:MAX_EVENTS]
 
 
 def event(finding: Finding) -> dict[str, AttributeValue]:

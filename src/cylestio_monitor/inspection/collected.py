@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+from cylestio_monitor.model import INCOMPLETE
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -43,7 +45,7 @@ class CollectedFindings:
         count: The number of all findings so far.
     """
 
-    __slots__ = ("_by_severity", "_only_new", "_redact", "_taken", "_tally", "count", "kept")
+    __slots__ = ("_by_bucket", "_only_new", "_redact", "_taken", "_tally", "count", "kept")
 
     def __init__(
         self, redact: Callable[[str], str], only_new: Callable[[list[Finding]], list[Finding]] | None = None
@@ -56,7 +58,7 @@ class CollectedFindings:
         """
         self._redact = redact
         self._only_new = only_new
-        self._by_severity: Counter[str] = Counter()
+        self._by_bucket: Counter[str] = Counter()
         self._tally: Tally = Counter()
         self._taken = 0
         self.kept: list[Finding] = []
@@ -71,8 +73,10 @@ class CollectedFindings:
                 continue
             self._tally[finding.rule_id, finding.category, finding.severity] += 1
             self.count += 1
-            if self._by_severity[finding.severity] < MAX_FINDINGS:
-                self._by_severity[finding.severity] += 1
+            # What was not scanned decides about a refusal: milder findings must not displace it.
+            bucket = INCOMPLETE if finding.rule_id == INCOMPLETE else finding.severity
+            if self._by_bucket[bucket] < MAX_FINDINGS:
+                self._by_bucket[bucket] += 1
                 self.kept.append(self._with_safe_texts(finding))
 
     def take_new(self) -> NewFindings | None:
