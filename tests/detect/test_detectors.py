@@ -92,10 +92,11 @@ SLOW = """
 """
 
 
-def test_a_call_does_not_wait_and_a_late_answer_is_kept(road, package, tmp_path):
+@pytest.mark.parametrize("mode", ["monitor", "block"])
+def test_a_call_does_not_wait_and_a_late_answer_is_kept(road, package, tmp_path, mode):
     package("slow", SLOW)
     store = Store.open(tmp_path / "own.db", config.StoreSettings())
-    here = road(detectors=config.DetectorSettings(use=("slow",)))
+    here = road(detectors=config.DetectorSettings(use=("slow",)), mode=mode)
     here.pipeline.store = store
     began = time.monotonic()
     here.pipeline.begin(chat("act now")).end(answer("ok"))
@@ -115,6 +116,9 @@ def test_a_call_does_not_wait_and_a_late_answer_is_kept(road, package, tmp_path)
     _until(kept)
     (row,) = kept()
     assert row.rule_id == "classifier.slow"
+    assert row.action == "audit", "the call is long over: nothing was refused"
+    counted = [point for point in here.points("cylestio.security.findings") if point.value]
+    assert [(point.value, point.attributes["rule"]) for point in counted] == [(1, "classifier.slow")]
     assert row.trace_id == f"{span.context.trace_id:032x}"
     assert set(slow_detector.threads) == {"cylestio-detectors"}
     store.close()

@@ -5,7 +5,7 @@ import json
 import sqlite3
 import threading
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing
 
 import pytest
 import trio
@@ -15,6 +15,7 @@ from cylestio_monitor.config import KeywordSettings, StoreSettings
 from cylestio_monitor.errors import BlockedError
 from cylestio_monitor.model import Call, Message, Part, Result, ToolDefinition
 from cylestio_monitor.store import Store
+from cylestio_monitor.store.sqlite import fork_guard
 from road import AWS, answer, chat
 
 KEYWORDS = KeywordSettings(dangerous=("zebra",), suspicious=("lion",), defaults=False)
@@ -247,17 +248,6 @@ def test_suppression_exports_no_span_and_a_call_of_our_own_is_not_taken(here):
     assert pipeline.current() is pipeline.installed() is None
 
 
-@contextmanager
-def busy(database):
-    """Another process writes for as long as the block runs."""
-    with closing(sqlite3.connect(database, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        finally:
-            other.execute("ROLLBACK")
-
-
 @pytest.fixture
 def stored(road, tmp_path, request):
     """A pipeline with a store that is waited for as long as the test says, and how many findings are on disk."""
@@ -301,16 +291,17 @@ def test_a_grave_finding_is_on_disk_after_the_wait(stored, wait):
 
 @pytest.mark.parametrize("wait", WAITS)
 def test_a_store_that_is_busy_is_not_waited_for_longer_than_the_setting_says(stored, wait):
-    with busy(stored.database):
+    with fork_guard.guard:  # the disk is slow
         begun = stored.pipeline.begin(chat("a zebra"))
         wait(begun)
         assert stored.on_disk() == 0
+    assert stored.pipeline.store.stats()["late"] == 1
     begun.end(answer("ok"))
 
 
 @pytest.mark.parametrize("wait", WAITS)
 def test_a_call_without_a_grave_finding_is_not_waited_for(stored, wait):
-    with busy(stored.database):
+    with fork_guard.guard:  # the disk is slow
         begun = stored.pipeline.begin(chat("a lion"))
         wait(begun)
         begun.end(answer("ok"))

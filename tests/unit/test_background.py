@@ -110,3 +110,17 @@ def test_a_drain_does_not_wait_for_ever_for_work_that_hangs(monkeypatch):
     assert not done.is_set()
     gate.set()
     assert done.wait(5)
+
+
+def test_a_worker_that_was_reset_forgets_its_work_and_starts_anew():
+    """By hand and in this process: what a forked child does."""
+    worker, done = BackgroundWorker(), []
+    worker.put(lambda: done.append("of the parent"))
+    worker.put_later(lambda: done.append("of the parent"))
+    worker.reset()
+    worker.start()
+    finished = threading.Event()
+    worker.put(lambda: (done.append(threading.current_thread() is threading.main_thread()), finished.set()))
+    assert finished.wait(5)
+    worker.drain()
+    assert done == [False]
