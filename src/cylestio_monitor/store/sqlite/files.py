@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import sqlite3
 import stat
 from pathlib import Path
 from typing import Final
@@ -12,6 +13,11 @@ from cylestio_monitor.errors import StoreError
 
 SIBLINGS: Final = ("", "-wal", "-shm")
 """What SQLite keeps beside a database in WAL mode, the database itself first."""
+
+_SQLITE: Final = b"SQLite format 3\0"
+_APPLICATION: Final = b"CYLS"
+_known: set[tuple[int, int]] = set()
+"""Device and inode of the files that this process has checked."""
 
 _NOFOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 _NONBLOCK: Final = getattr(os, "O_NONBLOCK", 0)
@@ -25,12 +31,14 @@ def prepare(path: Path) -> None:
     the user's project folder.
 
     Raises:
-        StoreError: The folder or a file is a symbolic link, belongs to someone else, or cannot be created.
+        StoreError: The folder or a file is a symbolic link, belongs to someone else or to another program, or cannot be
+            created.
     """
     try:
         _prepare_folder(path.parent)
         for suffix in SIBLINGS:
             check_file(Path(f"{path}{suffix}"))
+        _check_is_ours(path)
         if not path.exists():
             os.close(create(path))
         elif stat.S_IMODE(path.stat().st_mode) & 0o077:
@@ -58,6 +66,57 @@ def check_file(path: Path) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise StoreError(f"{path}: is no regular file")
     _check_owner(path, status)
+
+
+def _check_is_ours(path: Path) -> None:
+    """Raises `StoreError` where the file was made by another program, before anything of it is changed.
+
+    A store is known by the header of SQLite with our application id, or by its tables. Any other file is a damaged or a
+    new store only if our key or lock is beside it, or if it is empty and private.
+    """
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return
+    # A file is read once in a process: closing it would drop the locks that SQLite holds on it.
+    identity = (status.st_dev, status.st_ino)
+    if identity in _known or (status.st_size == 0 and not status.st_mode & 0o077):
+        return
+    descriptor = os.open(path, os.O_RDONLY | _NOFOLLOW | _NONBLOCK | _CLOEXEC)
+    try:
+        header = os.read(descriptor, 100)
+    finally:
+        os.close(descriptor)
+    is_ours = header.startswith(_SQLITE) and (header[68:72] == _APPLICATION or _has_our_tables(path))
+    if not is_ours and not any(_is_private(Path(f"{path}{suffix}")) for suffix in (".key", ".lock")):
+        raise StoreError(f"{path}: is a file of another program, not a store of Cylestio")
+    _known.add(identity)
+
+
+def _has_our_tables(path: Path) -> bool:
+    """Tells if a database without an application id has our tables, or no tables yet; reads without any lock."""
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+        try:
+            names = {
+                row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' LIMIT 1000")
+            }
+            marked = connection.execute("PRAGMA application_id").fetchone()[0]
+        finally:
+            connection.close()
+    except sqlite3.Error:
+        return False
+    return not marked and (not names or names >= {"meta", "span"})
+
+
+def _is_private(path: Path) -> bool:
+    """Tells if a file is a regular one of this user that nobody else can read."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return False
+    is_own = not hasattr(os, "geteuid") or status.st_uid == os.geteuid()
+    return stat.S_ISREG(status.st_mode) and is_own and not status.st_mode & 0o077
 
 
 def create_once(path: Path, data: bytes) -> None:
