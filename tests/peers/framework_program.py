@@ -37,6 +37,11 @@ def turns(wire: WireServer, tool: str = "lookup", number: int = 1) -> None:
     wire.answer(Text("all done"))
 
 
+def answer_with(tool: str, arguments: dict[str, Any]) -> ToolCall:
+    """The model's answer that calls a tool."""
+    return ToolCall(tool, arguments, id="call_9")
+
+
 def main(hooks: Mapping[str, list[str]], functions: Mapping[str, Any]) -> None:
     """Runs the framework that the command line names, and prints its spans and what is left of the hooks.
 
