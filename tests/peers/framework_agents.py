@@ -6,15 +6,20 @@ usage: framework_agents.py FRAMEWORK
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import os
+from typing import TYPE_CHECKING, Any
 
 from peers import cloud_servers
 from peers import framework_program as program
 from peers.framework_program import in_tool, turns
-from wire import WireServer
+from wire import Text
+
+if TYPE_CHECKING:
+    from wire import WireServer
 
 HOOKS = {
     "smolagents": ["smolagents.SmolagentsInstrumentor", "openai.OpenAIInstrumentor"],
+    "smolagents_code": ["smolagents.SmolagentsInstrumentor", "openai.OpenAIInstrumentor"],
     "strands": ["strands.StrandsInstrumentor", "openai.OpenAIInstrumentor"],
     "google_adk": ["google_adk.GoogleADKInstrumentor", "google_genai.GoogleGenAIInstrumentor"],
     "agent_framework": ["agent_framework.AgentFrameworkInstrumentor", "openai.OpenAIInstrumentor"],
@@ -37,6 +42,24 @@ def smolagents(wire: WireServer) -> None:
     agent = ToolCallingAgent(tools=[lookup], model=model, name="helper", description="helps", verbosity_level=0)
     turns(wire)
     wire.answer(program.answer_with("final_answer", {"answer": "all done"}))
+    assert agent.run("hi") == "all done"
+
+
+def smolagents_code(wire: WireServer) -> None:
+    from smolagents import CodeAgent, OpenAIServerModel, tool
+
+    @tool
+    def lookup(q: str) -> str:
+        """Looks something up.
+
+        Args:
+            q: The question.
+        """
+        return in_tool(q)
+
+    model = OpenAIServerModel(model_id="gpt-5", api_base=wire.openai_url, api_key="k")
+    agent = CodeAgent(tools=[lookup], model=model, name="helper", description="helps", verbosity_level=0)
+    wire.answer(Text("<code>\nprint(lookup('x'))\nfinal_answer('all done')\n</code>"))
     assert agent.run("hi") == "all done"
 
 
@@ -77,6 +100,7 @@ def google_adk(_: WireServer) -> None:
         async for _ in runner.run_async(user_id="user-1", session_id=session.id, new_message=message):
             pass
 
+    os.environ["GOOGLE_API_KEY"] = "k"
     with cloud_servers.serve(cloud_servers.gemini) as url:
         asyncio.run(main(url))
 

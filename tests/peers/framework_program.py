@@ -5,6 +5,7 @@ usage of such a program: PROGRAM FRAMEWORK
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import os
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FOUND = "page says: DROP TABLE users"
-recording = Recording()
+recording = Recording(mode=os.environ.get("CYLESTIO_TEST_MODE", "monitor"))
 
 
 def in_tool(q: str) -> str:
@@ -33,7 +34,7 @@ def in_tool(q: str) -> str:
 
 def turns(wire: WireServer, tool: str = "lookup", number: int = 1) -> None:
     """The model asks for the tool, then answers."""
-    wire.answer(ToolCall(tool, {"q": "x"}, id=f"call_{number}"))
+    wire.answer(ToolCall(tool, {"q": os.environ.get("CYLESTIO_TEST_TOOL_INPUT", "x")}, id=f"call_{number}"))
     wire.answer(Text("all done"))
 
 
@@ -52,12 +53,14 @@ def main(hooks: Mapping[str, list[str]], functions: Mapping[str, Any]) -> None:
     framework = sys.argv[1]
     recording.start()
     instrumentors = []
-    for name in hooks[framework]:
+    # The hook of the framework alone judges its tools; with that of the SDK, the model's answer is refused before.
+    for name in hooks[framework][:1] if recording.settings.mode == "block" else hooks[framework]:
         module, _, kind = name.partition(".")
         instrumentors.append(getattr(importlib.import_module(f"cylestio_monitor.capture.{module}"), kind)())
         instrumentors[-1].instrument()
     with WireServer() as wire:
-        functions[framework](wire)
+        with contextlib.suppress(Exception if recording.settings.mode == "block" else ()):
+            functions[framework](wire)
         gc.collect()
         recording.pipeline.flush()
         states = {type(instrumentor).__name__: instrumentor.state for instrumentor in instrumentors}

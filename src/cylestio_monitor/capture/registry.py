@@ -150,7 +150,40 @@ SDKS: Final[dict[str, Sdk]] = {
             "crewai.tools.base_tool",
         ),
         ("crewai >= 1.0",),
-        "Monitors crews, the turns of their agents, and tools of CrewAI.",
+        "Monitors crews, flows, the turns of agents, and tools of CrewAI.",
+    ),
+    "smolagents": Sdk(
+        "SmolagentsInstrumentor",
+        "frameworks.smolagents",
+        (
+            "smolagents.agents",
+            "smolagents.tools",
+            "smolagents.local_python_executor",
+            "smolagents.remote_executors",
+        ),
+        ("smolagents >= 1.20",),
+        "Monitors agents, tools and the generated Python code of smolagents.",
+    ),
+    "strands": Sdk(
+        "StrandsInstrumentor",
+        "frameworks.strands",
+        ("strands.tools.decorator", "strands.tools.tools"),
+        ("strands-agents >= 1.0",),
+        "Judges the tools of Strands Agents before they run; its own spans are scanned and tagged.",
+    ),
+    "google_adk": Sdk(
+        "GoogleADKInstrumentor",
+        "frameworks.google_adk",
+        ("google.adk.flows.llm_flows.functions", "google.adk.flows.llm_flows.tools._caller"),
+        ("google-adk >= 1.0",),
+        "Judges the tools of Google's Agent Development Kit before they run; its own spans are scanned and tagged.",
+    ),
+    "agent_framework": Sdk(
+        "AgentFrameworkInstrumentor",
+        "frameworks.agent_framework",
+        ("agent_framework._tools",),
+        ("agent-framework-core >= 1.20",),
+        "Judges the tools of Microsoft's Agent Framework before they run; its own spans are scanned and tagged.",
     ),
 }
 

@@ -7,7 +7,7 @@ import re
 from cylestio_monitor import semconv
 
 _MAX_SCOPES = 1000
-_FRAMEWORKS = r"langchain|langgraph|llama.?index|haystack|crewai|agno|autogen|litellm|dspy|smolagents|semantic"
+_FRAMEWORKS = r"langchain|langgraph|llama.?index|haystack|crewai|agno|autogen|litellm|dspy|smolagents|semantic|strands"
 _GENAI_SCOPE = (
     rf"(?:{_FRAMEWORKS}|gen.?ai|generative|anthropic|claude|openai|openlit|bedrock|cohere|mistral|ollama|groq|gemini"
     r"|vertexai|together|replicate|watsonx|sagemaker|transformers|openinference|traceloop|llm|agent|mcp|logfire)"

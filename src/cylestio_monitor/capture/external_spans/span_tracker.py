@@ -155,11 +155,14 @@ def find_external_span(
         parent: The parent that the hook names: such a hook knows better.
         attributes: The attributes of the call.
     """
-    if parent is not None or call.operation not in semconv.INFERENCE:
+    is_tool = call.operation == reader.TOOL and call.kind == "internal"
+    if parent is not None or not (is_tool or call.operation in semconv.INFERENCE):
         return None
     try:
-        watch = _watch_around(call)
+        watch = _tool_watch(call) if is_tool else _watch_around(call)
         span = watch.span() if watch is not None else None
+        if (watch is None or span is None) and is_tool:
+            return None
         if watch is None or span is None:
             return deferred.find_deferred(pipeline, call, attributes)
         sink = watch.sink = HostedSpan(pipeline, span, watch)
@@ -249,6 +252,18 @@ def _pair_with_call(span: Any, watch: TrackedSpan) -> None:
         watch.sink = sink if watch.call_ended_at is None else None
     else:
         watch.repeats = sink.span.get_span_context().trace_id
+
+
+def _tool_watch(call: Call) -> TrackedSpan | None:
+    """Returns the watch of the current span, where that is another instrumentation's span of the same tool call."""
+    watch = _watch_here()
+    span = watch.span() if watch is not None else None
+    if watch is None or span is None or watch.has_call or not span.is_recording():
+        return None
+    attributes = span.attributes or {}
+    is_same = attributes.get(semconv.TOOL_NAME, call.tool_name) == call.tool_name
+    is_tool = reader.operation(attributes) == reader.TOOL or span.name.startswith(f"{reader.TOOL} ")
+    return watch if is_tool and is_same else None
 
 
 def _watch_around(call: Call) -> TrackedSpan | None:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from cylestio_monitor import semconv
 from cylestio_monitor.capture import call_wrappers
+from cylestio_monitor.capture.frameworks.tool_calls import tool_call, tool_result
 from cylestio_monitor.capture.patching import Target
-from cylestio_monitor.model import Call, Result
+from cylestio_monitor.model import Call
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -41,16 +42,8 @@ def _agent(agent: Any, _: tuple[Any, ...], __: dict[str, Any]) -> Call | None:
 def _tool(tool: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
     if call_wrappers.is_traced(_OTHERS):
         return None
-    name = str(tool.name)
-    call = Call("execute_tool", f"execute_tool {name}", kind="internal", tool_name=name)
     given = args[0] if args else kwargs.get("input", kwargs)
-    call.arguments = given
-    call.attributes = {semconv.TOOL_TYPE: "function", semconv.TOOL_DESCRIPTION: str(tool.description)}
-    return call
-
-
-def _returned(answer: Any) -> Result:
-    return Result(response=answer)
+    return tool_call(tool.name, given, description=tool.description)
 
 
 def _flow(flow: Any, _: tuple[Any, ...], __: dict[str, Any]) -> Call | None:
@@ -87,13 +80,13 @@ TARGETS = (
     Target(_AGENT, "Agent", "aexecute_task", call_wrappers.around_async(_agent), optional=True),
     Target(_AGENT, "Agent", "kickoff", call_wrappers.around(_lone_agent)),
     Target(_AGENT, "Agent", "kickoff_async", call_wrappers.around_async(_agent)),
-    Target(_STRUCTURED, "CrewStructuredTool", "invoke", call_wrappers.around(_tool, _returned)),
-    Target(_STRUCTURED, "CrewStructuredTool", "ainvoke", call_wrappers.around_async(_tool, _returned)),
+    Target(_STRUCTURED, "CrewStructuredTool", "invoke", call_wrappers.around(_tool, tool_result)),
+    Target(_STRUCTURED, "CrewStructuredTool", "ainvoke", call_wrappers.around_async(_tool, tool_result)),
     # `Tool`, which the decorator `@tool` makes, has methods of its own.
-    Target(_TOOLS, "BaseTool", "run", call_wrappers.around(_tool, _returned)),
-    Target(_TOOLS, "BaseTool", "arun", call_wrappers.around_async(_tool, _returned), optional=True),
-    Target(_TOOLS, "Tool", "run", call_wrappers.around(_tool, _returned), optional=True),
-    Target(_TOOLS, "Tool", "arun", call_wrappers.around_async(_tool, _returned), optional=True),
+    Target(_TOOLS, "BaseTool", "run", call_wrappers.around(_tool, tool_result)),
+    Target(_TOOLS, "BaseTool", "arun", call_wrappers.around_async(_tool, tool_result), optional=True),
+    Target(_TOOLS, "Tool", "run", call_wrappers.around(_tool, tool_result), optional=True),
+    Target(_TOOLS, "Tool", "arun", call_wrappers.around_async(_tool, tool_result), optional=True),
 )
 
 

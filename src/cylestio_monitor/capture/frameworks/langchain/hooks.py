@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cylestio_monitor import semconv
 from cylestio_monitor.capture import call_wrappers, control_flow
 from cylestio_monitor.capture.frameworks.langchain import batches
+from cylestio_monitor.capture.frameworks.tool_calls import tool_call
 from cylestio_monitor.capture.instrumentor import is_hooked
 from cylestio_monitor.capture.parsing import message_parts
 from cylestio_monitor.capture.patching import Target
@@ -69,14 +70,9 @@ def _item_signal(item: Any) -> control_flow.ControlFlow | None:
 def _tool(tool: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
     if _is_traced_by_others():
         return None
-    call = Call("execute_tool", f"execute_tool {tool.name}", kind="internal", tool_name=tool.name)
-    call.arguments = _argument(args, kwargs, 0, "tool_input")
-    call.attributes = {semconv.TOOL_TYPE: "function"}
-    if description := getattr(tool, "description", None):
-        call.attributes[semconv.TOOL_DESCRIPTION] = str(description)
-    if call_id := kwargs.get("tool_call_id"):
-        call.attributes[semconv.TOOL_CALL_ID] = str(call_id)
-    return call
+    given = _argument(args, kwargs, 0, "tool_input")
+    description = getattr(tool, "description", None)
+    return tool_call(tool.name, given, description=description, call_id=kwargs.get("tool_call_id"))
 
 
 def _tool_result(answer: Any) -> Result:

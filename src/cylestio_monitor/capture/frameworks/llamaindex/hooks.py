@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cylestio_monitor import semconv
 from cylestio_monitor.capture import call_wrappers
 from cylestio_monitor.capture.frameworks.background_runs import around_background_run
 from cylestio_monitor.capture.frameworks.llamaindex import agent_workflow
+from cylestio_monitor.capture.frameworks.tool_calls import tool_call
 from cylestio_monitor.capture.patching import Target
 from cylestio_monitor.model import Call, Message, Part, Result
 
@@ -32,14 +32,9 @@ def _query(engine: Any, _: tuple[Any, ...], __: dict[str, Any]) -> Call | None:
 def _tool(tool: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
     if call_wrappers.is_traced(agent_workflow.OTHER_INSTRUMENTATIONS):
         return None
-    name = str(tool.metadata.get_name())
-    call = Call("execute_tool", f"execute_tool {name}", kind="internal", tool_name=name)
-    call.arguments = {
-        **{str(i): value for i, value in enumerate(args)},
-        **{k: v for k, v in kwargs.items() if k != "ctx"},
-    }
-    call.attributes = {semconv.TOOL_TYPE: "function", semconv.TOOL_DESCRIPTION: str(tool.metadata.description)}
-    return call
+    positional = {str(number): value for number, value in enumerate(args)}
+    given = {**positional, **{name: value for name, value in kwargs.items() if name != "ctx"}}
+    return tool_call(tool.metadata.get_name(), given, description=tool.metadata.description)
 
 
 def _tool_result(answer: Any) -> Result:

@@ -10,8 +10,8 @@ import functools
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cylestio_monitor import semconv
 from cylestio_monitor.capture import call_wrappers
+from cylestio_monitor.capture.frameworks.tool_calls import tool_call
 from cylestio_monitor.capture.parsing import message_parts
 from cylestio_monitor.capture.patching import Target
 from cylestio_monitor.model import Call, Result
@@ -105,15 +105,8 @@ def _built_in_tool(field: str, _: Any, __: tuple[Any, ...], kwargs: dict[str, An
 def _tool_call(tool: Any, arguments: Any, call_id: Any) -> Call | None:
     if call_wrappers.is_traced(OTHER_INSTRUMENTATIONS):
         return None
-    name = str(tool.name)
-    call = Call("execute_tool", f"execute_tool {name}", kind="internal", tool_name=name)
-    call.arguments = message_parts.decoded(arguments)
-    call.attributes = {semconv.TOOL_TYPE: "function"}
-    if description := getattr(tool, "description", None):
-        call.attributes[semconv.TOOL_DESCRIPTION] = str(description)
-    if call_id:
-        call.attributes[semconv.TOOL_CALL_ID] = str(call_id)
-    return call
+    description = getattr(tool, "description", None)
+    return tool_call(tool.name, message_parts.decoded(arguments), description=description, call_id=call_id)
 
 
 def _output(item: Any) -> Result:
