@@ -131,6 +131,11 @@ HOSTILE = {
     "requests": "curl -d $x " * 90_000,
     "addresses": "http://a.b/c?d=1 " * 58_000,
     "accents": "caf\u00e9 " * 200_000,
+    "substitutions": "curl http://a/$(a " * 56_000,
+    "tokens": "token=" * 170_000,
+    "options": "rm -" * 250_000,
+    "pipes": "curl a | " * 110_000,
+    "passwords": "password=" * 110_000,
 }
 
 
@@ -138,8 +143,22 @@ HOSTILE = {
 @pytest.mark.parametrize("name", sorted(HOSTILE))
 def test_no_text_of_a_million_characters_takes_long(compiled, name):
     began = time.thread_time()
-    compiled.text(HOSTILE[name], target="input", subtype="llm")
-    assert time.thread_time() - began < 5
+    found = compiled.text(HOSTILE[name], target="input", subtype="llm")
+    spent = time.thread_time() - began
+    assert spent < 2
+    # What takes longer than its budget says that it was not finished.
+    assert spent < 1 or "scan.incomplete" in {finding.rule_id for finding in found}
+
+
+def test_fifty_thousand_texts_with_secrets_are_cut_and_counted(compiled):
+    choice = random.Random(1)
+    keys = ["AKIA" + "".join(choice.choices("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", k=16)) for _ in range(50_000)]
+    began = time.thread_time()
+    found = compiled.value(keys, target="input", subtype="tool_result", path="result")
+    assert time.thread_time() - began < 2
+    assert found[-1].rule_id == "scan.incomplete"
+    assert found[-1].reason in {"findings", "time"}
+    assert 1 < len(found) < 3_000
 
 
 def test_where_a_disguise_is_taken_off_nothing_is_missed(compiled):

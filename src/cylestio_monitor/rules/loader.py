@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 _PACKS = Path(__file__).parent / "packs"
+MAX_WAYS = 100_000
+"""Most ways in which `re` may try to match a pattern of a user at one place; see `backtracking`."""
+
+_BACKTRACKS = (
+    "may be matched in too many ways at one place, which takes exponential time: let no repetition be followed by what "
+    "it can match itself, and no alternative begin as another does"
+)
 
 
 def shipped_files() -> list[Path]:
@@ -71,7 +78,7 @@ def load_pack(file: Path, *, known: Sequence[str] = ()) -> tuple[list[tuple[Rule
         place = f"rules[{index}]"
         line = lines.get(place, 1)
         try:
-            rules.append((_rule(entry, pack, known), line))
+            rules.append((_rule(entry, pack, known, shipped=file.parent == _PACKS), line))
         except msgspec.ValidationError as error:
             reason, key = yamlfile.split_error(str(error))
             full = f"{place}.{key}" if key else place
@@ -89,7 +96,7 @@ class _UnusableError(Exception):
         self.reason = reason
 
 
-def _rule(entry: Any, pack: Pack, known: Sequence[str]) -> Rule:
+def _rule(entry: Any, pack: Pack, known: Sequence[str], *, shipped: bool) -> Rule:
     if not isinstance(entry, dict):
         raise msgspec.ValidationError("must be a mapping")
     if "ruleset" in entry:
@@ -102,9 +109,11 @@ def _rule(entry: Any, pack: Pack, known: Sequence[str]) -> Rule:
     rule = _with_words(rule, pack.words)
     for key, expression in _expanded(rule).items():
         try:
-            pattern.shape(expression, ignore_case=rule.case == "insensitive")
+            shape = pattern.shape(expression, ignore_case=rule.case == "insensitive")
         except (pattern.PatternError, re.error) as error:
             raise _UnusableError(key, f"cannot be used: {error}") from error
+        if not shipped and shape.ways > MAX_WAYS:
+            raise _UnusableError(key, _BACKTRACKS)
     for number, name in enumerate(rule.validators):
         if known and name.partition(":")[0] not in known:
             raise _UnusableError(f"validators[{number}]", f"no validator is called `{name.partition(':')[0]}`")

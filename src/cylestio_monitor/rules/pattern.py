@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from cylestio_monitor.rules.backtracking import ways
 from cylestio_monitor.rules.groups import digit_groups
 from cylestio_monitor.rules.literals import EDGE, MARK, REPEATS, Clause, clauses, flat, score, telling
 from cylestio_monitor.rules.prefilter import UnsupportedError, narrowest, shared_form
@@ -66,6 +67,7 @@ class Shape:
     clauses: tuple[Clause, ...]
     held: tuple[Clause, ...]
     groups: tuple[bytes, ...]
+    ways: float
 
 
 @lru_cache(maxsize=2048)
@@ -90,7 +92,7 @@ def shape(pattern: str, *, ignore_case: bool) -> Shape:
         found = [(score(clause), clause) for clause in dict.fromkeys(clauses(tree, shared_form))]
         found.sort(key=lambda pair: -pair[0])
         needed = _needed(tree, found)
-        return Shape(regex, flags, int(wide), needed, _held(tree, found, needed[0]), digit_groups(tree))
+        return Shape(regex, flags, int(wide), needed, _held(tree, found, needed[0]), digit_groups(tree), ways(tree))
     except UnsupportedError as error:
         raise PatternError(str(error)) from error
 

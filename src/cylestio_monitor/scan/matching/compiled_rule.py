@@ -22,6 +22,7 @@ SLACK = 80
 WHOLE_STATEMENT = frozenset({"rm", "sql", "concrete", "sql-injected"})
 """Validators that read beyond the match, the rest of the command or statement."""
 
+_COSTLY = 10_000  # ways to match at one place; see `rules.backtracking`
 _BEYOND_ASCII = re.compile(rf"{MARK}(?:\(\?:)*\\x[89a-f]")
 _ARGUMENT_SURFACES = {"tool_call", "tool_name"}
 
@@ -50,6 +51,7 @@ class CompiledRule(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         experimental: Whether it applies only where the settings ask for experimental rules.
         locales: Countries of a national form.
         ruleset: Name of the pack.
+        is_costly: Whether a search for the pattern may take long at one place of a text.
     """
 
     rule_id: str
@@ -77,6 +79,7 @@ class CompiledRule(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     experimental: bool = False
     locales: tuple[str, ...] = ()
     ruleset: str = ""
+    is_costly: bool = False
 
     @property
     def of_names(self) -> bool:
@@ -160,6 +163,7 @@ def _with_pattern(rule: CompiledRule, expression: str, ignore_case: bool) -> Com
         clauses=shape.clauses,
         held=shape.held,
         groups=shape.groups,
+        is_costly=shape.ways > _COSTLY,
     )
 
 

@@ -30,7 +30,9 @@ MAX_MATCHES = 100
 _AT_START = (START,)
 _DENSE = 1000  # places that leave little of a text between them: then the windows are one
 _STATEMENT = 1000  # code points beyond a match that a validator of whole statements may read
-_PIECE = 4096  # code points of a window that are searched between two looks at the clock
+_PIECE = 2048  # code points of a window that are searched between two looks at the clock
+
+_PLACES = 8  # places of a text at which a costly pattern is tried between two looks at the clock
 
 Areas: TypeAlias = "Sequence[tuple[int, int]] | None"
 """Starts and ends of parts of a text, ascending."""
@@ -148,6 +150,9 @@ def _matches(
         if first is not None:
             yield first
         return
+    if rule.is_costly:
+        yield from _one_by_one(pattern, text, window, budget)
+        return
     if end - start <= _PIECE + rule.width:
         yield from pattern.finditer(text, start, end)
         return
@@ -160,6 +165,20 @@ def _matches(
             last = match.end()
             yield match
         start = max(border, last)
+
+
+def _one_by_one(
+    pattern: re.Pattern[str], text: str, window: tuple[int, int], budget: Budget
+) -> Iterator[re.Match[str]]:
+    """Gives the matches in a window, with a look at the clock between the places at which the search tries one."""
+    at, end = window
+    while at < end and not (at % _PLACES == 0 and budget.spent()):
+        match = pattern.match(text, at, end)
+        if match is None:
+            at += 1
+            continue
+        yield match
+        at = max(match.end(), at + 1)
 
 
 def _holds(rule: CompiledRule, low: str, window: tuple[int, int]) -> bool:

@@ -8,7 +8,7 @@ and the features of the processor that it was compiled on.
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -28,8 +28,8 @@ _CONTINUATION_BYTES = bytes(range(0x80, 0xC0))
 _LOCATED_FORMS = {*DIGITS, TOKEN, CODE}
 """What `SearchedText` locates faster than the engine reports its many ends."""
 
-_MOST_ENDS = 200_000
-"""Ends of one search; a text with more of them is searched by the other engine."""
+_MOST_HITS = 50_000
+"""Hits of one search, beside one for each 16 bytes; at a further one the search stops and is incomplete."""
 
 
 class HyperscanIndex(msgspec.Struct, frozen=True, array_like=True):
@@ -153,6 +153,7 @@ class HyperscanEngine:
         self._leads = leads
         self._fallback = fallback
         self._error = hyperscan.error
+        self._terminated = hyperscan.ScanTerminated
         self._scratch = hyperscan.Scratch
         self._database = hyperscan.loadb(index.database, mode=hyperscan.HS_MODE_BLOCK) if index.database else None
         self._local = threading.local()
@@ -160,7 +161,7 @@ class HyperscanEngine:
 
     def find(self, text: SearchedText, wanted: Sequence[bool]) -> Candidates:
         """Returns the candidates for a text; see `Engine`."""
-        hits = self._search(text.data)
+        hits = self._search(text)
         if hits is None:
             return self._fallback.find(text, wanted)
         places: dict[int, Sequence[int]] = {}
@@ -182,12 +183,12 @@ class HyperscanEngine:
 
     def quiet(self, text: SearchedText, wanted: Sequence[bool]) -> bool:
         """Returns whether no rule has a candidate in any part of the text; see `Engine`."""
-        hits = self._search(text.data)
+        hits = self._search(text)
         if hits is None:
             return self._fallback.quiet(text, wanted)
         return not any(rule < 0 or wanted[rule] for rule in (self._index.rules[number] for number, _ in hits))
 
-    def _search(self, data: bytes) -> list[tuple[int, int]] | None:
+    def _search(self, text: SearchedText) -> list[tuple[int, int]] | None:
         """Returns expression ids and ends, in bytes; ``None`` where this engine cannot search now."""
         if self._database is None:
             return []
@@ -195,11 +196,18 @@ class HyperscanEngine:
         if scratch is None:
             scratch = self._local.scratch = self._scratch(self._database)
         hits: list[tuple[int, int]] = []
+        most = _MOST_HITS + len(text.data) // 16
+
+        def collect(number: int, _start: int, end: int, _flags: int, _context: object) -> bool:
+            hits.append((number, end))
+            return len(hits) > most
+
         try:
-            self._database.scan(data, _collect, 0, hits, scratch)
+            self._database.scan(text.data, collect, 0, None, scratch)
+        except self._terminated:
+            text.is_partial = True
         except self._error:
-            # A signal handler that scans while this thread scans finds the scratch space in use. A flood of ends stops
-            # the search.
+            # A signal handler that scans while this thread scans finds the scratch space in use.
             return None
         return hits
 
@@ -221,12 +229,6 @@ class HyperscanEngine:
         for number in sorted(ends):
             if number not in met or len(met[number]) == index.clause_count[number]:
                 yield number, sorted(set(ends[number]))
-
-
-def _collect(number: int, _start: int, end: int, _flags: int, hits: Any) -> bool:
-    """Takes one hit; returns whether the search stops."""
-    hits.append((number, end))
-    return len(hits) > _MOST_ENDS
 
 
 def _code_points(data: bytes, ends: list[int]) -> list[int]:

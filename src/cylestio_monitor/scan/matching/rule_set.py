@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cylestio_monitor.config.names import did_you_mean
 from cylestio_monitor.errors import ConfigError
-from cylestio_monitor.rules import groups, literals, load_pack, load_packs, pattern, prefilter, shipped_files, words
+from cylestio_monitor.rules import (
+    backtracking,
+    groups,
+    literals,
+    load_pack,
+    load_packs,
+    pattern,
+    prefilter,
+    shipped_files,
+    words,
+)
 from cylestio_monitor.scan.keywords import keyword_rules
 from cylestio_monitor.scan.matching import (
     compiled_rule,
@@ -40,6 +50,7 @@ if TYPE_CHECKING:
 _COMPILER_SOURCES = tuple(
     Path(str(module.__file__))
     for module in (
+        backtracking,
         literals,
         prefilter,
         groups,

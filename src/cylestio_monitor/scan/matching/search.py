@@ -11,6 +11,7 @@ from cylestio_monitor.scan.matching.excerpt import excerpt_of
 from cylestio_monitor.scan.matching.searched_text import SearchedText
 from cylestio_monitor.scan.normalisation.characters import NormalisedText, fold
 from cylestio_monitor.scan.normalisation.disguises import LONGEST, variants
+from cylestio_monitor.scan.normalisation.encodings import smuggled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -173,12 +174,19 @@ class Search:
             yield _DecodedMatches("look-alike", folded.span, found)
         if len(text) > LONGEST:
             return
+        for piece in smuggled(text) if not text.isascii() else ():
+            found, _ = _direct(piece.text, [(one.group, one.decoded) for one in wanted], limits)
+            yield _DecodedMatches(piece.kind, _constant_span(piece.start, piece.end), found)
         for variant in variants(base, signs, self._rule_set.beginnings):
             if limits.budget.spent():
                 return
             chosen = [(one.group, one.guessed if variant.kind in _GUESSED else one.decoded) for one in wanted]
             found, _ = _direct(variant.decoded.text, chosen, limits, variant.decoded.areas)
             yield _DecodedMatches(variant.kind, variant.span, found)
+
+
+def _constant_span(start: int, end: int) -> Callable[[int, int], tuple[int, int]]:
+    return lambda _start, _end: (start, end)
 
 
 def _direct(
@@ -208,6 +216,8 @@ def _direct(
             if excerpt is not None:
                 places = {number: excerpt.places(group.rules[number], at) for number, at in places.items()}
             found += confirmed(group.rules, places, searched, limits, near)
+    if searched.is_partial or (excerpt is not None and excerpt.searched.is_partial):
+        limits.budget.stop("places")
     return found, signs
 
 

@@ -40,12 +40,14 @@ class SearchedText:
     Attributes:
         text: The text.
         is_ascii: Whether all its characters are ASCII.
+        is_partial: Whether an engine stopped before the end of the text.
     """
 
     def __init__(self, text: str) -> None:
         """Takes the text."""
         self.text = text
         self.is_ascii = text.isascii()
+        self.is_partial = False
         self._places: dict[str, list[int]] = {}
         self._words: dict[str, bool] = {}
         self._grouped: dict[tuple[bytes, ...], Sequence[int]] = {}

@@ -44,10 +44,10 @@ class DecodedPiece(NamedTuple):
     """One decoded piece.
 
     Attributes:
-        kind: ``base64`` or ``hex``.
-        text: What it says.
-        start: Where it stood in the text.
-        end: Where it ended.
+        kind: The disguise, such as ``base64``.
+        text: The decoded text.
+        start: Its start in the text.
+        end: Its end in the text.
     """
 
     kind: str
@@ -66,6 +66,28 @@ def pieces(text: str) -> Iterator[DecodedPiece]:
             plain = decode(match[0])
             if plain is not None and _PRINTABLE.fullmatch(plain):
                 yield DecodedPiece(kind, plain, match.start(), match.end())
+
+
+def smuggled(text: str) -> Iterator[DecodedPiece]:
+    """Gives the texts that runs of variation selectors encode: each of the 256 selectors stands for one byte.
+
+    The selectors are invisible, and follow a harmless character such as an emoji.
+    """
+    data = text.encode("utf-8", "surrogatepass")
+    if data.count(b"\xf3\xa0\x84") + data.count(b"\xf3\xa0\x85") + data.count(b"\xef\xb8") < _FEWEST_SELECTORS:
+        return
+    for number, run in enumerate(_SELECTORS.finditer(text)):
+        if number >= MAX_PIECES:
+            return
+        codes = (ord(character) for character in run[0])
+        raw = bytes(code - 0xFE00 if code < 0xFE10 else code - 0xE0100 + 16 for code in codes)
+        plain = raw.decode("utf-8", "replace")
+        if _PRINTABLE.fullmatch(plain):
+            yield DecodedPiece("look-alike", plain, run.start(), run.end())
+
+
+_FEWEST_SELECTORS = 6
+_SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{6,4000}")
 
 
 def _base64_runs(text: str) -> Iterator[re.Match[str]]:

@@ -103,14 +103,26 @@ def national(text: str, start: int, end: int, argument: str) -> bool:
 _PLACEHOLDER = re.compile(
     r"x{4,}|\*{3,}|\.{3,}|<[^>]*>|\$\{|\{\{|%\(|0{6,}|1{6,}|a{6,}|(?:12345|abcdef|qwerty)[a-z0-9]{0,3}(?:12345|abcdef)"
     r"|12345678(?:90|9)|(?:1234-){2}|abc123|a1b2c3|1a2b3c|123xyz|ghijklmnop|GHIJKLMNOP|deadbeefdeadbeef"
-    r"|example|placeholder|your[_-]?|changeme|change_me|redacted|dummy|sample|insert|replace|todo|fake|mock|secret_here",
+    r"|example|placeholder|your[_-]?|changeme|change_me|redacted|secret_here",
     re.IGNORECASE,
 )
+_PLACEHOLDER_WORD = re.compile(r"dummy|sample|insert|replace|todo|fake|mock", re.IGNORECASE)
+_DELIMITED_WORD = re.compile(
+    r"(?:(?<![A-Za-z0-9])(?:dummy|sample|insert|replace|todo|fake|mock)|(?:dummy|sample|insert|replace|todo|fake|mock)(?![A-Za-z0-9]))",
+    re.IGNORECASE,
+)
+_LONG_TOKEN = 32
 
 
 def real(text: str, start: int, end: int, _argument: str = "") -> bool:
-    """The match is no placeholder such as ``xxxx``, ``<token>``, ``${TOKEN}`` or ``your-key-here``."""
-    return _PLACEHOLDER.search(text, start, end) is None
+    """The match is no placeholder such as ``xxxx``, ``<token>``, ``${TOKEN}`` or ``your-key-here``.
+
+    A short word in a long run of letters and digits stands there by chance.
+    """
+    if _PLACEHOLDER.search(text, start, end) is not None:
+        return False
+    words = _DELIMITED_WORD if end - start > _LONG_TOKEN else _PLACEHOLDER_WORD
+    return words.search(text, start, end) is None
 
 
 _EXAMPLE_NAME = re.compile(
