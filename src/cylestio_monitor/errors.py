@@ -36,6 +36,25 @@ class BlockedError(CylestioError, ValueError):
         self.findings = tuple(findings)
 
 
+class RateLimitedError(BlockedError):
+    """A call was refused because a limit is used up.
+
+    Attributes:
+        retry_after: Seconds until a call fits again.
+    """
+
+    def __init__(self, message: str, findings: Sequence[Finding] = (), *, retry_after: float = 0.0) -> None:
+        """Keeps the seconds beside the message.
+
+        Args:
+            message: One sentence for the log: the call and the limit.
+            findings: The findings of the call.
+            retry_after: Seconds until a call fits again.
+        """
+        super().__init__(message, findings)
+        self.retry_after = retry_after
+
+
 class ConfigError(CylestioError, ValueError):
     """A setting, a keyword list or a rule file that cannot be used.
 

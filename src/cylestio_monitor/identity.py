@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +20,14 @@ class Identity:
         session_id: ``cylestio.session.id``.
         user_id: ``enduser.id``.
         conversation_id: ``gen_ai.conversation.id``.
+        roles: Roles of the user, for the policy.
     """
 
     agent_id: str | None = None
     session_id: str | None = None
     user_id: str | None = None
     conversation_id: str | None = None
+    roles: tuple[str, ...] = ()
 
     def or_else(self, other: Identity) -> Identity:
         """Returns this identity, with agent and session of `other` where it has none."""
@@ -51,6 +53,7 @@ def identify(
     session_id: str | None = None,
     user_id: str | None = None,
     conversation_id: str | None = None,
+    roles: Iterable[str] | None = None,
 ) -> Iterator[None]:
     """Names the actor of every call inside the block; a name that is not given keeps its value.
 
@@ -59,14 +62,16 @@ def identify(
         session_id: The session, for spans and events.
         user_id: The user on whose behalf the agent acts.
         conversation_id: The conversation, where the SDK call itself names none.
+        roles: The roles of the user, for the policy.
     """
     given = {
         "agent_id": agent_id,
         "session_id": session_id,
         "user_id": user_id,
         "conversation_id": conversation_id,
+        "roles": None if roles is None else tuple(roles),
     }
-    names = {key: value for key, value in given.items() if value is not None}
+    names: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     token = current_identity.set(replace(current_identity.get(), **names))
     try:
         yield

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -15,10 +16,11 @@ from opentelemetry.trace import Status, StatusCode
 from cylestio_monitor import sanitize, semconv
 from cylestio_monitor.background import runs_on_event_loop, runs_on_trio
 from cylestio_monitor.emit import content, genai, reporting, security
-from cylestio_monitor.policy import ALLOW
+from cylestio_monitor.model import Verdict
+from cylestio_monitor.policy import ALLOW, stricter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from types import TracebackType
 
     from opentelemetry.trace import Span
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from cylestio_monitor.emit.reporting import PendingFindings
     from cylestio_monitor.emit.span_sink import SpanSink
     from cylestio_monitor.errors import BlockedError
+    from cylestio_monitor.govern.call_control import CallControl
     from cylestio_monitor.inspection import Inspection, NewFindings, StreamedText
     from cylestio_monitor.model import AttributeValue, Call, Finding, Part, Result, Subtype
 
@@ -34,40 +37,6 @@ log = logging.getLogger(__name__)
 
 _NAME_BYTES = 256
 _STREAMED = ("chat", "text_completion", "generate_content")
-
-
-class OwnSpan:
-    """The `SpanSink` of a span that the pipeline started itself."""
-
-    __slots__ = ("span",)
-    counts_call = True
-    can_refuse = True
-    reported_in: int | None = None
-
-    def __init__(self, span: Span) -> None:
-        """Takes the started span."""
-        self.span = span
-
-    def is_open(self) -> bool:
-        """Returns true: nobody else ends it."""
-        return True
-
-    def write(self, attributes: Mapping[str, AttributeValue]) -> None:
-        """Sets attributes."""
-        self.span.set_attributes(attributes)
-
-    def add_event(self, name: str, attributes: Mapping[str, AttributeValue]) -> None:
-        """Adds an event."""
-        self.span.add_event(name, attributes)
-
-    def fail(self, kind: str, status: Status) -> None:
-        """Sets ``error.type`` and the status."""
-        self.span.set_attribute(semconv.ERROR_TYPE, kind)
-        self.span.set_status(status)
-
-    def end(self, end_time: int | None, *, masks: bool) -> None:  # noqa: ARG002 -- all of its content is masked already
-        """Ends the span."""
-        self.span.end(end_time)
 
 
 class CurrentSpan:
@@ -104,6 +73,7 @@ class Invocation:
     __slots__ = (
         "__weakref__",
         "_attributes",
+        "_control",
         "_ended",
         "_first_chunk",
         "_inspection",
@@ -142,6 +112,7 @@ class Invocation:
         self._inspection: Inspection | None = None
         if is_scanned and pipeline.settings.scan.enabled:
             self._inspection = pipeline.new_inspection(sink.reported_in)
+        self._control = pipeline.new_control(call, sink.span.get_span_context()) if is_scanned else None
         self._ended = threading.Lock()
         self._pending: PendingFindings | None = None
         self._verdict = ALLOW
@@ -167,32 +138,49 @@ class Invocation:
         except Exception as error:  # noqa: BLE001 -- the scan contains the errors of each part; this one is of the call as a whole
             inspection.add_incomplete(error, "input", "llm", "input")
         self._pipeline.metrics.scan(time.perf_counter() - started, "input")
+        if self._control is not None:
+            self._control_input(self._control, inspection)
         if inspection.found is not None:
             self._judge(inspection.found.take_new(), is_answer=False, may_refuse=self.sink.can_refuse)
-            if self._verdict.action == "block":
-                self._refuse()
+        if self._verdict.action == "block":
+            self._refuse()
+
+    def _control_input(self, control: CallControl, inspection: Inspection) -> None:
+        """Lets control hear the call, and decide about it where it is a tool call."""
+        place, mask = self.sink.span.get_span_context(), self._pipeline.scanner.mask_value
+        verdict = control.on_input(self.call, inspection, mask, f"{place.trace_id:032x}", f"{place.span_id:016x}")
+        self._verdict = stricter(self._verdict, reporting.possible(verdict, may_refuse=self.sink.can_refuse))
 
     def attached(self) -> CurrentSpan:
         """Makes the span the current one while the request is made."""
         return CurrentSpan(self.sink.span)
 
     def wait_durable(self) -> None:
-        """Waits until a high or critical finding is on disk, at most `store.durable_wait_ms`."""
+        """Waits until a severe finding is on disk, at most `store.durable_wait_ms`, and a held call is approved.
+
+        Raises:
+            BlockedError: The call was held for approval, and it was not approved.
+        """
         pending, self._pending = self._pending, None
         if pending is not None:
             pending.wait(self._pipeline.settings.store.durable_wait_ms / 1000)
+        if self._control is not None and self._control.request is not None and not self._control.wait():
+            self._deny()
 
     async def wait_durable_async(self) -> None:
         """Does the same without blocking the event loop, be it asyncio's or trio's."""
         pending, self._pending = self._pending, None
-        if pending is None:
-            return
         seconds = self._pipeline.settings.store.durable_wait_ms / 1000
-        trio = sys.modules.get("trio")
-        if trio is not None and runs_on_trio():
+        trio: Any = sys.modules.get("trio")
+        on_trio = trio is not None and runs_on_trio()
+        if pending is not None and on_trio:
             await trio.to_thread.run_sync(pending.wait, seconds)
-        else:
+        elif pending is not None:
             await pending.wait_async(seconds)
+        if self._control is not None and self._control.request is not None:
+            sleep = trio.sleep if on_trio else asyncio.sleep
+            if not await self._control.wait_async(sleep):
+                self._deny()
 
     def first_chunk(self) -> None:
         """Notes the time of the first chunk of a streamed answer; later calls do nothing."""
@@ -222,9 +210,16 @@ class Invocation:
         if inspection is None:
             return False
         inspection.parts(parts)
+        self._control_parts(inspection, parts)
         if inspection.found is not None:
             self._judge(inspection.found.take_new(), is_answer=True, may_refuse=self.sink.can_refuse)
         return self._verdict.action == "block"
+
+    def _control_parts(self, inspection: Inspection, parts: Iterable[Part]) -> None:
+        """Lets control decide about the tool calls of an answer, each once."""
+        if self._control is not None:
+            verdict = self._control.on_parts(parts, inspection)
+            self._verdict = stricter(self._verdict, reporting.possible(verdict, may_refuse=self.sink.can_refuse))
 
     def end(self, result: Result | None = None, error: BaseException | None = None, *, enforce: bool = False) -> None:
         """Ends the call: scans the answer, sets every attribute, ends the span. Only the first call has an effect.
@@ -284,6 +279,9 @@ class Invocation:
         except Exception as error:  # noqa: BLE001 -- as of the input
             inspection.add_incomplete(error, "output", "llm", "output")
         self._pipeline.metrics.scan(time.perf_counter() - started, "output")
+        if result is not None and self._control is not None:
+            self._control_parts(inspection, [part for message in result.messages for part in message.parts])
+            self._control.on_result(self.call, result.response, inspection)
         if inspection.found is not None:
             self._judge(inspection.found.take_new(), is_answer=True, may_refuse=may_refuse)
 
@@ -305,8 +303,7 @@ class Invocation:
             return
         pipeline = self._pipeline
         verdict = reporting.judge(new.kept, pipeline.settings, is_answer=is_answer, may_refuse=may_refuse)
-        if verdict.decision == "deny" or self._verdict.decision != "deny":
-            self._verdict = verdict if self._verdict.action != "block" else self._verdict
+        verdict = self._verdict = stricter(self._verdict, verdict)
         place = self.sink.span.get_span_context()
         pipeline.reported.add(place.trace_id, new.kept)
         origin = reporting.CallOrigin(self.call, self._attributes, place, pipeline.actor(), pipeline.service_name)
@@ -331,6 +328,11 @@ class Invocation:
         started = StartedSpan(span.get_span_context(), parent, name, self.call.kind, started_ns, self._attributes)
         return store.add_open_call(started, found, action)
 
+    def _deny(self) -> None:
+        """Ends a held call that was not approved."""
+        self._verdict = Verdict("deny", "block", self._verdict.reason)
+        self._refuse()
+
     def _refuse(self) -> None:
         error = self._blocked_error("call")
         self._ended.acquire(blocking=False)
@@ -346,7 +348,8 @@ class Invocation:
         found = self._inspection.found if self._inspection is not None else None
         tool = self._attributes.get(semconv.TOOL_NAME)
         kept = found.kept if found is not None else []
-        return reporting.blocked_error(subject, kept, self._verdict, str(tool) if tool else None)
+        exceeded = self._control.exceeded if self._control is not None else None
+        return reporting.blocked_error(subject, kept, self._verdict, str(tool) if tool else None, exceeded)
 
     def _complete(self, result: Result | None, error: BaseException | None) -> None:
         """Writes attributes, findings, error and metrics."""
@@ -366,6 +369,10 @@ class Invocation:
             recorded = inspection.recorded if inspection is not None else pipeline.recorded_unscanned
             limit = pipeline.settings.content_max_bytes
             attributes.update(content.attributes(self.call, result, recorded, pipeline.redact, limit))
+        if self._control is not None:
+            verdict = {semconv.VERDICT: self._verdict.decision, semconv.ACTION: self._verdict.action}
+            attributes.update(self._control.attributes(), **verdict)
+            self._control.finish(ran=self._verdict.action != "block")
         sink.write(attributes)
         if found is not None:
             for finding in security.most_severe(found.kept):

@@ -72,6 +72,9 @@ class Finding:
 INCOMPLETE: Final = "scan.incomplete"
 """Rule id of a finding that reports a part of a call that could not be scanned, or not as a whole."""
 
+PROVENANCE: Final = "provenance.value"
+"""Rule id of a finding that reports an argument value that only an untrusted source has said."""
+
 INCOMPLETE_CATEGORY: Final = "scan_incomplete"
 
 

@@ -41,7 +41,7 @@ from cylestio_monitor.background import BackgroundWorker
 from cylestio_monitor.emit import genai
 from cylestio_monitor.emit.metrics import Metrics
 from cylestio_monitor.inspection import Inspection, ReportedFindings, SeenParts
-from cylestio_monitor.invocation import Invocation, OwnSpan
+from cylestio_monitor.invocation import Invocation
 from cylestio_monitor.policy import decide
 
 if TYPE_CHECKING:
@@ -49,11 +49,13 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
     from opentelemetry.metrics import MeterProvider
-    from opentelemetry.trace import TracerProvider
+    from opentelemetry.trace import Span, SpanContext, Status, TracerProvider
 
     from cylestio_monitor.config import Settings
     from cylestio_monitor.detect import Detectors
     from cylestio_monitor.emit.span_sink import SpanResolver, SpanSink
+    from cylestio_monitor.govern.call_control import CallControl
+    from cylestio_monitor.govern.controller import Controller
     from cylestio_monitor.model import AttributeValue, Call
     from cylestio_monitor.scan import Scanner
     from cylestio_monitor.store import Store
@@ -70,6 +72,40 @@ _PLAIN_ID = re.compile(
 )
 
 
+class OwnSpan:
+    """The `SpanSink` of a span that the pipeline started itself."""
+
+    __slots__ = ("span",)
+    counts_call = True
+    can_refuse = True
+    reported_in: int | None = None
+
+    def __init__(self, span: Span) -> None:
+        """Takes the started span."""
+        self.span = span
+
+    def is_open(self) -> bool:
+        """Returns true: nobody else ends it."""
+        return True
+
+    def write(self, attributes: Mapping[str, AttributeValue]) -> None:
+        """Sets attributes."""
+        self.span.set_attributes(attributes)
+
+    def add_event(self, name: str, attributes: Mapping[str, AttributeValue]) -> None:
+        """Adds an event."""
+        self.span.add_event(name, attributes)
+
+    def fail(self, kind: str, status: Status) -> None:
+        """Sets ``error.type`` and the status."""
+        self.span.set_attribute(semconv.ERROR_TYPE, kind)
+        self.span.set_status(status)
+
+    def end(self, end_time: int | None, *, masks: bool) -> None:  # noqa: ARG002 -- all of its content is masked already
+        """Ends the span."""
+        self.span.end(end_time)
+
+
 class Pipeline:
     """The parts that every call passes through, wired once at set-up."""
 
@@ -82,6 +118,7 @@ class Pipeline:
         tracer_provider: TracerProvider | None = None,
         meter_provider: MeterProvider | None = None,
         resolvers: Sequence[SpanResolver] = (),
+        controller: Controller | None = None,
     ) -> None:
         """Takes the parts.
 
@@ -92,7 +129,9 @@ class Pipeline:
             tracer_provider: Creates the spans; the global one by default.
             meter_provider: Creates the metrics; the global one by default.
             resolvers: Asked in this order for the span of a call, before one is created.
+            controller: Decides about tool calls, where something asks for it.
         """
+        self.controller = controller
         self.settings = settings
         self.scanner = scanner
         self.store = store
@@ -173,6 +212,16 @@ class Pipeline:
             resource=self.resource,
             store=self.store,
         )
+
+    def new_control(self, call: Call, span: SpanContext) -> CallControl | None:
+        """Creates the control of one call; `None` where nothing is controlled."""
+        if self.controller is None or not (call.tool_name or call.tools):
+            return None  # a model that is offered no tool asks for none
+        from cylestio_monitor.govern.call_control import CallControl, actor_of  # noqa: PLC0415 -- only where it is used
+
+        who, trace_id = self.actor(), f"{span.trace_id:032x}"
+        actor = actor_of(who.agent_id, call.user_id or who.user_id, who.session_id, trace_id, who.roles)
+        return CallControl(self.controller, actor, f"{trace_id}:{span.span_id:016x}")
 
     def new_inspection(self, reported_in: int | None = None) -> Inspection:
         """Creates the scan of one call; findings that were reported in the trace `reported_in` are left out."""

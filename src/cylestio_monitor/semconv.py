@@ -117,6 +117,13 @@ SECURITY_RULE_RULESET: Final = "security_rule.ruleset.name"
 SECURITY_RULE_VERSION: Final = "security_rule.version"
 
 # --- ours: the span event of one finding, and its attributes
+POLICY_ACTION: Final = "cylestio.policy.action"
+POLICY_RULE: Final = "cylestio.policy.rule"
+POLICY_VERSION: Final = "cylestio.policy.version"
+POLICY_REASON: Final = "cylestio.policy.reason"
+POLICY_ENFORCED: Final = "cylestio.policy.enforced"
+APPROVAL_ID: Final = "cylestio.approval.id"
+EVENT_DECISION: Final = "cylestio.policy.decision"
 EVENT_FINDING: Final = "cylestio.security.finding"
 FINDING_RULE: Final = "cylestio.security.finding.rule"
 FINDING_CATEGORY: Final = "cylestio.security.finding.category"

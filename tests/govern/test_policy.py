@@ -102,7 +102,7 @@ VALUES = [
     ({"host": "example.com"}, "ann@EXAMPLE.com.", True, True),
     ({"host": "example.com"}, "ann@example.com, eve@evil.test", False, True),
     ({"host": "example.com"}, "http://example.com\\@evil.test/", False, True),
-    ({"host": "example.com"}, "http://example.com@evil.test/", False, True),
+    ({"host": "example.com"}, "http://example.com@evil.test/", False, False),
     ({"host": "example.com"}, "http://evil.test/?next=example.com", False, True),
     ({"host": "example.com"}, "http://2130706433/", False, False),
     ({"host": "example.com"}, "no host here", False, False),

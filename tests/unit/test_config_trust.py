@@ -74,6 +74,15 @@ WEAKER = {
     "log.file": "/tmp/elsewhere.jsonl",
     "log.max_mb": "1",
     "log.backups": "0",
+    "policy": "other.yaml",
+    "control.provenance": "false",
+    "control.limits": "[]",
+    "control.prices": "[]",
+    "control.counters": "redis://127.0.0.1:1",
+    "approvals.timeout_s": "100000",
+    "approvals.terminal": "true",
+    "approvals.webhook": "https://other.example/",
+    "approvals.webhook_secret": "OTHER",
     "agent_id": "somebody-else",
     "session_id": "somebody-else",
 }
@@ -89,6 +98,9 @@ scan: {parsers: installed}
 detectors: {use: [onnx], model: /models/mine, severity: high, wait: true}
 store: {path: /data/mine.db, durable_wait_ms: 500}
 log: {file: /data/mine.jsonl}
+policy: /data/policy.yaml
+control: {limits: [{name: few, measure: calls, amount: 3}], prices: [{model: m, input: 1, output: 2}]}
+approvals: {webhook: "https://mine.example/", webhook_secret: MINE}
 """
 
 
@@ -325,7 +337,7 @@ def test_a_run_time_change_with_a_wrong_value_keeps_what_is_in_force():
         ("CYLESTIO_DANGEROUS_KEYWORD", "CYLESTIO_DANGEROUS_KEYWORDS"),
         ("CYLESTIO_CONFIGURATION", "CYLESTIO_CONFIG"),
         ("OTEL_CYLESTIO_MOD", "CYLESTIO_MODE"),
-        ("CYLESTIO_WXYZ", None),
+        ("CYLESTIO_QQWWXXZZ", None),
     ],
 )
 def test_an_unknown_variable_is_reported(place, name, meant):

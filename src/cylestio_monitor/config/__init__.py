@@ -7,15 +7,19 @@ becomes an entry of `Loaded.problems`.
 
 from __future__ import annotations
 
-from cylestio_monitor.config.loading import Loaded, load
+from cylestio_monitor.config.loading import InlinePolicy, Loaded, load
 from cylestio_monitor.config.locations import CONFIG_VARIABLE, FILE_NAME, cache_folder, database_path
 from cylestio_monitor.config.settings import (
     CONTENT_VARIABLE,
+    ApprovalSettings,
+    ControlSettings,
     DetectorSettings,
     KeywordSettings,
+    LimitSettings,
     LogSettings,
     Option,
     OverrideSettings,
+    PriceSettings,
     RuleSettings,
     ScanSettings,
     Settings,
@@ -30,12 +34,17 @@ __all__ = [
     "CONFIG_VARIABLE",
     "CONTENT_VARIABLE",
     "FILE_NAME",
+    "ApprovalSettings",
+    "ControlSettings",
     "DetectorSettings",
+    "InlinePolicy",
     "KeywordSettings",
+    "LimitSettings",
     "Loaded",
     "LogSettings",
     "Option",
     "OverrideSettings",
+    "PriceSettings",
     "RuleSettings",
     "ScanSettings",
     "Settings",

@@ -16,7 +16,7 @@ import msgspec
 
 from cylestio_monitor import yamlfile
 from cylestio_monitor.config import local_file, names, validation
-from cylestio_monitor.config.locations import settings_files
+from cylestio_monitor.config.locations import CONFIG_VARIABLE, settings_files
 from cylestio_monitor.config.settings import Settings, options
 from cylestio_monitor.config.trees import flatten, get, merge, put
 from cylestio_monitor.config.validation import Layer
@@ -33,6 +33,20 @@ _MOST_LINES = 20
 """Most problems that `Loaded.report` writes out."""
 
 
+class InlinePolicy(NamedTuple):
+    """A policy that stands in a settings file.
+
+    Attributes:
+        tree: Its document.
+        lines: The line of each of its dotted keys.
+        source: The settings file.
+    """
+
+    tree: dict[str, Any]
+    lines: yamlfile.Lines
+    source: str
+
+
 class Loaded(NamedTuple):
     """The result of `load`.
 
@@ -41,12 +55,14 @@ class Loaded(NamedTuple):
         problems: The values that could not be used, each with its file, line and key.
         sources: The settings files that were read, the weakest first.
         origin: The place that set each key that differs from its default: a file with line, a variable, ``argument``.
+        policy: The policy that stands in the settings file itself, where one does.
     """
 
     settings: Settings
     problems: list[ConfigError]
     sources: tuple[Path, ...]
     origin: dict[str, str]
+    policy: InlinePolicy | None = None
 
     @property
     def source(self) -> Path | None:
@@ -82,8 +98,9 @@ def load(
     origin: dict[str, str] = {}
     tree: dict[str, Any] = {}
     files = settings_files(environ, path, problems)
+    policy: InlinePolicy | None = None
     for file in files:
-        _add_file(file, tree, origin, problems)
+        policy = _add_file(file, tree, origin, problems) or policy
     for variable, value in validation.from_environment(environ, _convert(tree), problems):
         put(tree, variable.key, value)
         origin[variable.key] = variable.env
@@ -95,18 +112,20 @@ def load(
         origin.update(dict.fromkeys((key for key, _ in flatten(valid)), "argument"))
     problems += names.unknown_variables(environ)
     settings = _convert(tree)
-    return Loaded(
-        settings, [_with_value(one, settings) for one in problems], tuple(file.path for file in files), origin
-    )
+    shown = [_with_value(one, settings) for one in problems]
+    return Loaded(settings, shown, tuple(file.path for file in files), origin, policy)
 
 
-def _add_file(file: SettingsFile, tree: dict[str, Any], origin: dict[str, str], problems: list[ConfigError]) -> None:
+def _add_file(
+    file: SettingsFile, tree: dict[str, Any], origin: dict[str, str], problems: list[ConfigError]
+) -> InlinePolicy | None:
     source = str(file.path)
     try:
         values, lines = yamlfile.parse_mapping(file.text, source)
     except ConfigError as error:
         problems.append(error)
         values, lines = validation.salvage(file.text, source)
+    policy = _inline_policy(file, values, lines, problems)
     layer = Layer(values, lines, source)
     before = _convert(tree)
     valid = validation.validate(layer, before, problems)
@@ -119,6 +138,24 @@ def _add_file(file: SettingsFile, tree: dict[str, Any], origin: dict[str, str], 
     merge(tree, valid)
     for key, _ in flatten(valid):
         origin[key] = f"{source}:{lines[layer.written(key)]}" if layer.written(key) in lines else source
+    if get(valid, "policy"):
+        put(tree, "policy", str(file.path.absolute().parent / valid["policy"]))
+    return policy
+
+
+def _inline_policy(
+    file: SettingsFile, values: dict[str, Any], lines: yamlfile.Lines, problems: list[ConfigError]
+) -> InlinePolicy | None:
+    """Takes the policy out of the values of a file; only a trusted file can hold one."""
+    if not isinstance(values.get("policy"), dict):
+        return None
+    tree = values.pop("policy")
+    if not file.trusted:
+        reason = f"is not applied: only a settings file that {CONFIG_VARIABLE} names can hold a policy"
+        problems.append(ConfigError(reason, source=str(file.path), line=lines.get("policy"), key="policy"))
+        return None
+    own = {name.removeprefix("policy."): line for name, line in lines.items() if name.startswith("policy.")}
+    return InlinePolicy(tree, own, str(file.path))
 
 
 def _convert(tree: dict[str, Any]) -> Settings:

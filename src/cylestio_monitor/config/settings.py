@@ -182,6 +182,53 @@ class LogSettings(Section, frozen=True, kw_only=True):
     backups: Annotated[int, _setting("Number of rotated files that are kept.", local="greater", ge=0)] = 5
 
 
+class LimitSettings(Section, frozen=True, kw_only=True):
+    """One limit on calls, tokens or cost."""
+
+    name: Annotated[str, _setting("Name of the limit, in findings and errors.")]
+    measure: Annotated[
+        Literal["calls", "tokens", "cost"],
+        _setting("What is counted: tool calls, tokens, or cost in the currency of `prices`."),
+    ]
+    amount: Annotated[float, _setting("The most of it within the period.", ge=0)]
+    per: Annotated[Literal["second", "minute", "hour", "day", "week"], _setting("The period.")] = "day"
+    by: Annotated[
+        Literal["session", "user", "agent", "tool", "server", "model", "all"],
+        _setting("Calls with the same value of this are counted together."),
+    ] = "session"
+    tool: Annotated[str, _setting("Counts only this tool, as `server/tool`.")] = ""
+
+
+class PriceSettings(Section, frozen=True, kw_only=True):
+    """The price of a model, per million tokens."""
+
+    model: Annotated[str, _setting("Name of the model, or what its name begins with.")]
+    input: Annotated[float, _setting("Price of a million input tokens.", ge=0)]
+    output: Annotated[float, _setting("Price of a million output tokens.", ge=0)]
+
+
+class ApprovalSettings(Section, frozen=True, kw_only=True):
+    """Approval of the calls that a policy asks about."""
+
+    timeout_s: Annotated[int, _setting("Seconds after which a waiting call is denied.", local="less", ge=1)] = 300
+    terminal: Annotated[bool, _setting("Asks at the terminal of the program, where it has one.")] = False
+    webhook: Annotated[str | None, _setting("URL that each request is posted to, signed; `https`, or loopback.")] = None
+    webhook_secret: Annotated[str | None, _setting("Environment variable that holds the key of the signatures.")] = None
+
+
+class ControlSettings(Section, frozen=True, kw_only=True):
+    """Control of tool calls."""
+
+    provenance: Annotated[
+        bool, _setting("Traces the values in tool arguments to their first speaker.", local="greater")
+    ] = True
+    limits: Annotated[tuple[LimitSettings, ...], _setting("Limits on calls, tokens and cost.", local="no")] = ()
+    prices: Annotated[tuple[PriceSettings, ...], _setting("Prices of models, for cost.", local="no")] = ()
+    counters: Annotated[
+        str, _setting("Where limits are counted: `memory://`, or a URI of the library `limits`.", local="no")
+    ] = "memory://"
+
+
 class Settings(Section, frozen=True, kw_only=True):
     """All settings; the dotted key of a nested setting is its place here."""
 
@@ -221,6 +268,12 @@ class Settings(Section, frozen=True, kw_only=True):
     summary: Annotated[
         bool, _setting("Ends a run under the launcher with one line on standard error: calls, findings, next command.")
     ] = True
+    policy: Annotated[
+        str | None,
+        _setting("Policy file for tool calls. The settings file may hold the policy itself under the same key."),
+    ] = None
+    control: ControlSettings = ControlSettings()
+    approvals: ApprovalSettings = ApprovalSettings()
     keywords: KeywordSettings = KeywordSettings()
     rules: RuleSettings = RuleSettings()
     scan: ScanSettings = ScanSettings()

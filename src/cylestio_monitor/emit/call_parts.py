@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from opentelemetry.trace import SpanContext
+
     from cylestio_monitor.background import BackgroundWorker
     from cylestio_monitor.config import Settings
     from cylestio_monitor.emit.metrics import Metrics
     from cylestio_monitor.emit.reporting import FindingStore
+    from cylestio_monitor.govern.call_control import CallControl
     from cylestio_monitor.identity import Identity
     from cylestio_monitor.inspection import Inspection, ReportedFindings
+    from cylestio_monitor.model import Call
     from cylestio_monitor.scan import Scanner
 
 
@@ -43,6 +47,9 @@ class CallParts(Protocol):
     @property
     def store(self) -> FindingStore | None:
         """Takes severe findings at once."""
+
+    def new_control(self, call: Call, span: SpanContext) -> CallControl | None:
+        """Creates the control of one call; `None` where nothing is controlled."""
 
     def new_inspection(self, reported_in: int | None) -> Inspection:
         """Creates the scan of one call."""

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from opentelemetry.trace import Status, StatusCode
 
 from cylestio_monitor import sanitize, semconv
-from cylestio_monitor.errors import BlockedError
+from cylestio_monitor.errors import BlockedError, RateLimitedError
 from cylestio_monitor.model import INCOMPLETE, SEVERITY_NUMBER, Verdict
-from cylestio_monitor.policy import decide
+from cylestio_monitor.policy import ALLOW, decide
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from cylestio_monitor.config import Settings
     from cylestio_monitor.emit.metrics import Metrics
+    from cylestio_monitor.govern.limits import Exceeded as ExceededLimit
     from cylestio_monitor.identity import Identity
     from cylestio_monitor.model import AttributeValue, Call, Finding
 
@@ -158,7 +159,20 @@ def report(
     )
 
 
-def blocked_error(subject: str, found: Sequence[Finding], verdict: Verdict, tool: str | None) -> BlockedError:
+def possible(verdict: Verdict | None, *, may_refuse: bool) -> Verdict:
+    """Returns a verdict of control as it can be carried out: a call that has happened is not refused."""
+    if verdict is None:
+        return ALLOW
+    return verdict if may_refuse or verdict.action != "block" else Verdict(verdict.decision, "audit", verdict.reason)
+
+
+def blocked_error(
+    subject: str,
+    found: Sequence[Finding],
+    verdict: Verdict,
+    tool: str | None,
+    exceeded: ExceededLimit | None = None,
+) -> BlockedError:
     """Returns the error of a refused call; its text names rule and place, never the matched text.
 
     Args:
@@ -166,7 +180,12 @@ def blocked_error(subject: str, found: Sequence[Finding], verdict: Verdict, tool
         found: All findings of the call; their paths are redacted.
         verdict: The decision.
         tool: The redacted name of the tool, for a tool call.
+        exceeded: The limit that is used up, if that is the reason.
     """
+    if exceeded is not None:
+        name, seconds = sanitize.one_line(exceeded.limit.name, 64), exceeded.retry_after
+        text = f"Cylestio blocked this {subject}: limit {name} is used up, try again in {seconds:.0f} s"
+        return RateLimitedError(text, found, retry_after=seconds)
     of_tool = f" of tool {sanitize.one_line(tool, 64)}" if tool else ""
     findings = sorted(found, key=lambda finding: -SEVERITY_NUMBER[finding.severity])
     path = next((finding.path for finding in findings if finding.rule_id == verdict.reason), "")

@@ -15,21 +15,20 @@ from cylestio_monitor.govern import facts as call_facts
 from cylestio_monitor.govern.approvals.request import call_digest
 from cylestio_monitor.govern.history import CallHistory
 from cylestio_monitor.govern.policy.engine import PolicyDecision
-from cylestio_monitor.govern.provenance import OpenConversations
+from cylestio_monitor.govern.provenance import Conversation, OpenConversations
 from cylestio_monitor.govern.runaway import RunawayDetector
-from cylestio_monitor.model import ALERT_OF, Finding
+from cylestio_monitor.model import ALERT_OF, PROVENANCE, Finding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from cylestio_monitor.govern.approvals import Approvals
     from cylestio_monitor.govern.limits import CallLimiter, Exceeded
     from cylestio_monitor.govern.policy.engine import Policy
     from cylestio_monitor.govern.provenance import Origin
-    from cylestio_monitor.govern.provenance.conversation import Speaker
     from cylestio_monitor.govern.provenance.tools import Effect
     from cylestio_monitor.model import Severity
 
-PROVENANCE_RULE: Final = "provenance.value"
 LIMIT_RULE: Final = "limit.exceeded"
 
 _MEMORY: Final = 4096  # decisions kept for the later places of the same call
@@ -46,6 +45,7 @@ class Actor(NamedTuple):
         roles: Roles of the user.
         session: Session id.
         trace: Trace id, 32 hexadecimal digits.
+        thread: Name of the conversation that the call belongs to, where there is no session.
     """
 
     agent: str = ""
@@ -53,11 +53,12 @@ class Actor(NamedTuple):
     roles: tuple[str, ...] = ()
     session: str = ""
     trace: str = ""
+    thread: str = ""
 
     @property
     def conversation(self) -> str:
-        """The key of the conversation: the session, else the trace."""
-        return self.session or self.trace
+        """The key of the conversation: the session, else the thread, else the trace."""
+        return self.session or self.thread or self.trace
 
 
 class ControlOutcome(NamedTuple):
@@ -83,14 +84,27 @@ class ControlOutcome(NamedTuple):
 
 
 class Controller:
-    """Decides about tool calls by policy, provenance and limits."""
+    """Decides about tool calls by policy, provenance and limits.
+
+    Attributes:
+        policy: The policy in force; ``None`` where there is none.
+        enforces: Decisions are carried out.
+        approvals: Holds the calls that the policy asks about.
+        approval_s: Seconds that a call waits.
+        recorder: Called with each first outcome, the id of its span, and whether it was carried out.
+    """
 
     def __init__(
         self,
         *,
         key: bytes,
         policy: Policy | None = None,
+        enforces: bool = False,
         limiter: CallLimiter | None = None,
+        approvals: Approvals | None = None,
+        approval_s: float = 300.0,
+        traces_values: bool = True,
+        recorder: Callable[[ControlOutcome, str, bool], None] | None = None,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         """Takes what decides.
@@ -98,25 +112,34 @@ class Controller:
         Args:
             key: Secret of the deployment, for digests.
             policy: The policy in force, if there is one.
+            enforces: Decisions are carried out; else they are recorded only.
             limiter: The limits, if there are any.
+            approvals: Holds the calls that the policy asks about; without it they are denied.
+            approval_s: Seconds that a call waits.
+            traces_values: Argument values are traced to their first speaker.
+            recorder: Called with each first outcome, the id of its span, and whether it was carried out.
             clock_ns: Gives ns since the epoch.
         """
         self.policy = policy
+        self.enforces = enforces
+        self.approvals = approvals
+        self.approval_s = approval_s
+        self.recorder = recorder
+        self._traces_values = traces_values
         self._key = key
         self._limiter = limiter
         self._clock_ns = clock_ns
         self._history = CallHistory()
         self._conversations = OpenConversations()
         self._runaway = RunawayDetector()
-        self._decided: OrderedDict[str, list[tuple[int, PolicyDecision]]] = OrderedDict()
+        self._decided: OrderedDict[str, list[tuple[int, ControlOutcome]]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def hear(
-        self, actor: Actor, speaker: Speaker, content: object, *, tool: str = "", part: str = "", suspect: bool = False
-    ) -> None:
-        """Takes a message part that is new in the conversation. Arguments as of `Conversation.add`."""
-        if actor.conversation:
-            self._conversations.of(actor.conversation).add(speaker, content, tool=tool, part=part, suspect=suspect)
+    def conversation(self, actor: Actor) -> Conversation | None:
+        """The conversation of an actor; ``None`` where values are not traced."""
+        if not self._traces_values or not actor.conversation:
+            return None
+        return self._conversations.of(actor.conversation)
 
     def decide(
         self,
@@ -144,39 +167,41 @@ class Controller:
         """
         digest = call_digest(
             self._key,
-            session=actor.conversation,
+            session=actor.session,
             tool=tool,
             arguments=arguments,
             policy_version=self.policy.version if self.policy is not None else "",
         )
+        now_ns = self._clock_ns()
+        earlier = None if is_asked else self._take(digest, now_ns)
+        if earlier is not None:
+            return earlier._replace(findings=[], is_first=False)
         origins = self._origins(actor, tool, arguments, hints)
         found, complete = call_facts.argument_facts(arguments, self._key)
         facts = call_facts.CallFacts(
-            time_ns=self._clock_ns(),
+            time_ns=now_ns,
             tool=tool,
             server=server,
             agent=actor.agent,
             user=actor.user,
             roles=actor.roles,
-            session=actor.session,
+            session=actor.session or actor.thread,
             trace=actor.trace,
             arguments=found,
             complete=complete,
             findings=call_facts.finding_facts(findings),
             origins=call_facts.origin_facts(origins),
         )
-        earlier = None if is_asked else self._take(digest, facts.time_ns)
-        if earlier is not None:
-            return ControlOutcome(facts, earlier, origins, [], None, digest, is_first=False)
         exceeded = self._limiter.before(facts) if self._limiter is not None else None
         decision = self.policy.decide(facts, self._history) if self.policy is not None else _NO_POLICY
-        if is_asked:
-            self._remember(digest, facts.time_ns, decision)
         raised = [_provenance_finding(origin, path) for origin in origins]
         raised += [_finding(rule, "resource_abuse", severity, path) for rule, severity in self._runaway.record(facts)]
         if exceeded is not None:
             raised.append(_finding(LIMIT_RULE, "resource_abuse", "medium", path))
-        return ControlOutcome(facts, decision, origins, raised, exceeded, digest, is_first=True)
+        outcome = ControlOutcome(facts, decision, origins, raised, exceeded, digest, is_first=True)
+        if is_asked:
+            self._remember(digest, outcome)
+        return outcome
 
     def record(self, facts: call_facts.CallFacts) -> None:
         """Takes a call that ran, for the conditions on earlier calls and on use."""
@@ -202,35 +227,36 @@ class Controller:
     def _origins(
         self, actor: Actor, tool: str, arguments: object, hints: Mapping[str, object] | None
     ) -> Sequence[Origin]:
-        if not actor.conversation:
+        conversation = self.conversation(actor)
+        if conversation is None:
             return ()
         catalogue: Mapping[str, Effect] | None = self.policy.document.effects if self.policy is not None else None
-        return self._conversations.of(actor.conversation).trace(tool, arguments, hints=hints, catalogue=catalogue)
+        return conversation.trace(tool, arguments, hints=hints, catalogue=catalogue)
 
-    def _remember(self, digest: str, now_ns: int, decision: PolicyDecision) -> None:
+    def _remember(self, digest: str, outcome: ControlOutcome) -> None:
         with self._lock:
-            self._decided.setdefault(digest, []).append((now_ns, decision))
+            self._decided.setdefault(digest, []).append((outcome.facts.time_ns, outcome))
             self._decided.move_to_end(digest)
             if len(self._decided) > _MEMORY:
                 self._decided.popitem(last=False)
 
-    def _take(self, digest: str, now_ns: int) -> PolicyDecision | None:
-        """The decision that was made when the model asked for this call; each is taken over once."""
+    def _take(self, digest: str, now_ns: int) -> ControlOutcome | None:
+        """The outcome of when the model asked for this call; each is taken over once."""
         with self._lock:
             kept = self._decided.get(digest)
             while kept:
-                decided_ns, decision = kept.pop(0)
+                decided_ns, outcome = kept.pop(0)
                 if not kept:
                     del self._decided[digest]
                 if now_ns - decided_ns < _MEMORY_S * 1e9:
-                    return decision
+                    return outcome
             return None
 
 
 def _provenance_finding(origin: Origin, path: str) -> Finding:
     place = f"{path}.{origin.argument}" if origin.argument else path
     return Finding(
-        PROVENANCE_RULE,
+        PROVENANCE,
         "prompt_injection",
         origin.severity,
         ALERT_OF[origin.severity],

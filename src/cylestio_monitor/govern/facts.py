@@ -188,7 +188,8 @@ def hosts_of(text: str) -> tuple[str, ...]:
     found = {
         match[0].rstrip(".").strip("[]")
         for match in _HOST.finditer(folded)
-        if match[0].rpartition(".")[2] not in _FILE_ENDINGS or folded[: match.start()].endswith(("@", "//", "\\\\"))
+        if folded[match.end() : match.end() + 1] != "@"  # the name before a host, which is content
+        and (match[0].rpartition(".")[2] not in _FILE_ENDINGS or folded[: match.start()].endswith(("@", "//", "\\\\")))
     }
     for match in _AUTHORITY.finditer(folded):
         host = _PORT.sub("", match[1].rpartition("@")[2]).strip("[]").rstrip(".")

@@ -186,6 +186,10 @@ class Inspection:
         if self._asked is not None:
             self._asked.leave(later)
 
+    def add(self, found: list[Finding]) -> None:
+        """Adds findings that did not come from the scanner."""
+        self._report(found)
+
     def add_incomplete(self, error: Exception, target: Target, subtype: Subtype, path: str) -> None:
         """Reports a part that could not be scanned."""
         log.debug("A part of a call could not be scanned", exc_info=error)

@@ -111,7 +111,8 @@ class Running:
 
     def make_pipeline(self) -> Pipeline:
         """A pipeline of these parts."""
-        from cylestio_monitor.pipeline import Pipeline  # noqa: PLC0415 -- when there is a call
+        from cylestio_monitor.otel.control import make_controller  # noqa: PLC0415 -- when there is a call
+        from cylestio_monitor.pipeline import Pipeline  # noqa: PLC0415 -- as above
 
         return Pipeline(
             settings=self.loaded.settings,
@@ -120,6 +121,7 @@ class Running:
             tracer_provider=self.provider,
             meter_provider=None,
             resolvers=span_resolvers.ORDERED,
+            controller=make_controller(self.loaded, self.store),
         )
 
     def flush_delivery(self, timeout_s: float) -> bool:

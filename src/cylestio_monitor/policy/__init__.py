@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cylestio_monitor.model import INCOMPLETE, SEVERITY_NUMBER, Finding, Verdict
+from cylestio_monitor.model import INCOMPLETE, PROVENANCE, SEVERITY_NUMBER, Finding, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -12,11 +12,19 @@ if TYPE_CHECKING:
     from cylestio_monitor.config import Settings
 
 ALLOW = Verdict()
+_STRICTNESS = {"allow": 0, "audit": 1, "warn": 2, "deny": 3}
 
 
 def top(findings: Iterable[Finding]) -> Finding | None:
     """Returns the most severe finding; of equals, the first."""
     return max(findings, key=lambda finding: SEVERITY_NUMBER[finding.severity], default=None)
+
+
+def stricter(one: Verdict, other: Verdict) -> Verdict:
+    """Returns the stricter of two verdicts; of equals, the later one."""
+    if "block" in {one.action, other.action} and one.action != other.action:
+        return one if one.action == "block" else other
+    return one if _STRICTNESS[one.decision] > _STRICTNESS[other.decision] else other
 
 
 def decide(findings: Sequence[Finding], settings: Settings) -> Verdict:
@@ -27,6 +35,8 @@ def decide(findings: Sequence[Finding], settings: Settings) -> Verdict:
     ``block``, else ``audit``. A span of mode ``monitor`` with ``deny`` and ``audit`` therefore names a call that mode
     ``block`` would have refused.
 
+    The provenance of a value is reason to ask a person, which a policy does; by itself it refuses nothing.
+
     Args:
         findings: All findings of that side, in any order.
         settings: The settings in force.
@@ -36,7 +46,8 @@ def decide(findings: Sequence[Finding], settings: Settings) -> Verdict:
     denied = [
         finding
         for finding in findings
-        if finding.alert in settings.block or (settings.block_unreadable and finding.rule_id == INCOMPLETE)
+        if (finding.alert in settings.block and finding.rule_id != PROVENANCE)
+        or (settings.block_unreadable and finding.rule_id == INCOMPLETE)
     ]
     if not denied:
         worst = top(findings)

@@ -22,7 +22,7 @@ from cylestio_monitor import semconv
 from cylestio_monitor.capture.external_spans import scopes
 from cylestio_monitor.capture.external_spans.sinks import mask
 from cylestio_monitor.emit.span_sink import write_missing
-from cylestio_monitor.invocation import OwnSpan
+from cylestio_monitor.pipeline import OwnSpan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

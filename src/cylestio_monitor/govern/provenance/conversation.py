@@ -59,6 +59,10 @@ _ADDRESS_KINDS: Final = frozenset({"url", "host"})
 _SEVERITIES: Final[tuple[Severity, ...]] = ("low", "medium", "high")
 
 
+_MAX_MARKS: Final = 20_000  # parts of one session that are known
+_MAX_WAITING: Final = 200  # parts that wait to be read; they are kept alive until then
+
+
 class ValueSource(NamedTuple):
     """The place at which a value was said first.
 
@@ -120,7 +124,19 @@ class Conversation:
         self._prose: deque[tuple[str, str, ValueSource]] = deque()
         self._prose_size = 0
         self._max_prose = max_prose
+        self._marks: OrderedDict[int, None] = OrderedDict()
+        self._waiting: deque[tuple[Speaker, object, str, str, bool]] = deque()
         self._lock = threading.Lock()
+
+    def is_new(self, mark: int) -> bool:
+        """Whether a part with this mark has not been met in the session; it has been from now on."""
+        with self._lock:
+            if mark in self._marks:
+                return False
+            self._marks[mark] = None
+            if len(self._marks) > _MAX_MARKS:
+                self._marks.popitem(last=False)
+            return True
 
     def add(self, speaker: Speaker, content: object, *, tool: str = "", part: str = "", suspect: bool = False) -> None:
         """Takes a message part that is new in the session.
@@ -133,13 +149,9 @@ class Conversation:
             suspect: Whether the scanner found an injection in it.
         """
         with self._lock:
-            # Only a tool result has fields: what a person or a model writes is read as one text.
-            parts = [ValueLeaf("", content)] if speaker != "tool" and isinstance(content, str) else leaves(content)
-            for leaf in parts:
-                folded = fold(leaf.text)
-                if speaker in _TRUSTED:
-                    self._said[speaker] = (self._said[speaker] + words(folded))[-self._max_prose :]
-                self._add_leaf(speaker, folded, leaf.path, tool, part, suspect)
+            self._waiting.append((speaker, content, tool, part, suspect))
+            while len(self._waiting) > _MAX_WAITING:
+                self._read(*self._waiting.popleft())
 
     def trace(
         self,
@@ -161,6 +173,8 @@ class Conversation:
         if effect == "reads":
             return []
         with self._lock:
+            while self._waiting:
+                self._read(*self._waiting.popleft())
             asked = tools.asked_for(tool, self._said["user"])
             return [
                 Origin(
@@ -174,6 +188,16 @@ class Conversation:
                 for path, kind, folded, start, end, source in self._lookup(arguments)
                 if effect == "acts" or kind in _ADDRESS_KINDS
             ]
+
+    def _read(self, speaker: Speaker, content: object, tool: str, part: str, suspect: bool) -> None:
+        """Reads the values of a part that has waited: an agent without acting tools never pays for it."""
+        # Only a tool result has fields: what a person or a model writes is read as one text.
+        parts = [ValueLeaf("", content)] if speaker != "tool" and isinstance(content, str) else leaves(content)
+        for leaf in parts:
+            folded = fold(leaf.text)
+            if speaker in _TRUSTED:
+                self._said[speaker] = (self._said[speaker] + words(folded))[-self._max_prose :]
+            self._add_leaf(speaker, folded, leaf.path, tool, part, suspect)
 
     def _add_leaf(self, speaker: Speaker, folded: str, path: str, tool: str, part: str, suspect: bool) -> None:
         stripped = folded.strip()

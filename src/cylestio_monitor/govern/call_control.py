@@ -1,0 +1,292 @@
+"""Control of one call on its way through the pipeline: what it says is heard, its tool calls are decided."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import msgspec
+
+from cylestio_monitor import semconv
+from cylestio_monitor.govern.approvals.request import canonical, new_request
+from cylestio_monitor.govern.controller import LIMIT_RULE, Actor
+from cylestio_monitor.govern.policy.document import STRICTNESS
+from cylestio_monitor.model import ASSISTANT_ROLES, SYSTEM_ROLES, TOOL_CALLS, TOOL_RESULTS, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+    from cylestio_monitor.govern.approvals import ApprovalRequest
+    from cylestio_monitor.govern.controller import Controller, ControlOutcome
+    from cylestio_monitor.govern.limits import Exceeded
+    from cylestio_monitor.govern.policy import Action, PolicyDecision
+    from cylestio_monitor.govern.provenance.conversation import Speaker
+    from cylestio_monitor.model import Action as VerdictAction
+    from cylestio_monitor.model import AttributeValue, Call, Decision, Finding, Part, Subtype, Target
+
+_DECISIONS: Final[dict[Action, Decision]] = {
+    "allow": "allow",
+    "audit": "audit",
+    "redact": "audit",
+    "ask": "warn",
+    "deny": "deny",
+}
+
+
+class CollectedFindings(Protocol):
+    """The findings of a call."""
+
+    @property
+    def kept(self) -> Sequence[Finding]:
+        """The findings that are kept."""
+
+
+class FindingCollector(Protocol):
+    """Collects the findings of a call; the inspection is one."""
+
+    @property
+    def found(self) -> CollectedFindings | None:
+        """The findings so far; ``None`` where there are none."""
+
+    def add(self, found: list[Finding]) -> None:
+        """Adds findings."""
+
+    def add_incomplete(self, error: Exception, target: Target, subtype: Subtype, path: str) -> None:
+        """Reports a part that could not be judged."""
+
+
+class CallControl:
+    """What control knows of one call.
+
+    Attributes:
+        outcome: The outcome that counts for the span: the strictest of its tool calls.
+        request: The approval that the call waits for.
+    """
+
+    __slots__ = ("_actor", "_controller", "_held", "_judged", "_span", "outcome", "request")
+
+    def __init__(self, controller: Controller, actor: Actor, span: str) -> None:
+        """Takes the call.
+
+        Args:
+            controller: Decides.
+            actor: Who makes the call.
+            span: Trace and span id, as ``trace:span``.
+        """
+        self._controller = controller
+        self._actor = actor
+        self._span = span
+        self.outcome: ControlOutcome | None = None
+        self.request: ApprovalRequest | None = None
+        self._held: ApprovalRequest | None = None
+        self._judged: set[str] = set()
+
+    @property
+    def exceeded(self) -> Exceeded | None:
+        """The limit that is used up."""
+        return self.outcome.exceeded if self.outcome is not None else None
+
+    def on_input(
+        self, call: Call, collector: FindingCollector, mask: Callable[[Any], Any], trace: str, span: str
+    ) -> Verdict | None:
+        """Hears a model call, or decides about a tool call that is about to run.
+
+        Args:
+            call: The call.
+            collector: What the scanner found; takes the findings of control.
+            mask: Masks secrets and personal data in a value.
+            trace: Trace id, 32 hexadecimal digits.
+            span: Span id, 16 hexadecimal digits.
+        """
+        try:
+            if not call.tool_name:
+                self._hear_call(call, _kept(collector))
+                return None
+            collector.add(self._judge(call.tool_name, call.arguments, "arguments", _kept(collector), is_asked=False))
+            self._hold(call, mask, trace, span)
+        except Exception as error:  # noqa: BLE001 -- a call that could not be judged must not pass as one that was
+            collector.add_incomplete(error, "output", "tool_call", "arguments")
+        return self.verdict()
+
+    def on_parts(self, parts: Iterable[Part], collector: FindingCollector) -> Verdict | None:
+        """Decides about the tool calls that an answer asks for, each once.
+
+        Args:
+            parts: Parts of the answer.
+            collector: What the scanner found; takes the findings of control.
+        """
+        for part in parts:
+            if part.type != "tool_call" or not part.name or part.path in self._judged:
+                continue
+            self._judged.add(part.path)
+            try:
+                collector.add(self._judge(part.name, part.content, part.path, _kept(collector), is_asked=True))
+            except Exception as error:  # noqa: BLE001 -- as of the input
+                collector.add_incomplete(error, "output", "tool_call", part.path)
+        return self.verdict()
+
+    def on_result(self, call: Call, response: object, collector: FindingCollector) -> None:
+        """Hears what a tool returned, which makes its span the one that introduced the values."""
+        conversation = self._controller.conversation(self._actor) if call.tool_name and response is not None else None
+        if conversation is not None and conversation.is_new(_mark("tool", response)):
+            suspect = any(
+                one.category == "prompt_injection" and one.subtype == "tool_result" for one in _kept(collector)
+            )
+            conversation.add("tool", response, tool=call.tool_name or "", part=f"{self._span}:result", suspect=suspect)
+
+    def _hear_call(self, call: Call, findings: Iterable[Finding]) -> None:
+        """Takes the parts of a model call that are new in its conversation.
+
+        Args:
+            call: The call.
+            findings: What the scanner found in it: a part with an injection makes its values suspect.
+        """
+        if not call.messages:
+            return
+        if not self._actor.session:
+            self._actor = self._actor._replace(thread=_thread(call))
+        conversation = self._controller.conversation(self._actor)
+        if conversation is None:
+            return
+        suspects = tuple(one.path for one in findings if one.category == "prompt_injection")
+        parts = [("system", part) for part in call.system]
+        parts += [(message.role, part) for message in call.messages for part in message.parts]
+        names: dict[str, str] = {}
+        for role, part in parts:
+            if part.type in TOOL_CALLS:
+                names[part.id or ""] = part.name or ""
+                continue
+            speaker = _speaker(part, role)
+            if part.content is None or not conversation.is_new(_mark(speaker, part.content)):
+                continue
+            conversation.add(
+                speaker,
+                part.content,
+                tool=part.name or names.get(part.id or "", ""),
+                part=f"{self._span}:{part.path}",
+                suspect=part.path.startswith(suspects) if suspects else False,
+            )
+
+    def verdict(self) -> Verdict | None:
+        """The verdict of policy and limits; ``None`` where they allow the call."""
+        outcome = self.outcome
+        if outcome is None:
+            return None
+        decision, enforces = outcome.decision, self._controller.enforces
+        if outcome.exceeded is not None:
+            return Verdict("deny", "block" if enforces else "audit", LIMIT_RULE)
+        if decision.action == "allow":
+            return None
+        if decision.action == "ask" and self._controller.approvals is None:
+            return Verdict("deny", "block" if enforces else "audit", decision.rule)
+        action: VerdictAction = "block" if decision.action == "deny" and enforces else "audit"
+        return Verdict(_DECISIONS[decision.action], action, decision.rule)
+
+    def _hold(self, call: Call, mask: Callable[[Any], Any], trace: str, span: str) -> None:
+        """Makes the request that the call waits for, where the policy asks about it.
+
+        Args:
+            call: The call of a tool.
+            mask: Masks secrets and personal data in a value.
+            trace: Trace id, 32 hexadecimal digits.
+            span: Span id, 16 hexadecimal digits.
+        """
+        outcome = self.outcome
+        if outcome is None or outcome.decision.action != "ask" or not self._controller.enforces:
+            return
+        if self._controller.approvals is None:
+            return
+        facts = msgspec.structs.replace(outcome.facts, trace=trace)
+        self.request = new_request(
+            facts,
+            outcome.decision,
+            arguments=canonical(mask(call.arguments)).decode("utf-8", "replace"),
+            digest=outcome.digest,
+            span=span,
+            timeout_s=self._controller.approval_s,
+        )
+
+    def wait(self) -> bool:
+        """Blocks until the held call is decided; whether it may run."""
+        request, self.request = self.request, None
+        approvals = self._controller.approvals
+        self._held = request
+        return request is None or (approvals is not None and approvals.wait(request))
+
+    async def wait_async(self, sleep: Callable[[float], Awaitable[object]]) -> bool:
+        """Does what `wait` does without blocking the event loop."""
+        request, self.request = self.request, None
+        approvals = self._controller.approvals
+        self._held = request
+        return request is None or (approvals is not None and await approvals.wait_async(request, sleep))
+
+    def attributes(self) -> dict[str, AttributeValue]:
+        """The ``cylestio.policy.*`` attributes of the span; empty where there is no policy."""
+        outcome = self.outcome
+        if outcome is None or self._controller.policy is None:
+            return {}
+        found = _attributes(outcome.decision)
+        found[semconv.POLICY_ENFORCED] = self._controller.enforces
+        if self._held is not None:
+            found[semconv.APPROVAL_ID] = self._held.id
+        return found
+
+    def finish(self, *, ran: bool) -> None:
+        """Records the outcome, and a call that ran for the conditions on earlier calls."""
+        outcome = self.outcome
+        if outcome is None:
+            return
+        if outcome.is_first and self._controller.recorder is not None:
+            self._controller.recorder(outcome, self._span, self._controller.enforces)
+        if ran:
+            self._controller.record(outcome.facts)
+
+    def _judge(
+        self, tool: str, arguments: object, path: str, findings: Iterable[Finding], *, is_asked: bool
+    ) -> list[Finding]:
+        outcome = self._controller.decide(self._actor, tool, arguments, path=path, findings=findings, is_asked=is_asked)
+        before = self.outcome
+        if before is None or _rank(outcome.decision) > _rank(before.decision):
+            self.outcome = outcome
+        return outcome.findings
+
+
+def _kept(collector: FindingCollector) -> Sequence[Finding]:
+    return collector.found.kept if collector.found is not None else ()
+
+
+def _thread(call: Call) -> str:
+    """A name of the conversation that a call without a session belongs to: what its first message says."""
+    first = call.messages[0]
+    return f"thread:{hash(tuple(_mark(first.role, part.content) for part in first.parts)):x}"
+
+
+def _speaker(part: Part, role: str) -> Speaker:
+    if part.type in TOOL_RESULTS or role in {"tool", "function"}:
+        return "tool"
+    if role in SYSTEM_ROLES:
+        return "system"
+    return "model" if role in ASSISTANT_ROLES else "user"
+
+
+def _mark(speaker: str, content: object) -> int:
+    return hash((speaker, content if isinstance(content, str) else canonical(content)))
+
+
+def actor_of(
+    agent: str | None, user: str | None, session: str | None, trace: str, roles: tuple[str, ...] = ()
+) -> Actor:
+    """The actor of a call from what is known of it; absent names are empty."""
+    return Actor(agent or "", user or "", roles, session or "", trace)
+
+
+def _attributes(decision: PolicyDecision) -> dict[str, AttributeValue]:
+    return {
+        semconv.POLICY_ACTION: decision.action,
+        semconv.POLICY_RULE: decision.rule,
+        semconv.POLICY_VERSION: decision.version,
+        semconv.POLICY_REASON: decision.reason,
+    }
+
+
+def _rank(decision: PolicyDecision) -> int:
+    return STRICTNESS[decision.action]

@@ -1,0 +1,131 @@
+"""Makes the controller of tool calls from the settings: policy, limits, approvals and what they record."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cylestio_monitor.govern.controller import Controller
+from cylestio_monitor.govern.policy import Policy, PolicyDocument, loader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cylestio_monitor import config
+    from cylestio_monitor.govern.approvals import ApprovalRequest, Approvals
+    from cylestio_monitor.govern.approvals.waiting import Decider
+    from cylestio_monitor.govern.limits import CallLimiter
+    from cylestio_monitor.store import Store
+
+log = logging.getLogger("cylestio_monitor")
+
+approval_callbacks: list[Callable[[ApprovalRequest], bool | None]] = []
+"""Functions of the application that decide about held calls; `api.on_approval` adds one."""
+
+_last_good: Policy | None = None
+
+
+def make_controller(loaded: config.Loaded, store: Store | None) -> Controller:
+    """The controller for these settings.
+
+    Args:
+        loaded: The settings.
+        store: The store, which keeps approvals and outcomes.
+    """
+    settings = loaded.settings
+    key = store.key if store is not None else os.urandom(32)
+    policy = _policy(loaded, key)
+    enforces = settings.mode == "block"
+    if policy is not None and policy.document.mode is not None:
+        enforces = policy.document.mode == "block"
+    return Controller(
+        key=key,
+        policy=policy,
+        enforces=enforces,
+        limiter=_limiter(settings.control),
+        approvals=_approvals(settings, store) if policy is not None else None,
+        approval_s=settings.approvals.timeout_s,
+        traces_values=settings.control.provenance,
+        recorder=_recorder(store),
+    )
+
+
+def _policy(loaded: config.Loaded, key: bytes) -> Policy | None:
+    """The policy of the settings; of a wrong one, the last good one, or one that denies tools in mode ``block``."""
+    global _last_good  # noqa: PLW0603 -- a policy that was in force stays so while its file is being edited
+    named = loaded.settings.policy
+    if named:
+        found = loader.read(Path(named).expanduser(), key)
+    elif loaded.policy is not None:
+        found = loader.build(loaded.policy.tree, loaded.policy.lines, loaded.policy.source, key, prefix="policy.")
+    else:
+        _last_good = None
+        return None
+    for problem in found.problems:
+        log.warning("%s", problem)
+    if found.policy is not None:
+        _last_good = found.policy
+        return found.policy
+    if _last_good is not None:
+        log.error("The policy cannot be used; the policy that was in force before stays")
+        return _last_good
+    if loaded.settings.mode != "block":
+        log.error("The policy cannot be used; no policy is in force")
+        return None
+    log.error("The policy cannot be used; every tool call is denied until it can")
+    return Policy(PolicyDocument(version="unusable", default="deny"), key)
+
+
+def _limiter(settings: config.ControlSettings) -> CallLimiter | None:
+    if not settings.limits:
+        return None
+    from cylestio_monitor.govern.limits import CallLimiter, Limit  # noqa: PLC0415 -- only where there are limits
+
+    limits = [Limit(one.name, one.measure, one.amount, one.per, one.by, one.tool) for one in settings.limits]
+    try:
+        return CallLimiter(limits, settings.counters)
+    except Exception as error:  # noqa: BLE001 -- whatever the storage of a library raises: the calls go on, and it is said
+        log.error("The limits are not applied: %s", error)  # noqa: TRY400 -- the message names the cause
+        return None
+
+
+def _approvals(settings: config.Settings, store: Store | None) -> Approvals:
+    from cylestio_monitor.govern.approvals import Approvals, MemoryLedger  # noqa: PLC0415 -- only with a policy
+    from cylestio_monitor.govern.approvals.deciders import (  # noqa: PLC0415 -- as above
+        CallbackDecider,
+        TerminalDecider,
+        WebhookDecider,
+    )
+
+    deciders: list[Decider] = [CallbackDecider(_ask_application)]
+    if settings.approvals.terminal:
+        deciders.append(TerminalDecider())
+    if settings.approvals.webhook:
+        secret = os.environ.get(settings.approvals.webhook_secret or "", "").encode()
+        try:
+            deciders.append(WebhookDecider(settings.approvals.webhook, secret))
+        except ValueError as error:
+            log.error("The approval webhook is not used: %s", error)  # noqa: TRY400 -- the message names the cause
+    if store is None:
+        return Approvals(MemoryLedger(), deciders)
+    from cylestio_monitor.store.control.approvals import StoredApprovals  # noqa: PLC0415 -- as above
+
+    return Approvals(StoredApprovals(store.path, store.settings), deciders)
+
+
+def _ask_application(request: ApprovalRequest) -> bool | None:
+    for callback in approval_callbacks:
+        answer = callback(request)
+        if answer is not None:
+            return answer
+    return None
+
+
+def _recorder(store: Store | None) -> Callable[..., None] | None:
+    if store is None:
+        return None
+    from cylestio_monitor.store.control.outcomes import record  # noqa: PLC0415 -- only where there is a store
+
+    return lambda outcome, place, enforced: record(store, outcome, place, enforced=enforced)
