@@ -17,12 +17,13 @@ if TYPE_CHECKING:
         disable_monitoring,
         enable_monitoring,
         get_database_path,
+        on_approval,
         scan_text,
         start_monitoring,
         stop_monitoring,
     )
     from cylestio_monitor.capture.tool import tool
-    from cylestio_monitor.errors import BlockedError, ConfigError, CylestioError
+    from cylestio_monitor.errors import BlockedError, ConfigError, CylestioError, RateLimitedError
     from cylestio_monitor.identity import identify
     from cylestio_monitor.model import Finding
     from cylestio_monitor.otel.events import log_error, log_event
@@ -32,6 +33,7 @@ __all__ = [
     "ConfigError",
     "CylestioError",
     "Finding",
+    "RateLimitedError",
     "cleanup_old_events",
     "disable_monitoring",
     "enable_monitoring",
@@ -39,6 +41,7 @@ __all__ = [
     "identify",
     "log_error",
     "log_event",
+    "on_approval",
     "scan_text",
     "start_monitoring",
     "stop_monitoring",
@@ -50,6 +53,7 @@ _MODULES = {
     "ConfigError": "errors",
     "CylestioError": "errors",
     "Finding": "model",
+    "RateLimitedError": "errors",
     "__version__": "_version",
     "identify": "identity",
     "log_error": "otel.events",

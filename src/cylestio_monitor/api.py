@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from cylestio_monitor.config import database_path, load
 
 if TYPE_CHECKING:
     from cylestio_monitor.config import Settings
+    from cylestio_monitor.govern.approvals import ApprovalRequest
     from cylestio_monitor.model import Finding, Subtype, Target
     from cylestio_monitor.scan import Scanner
 
@@ -50,6 +51,18 @@ def start_monitoring(agent_id: str | None = None, config: Mapping[str, Any] | st
         setup.start(overrides, path=path)
     except Exception:
         log.warning("Monitoring could not start; the application runs on without it", exc_info=True)
+
+
+def on_approval(callback: Callable[[ApprovalRequest], bool | None]) -> None:
+    """Adds a function that decides about tool calls which a policy holds for approval.
+
+    Args:
+        callback: Called in a thread of its own. ``True`` allows the call once, ``False`` denies it, ``None`` leaves the
+            decision to others.
+    """
+    from cylestio_monitor.otel.control import approval_callbacks  # noqa: PLC0415 -- few applications decide
+
+    approval_callbacks.append(callback)
 
 
 def stop_monitoring() -> None:

@@ -156,11 +156,7 @@ class Invocation:
         return CurrentSpan(self.sink.span)
 
     def wait_durable(self) -> None:
-        """Waits until a severe finding is on disk, at most `store.durable_wait_ms`, and a held call is approved.
-
-        Raises:
-            BlockedError: The call was held for approval, and it was not approved.
-        """
+        """Waits until a severe finding is on disk and a held call is decided; raises `BlockedError` if it is denied."""
         pending, self._pending = self._pending, None
         if pending is not None:
             pending.wait(self._pipeline.settings.store.durable_wait_ms / 1000)

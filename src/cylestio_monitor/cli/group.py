@@ -23,16 +23,20 @@ if TYPE_CHECKING:
     from cylestio_monitor.scan import Scanner
 
 COMMANDS = {
+    "approvals": "control.approvals:approvals",
+    "approve": "control.approvals:approve",
     "audit": "audit:audit",
     "check": "builds.check:check",
     "collector-config": "start.collector:collector_config",
     "config": "config:config",
+    "deny": "control.approvals:deny",
     "demo": "start.demo:demo",
     "doctor": "doctor:doctor",
     "events": "reading.events:events",
     "findings": "reading.findings:findings",
     "flush": "delivery:flush",
     "outbox": "delivery:outbox",
+    "policy": "control.policy:policy",
     "rules": "rules:rules",
     "scan": "builds.scan:scan",
     "status": "status:status",

@@ -1,0 +1,1 @@
+"""Commands about the control of tool calls: policy and approvals."""

@@ -1,0 +1,136 @@
+"""Reads of the control tables: stored facts, decisions and approvals."""
+
+from __future__ import annotations
+
+import getpass
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from cylestio_monitor.govern import facts as call_facts
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+_ROWS = 1000
+
+
+class ApprovalRow(msgspec.Struct, frozen=True):
+    """A request for approval as the command line and the pages show it.
+
+    Attributes:
+        id: Its id.
+        state: ``waiting``, ``allowed``, ``denied``, ``expired`` or ``used``.
+        tool: ``server/tool``.
+        arguments: The masked arguments as JSON.
+        agent: Agent id.
+        user: User id.
+        rule: The rule that asked.
+        reason: A readable sentence.
+        created_ns: In ns since the epoch.
+        expires_ns: In ns since the epoch.
+        decided_by: Who decided.
+        trace_id: The trace of the call.
+    """
+
+    id: str
+    state: str
+    tool: str
+    arguments: str
+    agent: str | None
+    user: str | None
+    rule: str
+    reason: str
+    created_ns: int
+    expires_ns: int
+    decided_by: str | None
+    trace_id: str | None
+
+
+class DecisionRow(msgspec.Struct, frozen=True):
+    """One decision of the policy. Attributes as of the table `decision`."""
+
+    time_ns: int
+    action: str
+    enforced: bool
+    rule: str
+    policy_version: str
+    reason: str
+    tool: str | None
+    trace_id: str | None
+    span_id: str
+
+
+def facts_since(
+    connection: sqlite3.Connection, since_ns: int, agent: str | None = None
+) -> Iterator[call_facts.CallFacts]:
+    """The stored facts of tool calls in the order in which they happened; rows that hold none are left out.
+
+    Args:
+        connection: The store.
+        since_ns: Not before this time, in ns since the epoch.
+        agent: Of this agent only.
+    """
+    after = (since_ns, 0)
+    while True:
+        rows = connection.execute(
+            "SELECT time_ns, id, facts FROM call_facts WHERE (time_ns, id) > (?, ?) AND (? IS NULL OR agent_id = ?) "
+            "ORDER BY time_ns, id LIMIT ?",
+            (*after, agent, agent, _ROWS),
+        ).fetchall()
+        for row in rows:
+            try:
+                yield call_facts.load(row[2].encode())
+            except (msgspec.MsgspecError, AttributeError):
+                continue
+        if len(rows) < _ROWS:
+            return
+        after = rows[-1][0], rows[-1][1]
+
+
+def approvals(connection: sqlite3.Connection, *, waiting: bool, limit: int = 50) -> list[ApprovalRow]:
+    """Requests for approval, the newest first.
+
+    Args:
+        connection: The store.
+        waiting: Only those that wait.
+        limit: Most rows.
+    """
+    rows = connection.execute(
+        "SELECT a.id, a.state, iif(a.server IS NULL, a.tool, a.server || '/' || a.tool), a.arguments, a.agent_id, "
+        "a.user_id, a.rule, a.reason, a.created_ns, a.expires_ns, a.decided_by, run.trace_id "
+        "FROM approval AS a LEFT JOIN run ON run.id = a.run "
+        "WHERE NOT ? OR a.state = 'waiting' ORDER BY a.created_ns DESC LIMIT ?",
+        (waiting, limit),
+    )
+    return [_row(ApprovalRow, row) for row in rows]
+
+
+def decisions_of(connection: sqlite3.Connection, span_id: str) -> list[DecisionRow]:
+    """The decisions about a span, in order.
+
+    Args:
+        connection: The store.
+        span_id: 16 hexadecimal digits.
+    """
+    rows = connection.execute(
+        "SELECT d.time_ns, d.action, d.enforced, d.rule, d.policy_version, d.reason, d.tool, run.trace_id, d.span_id "
+        "FROM decision AS d LEFT JOIN run ON run.id = d.run WHERE d.span_id = ? ORDER BY d.id",
+        (span_id,),
+    )
+    return [_row(DecisionRow, row) for row in rows]
+
+
+def _row(kind: type[T], row: sqlite3.Row) -> T:
+    return msgspec.convert(dict(zip(kind.__struct_fields__, row, strict=True)), kind, strict=False)
+
+
+def user_name() -> str:
+    """The name of the user who runs this process, for the audit trail."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container without an entry for its user
+        return "unknown"
