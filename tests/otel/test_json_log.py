@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cylestio_monitor import config
-from cylestio_monitor.otel.jsonlog import JsonLog
+from cylestio_monitor.otel.json_log.writer import JsonLog
 from cylestio_monitor.store import Event
 
 

@@ -24,7 +24,7 @@ from opentelemetry.util._once import Once
 from cylestio_monitor import config
 from cylestio_monitor.otel import delivery, environment_variables, exits, launcher, provider
 from cylestio_monitor.otel.exporter import SQLiteSpanExporter
-from cylestio_monitor.otel.jsonlog import JsonLog
+from cylestio_monitor.otel.json_log.writer import JsonLog
 from cylestio_monitor.otel.processor import CylestioSpanProcessor
 from cylestio_monitor.store import Event, Store
 from cylestio_monitor.store.sqlite.database import connect_read_only

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from cylestio_monitor.otel.delivery import Delivery
-    from cylestio_monitor.otel.jsonlog import JsonLog
+    from cylestio_monitor.otel.json_log.writer import JsonLog
     from cylestio_monitor.pipeline import Pipeline
     from cylestio_monitor.scan import Scanner
     from cylestio_monitor.store import Store
@@ -270,7 +270,7 @@ def _open_store(settings: config.Settings) -> Store | None:
 def _open_json_log(settings: config.Settings) -> JsonLog | None:
     if not settings.log.file:
         return None
-    from cylestio_monitor.otel.jsonlog import JsonLog  # noqa: PLC0415 -- where one is wanted
+    from cylestio_monitor.otel.json_log.writer import JsonLog  # noqa: PLC0415 -- where one is wanted
 
     try:
         return JsonLog(settings.log)

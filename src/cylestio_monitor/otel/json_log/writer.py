@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from cylestio_monitor.otel.private_log import PrivateLog
+from cylestio_monitor.otel.json_log.private_file import PrivateLog
 
 if TYPE_CHECKING:
     from cylestio_monitor import config

@@ -1,0 +1,1 @@
+"""The JSON-lines log of events: its writer, and the private file that it writes to."""
