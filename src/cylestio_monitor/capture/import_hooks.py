@@ -24,12 +24,24 @@ def register(name: str, callback: Callable[[ModuleType], None]) -> None:
     """Calls a function after each execution of a module from now on.
 
     Args:
-        name: The full name of the module.
+        name: The full name of the module, or ``*.name`` for modules of that name in any package.
         callback: Takes the module; it runs inside the import and must not raise.
     """
     if _finder not in sys.meta_path:
         sys.meta_path.insert(0, _finder)
     _callbacks.setdefault(name, []).append(callback)
+
+
+def loaded(name: str) -> list[ModuleType]:
+    """Returns the loaded modules of a name that is given as to `register`."""
+    if not name.startswith("*"):
+        return [sys.modules[name]] if name in sys.modules else []
+    return [module for found, module in list(sys.modules.items()) if found.endswith(name[1:]) and module is not None]
+
+
+def _callbacks_of(name: str) -> list[Callable[[ModuleType], None]]:
+    package, _, last = name.rpartition(".")
+    return [*_callbacks.get(name, ()), *(_callbacks.get(f"*.{last}", ()) if package else ())]
 
 
 class _Finder:
@@ -41,7 +53,7 @@ class _Finder:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if name not in _callbacks:
+        if not _callbacks_of(name):
             return None
         searched: set[str] = self._active.__dict__.setdefault("names", set())
         if name in searched:  # another finder of this kind asks for the same module
@@ -81,7 +93,7 @@ class _Loader(wrapt.ObjectProxy):  # type: ignore[type-arg]  # generic in wrapt'
         if module.__spec__ is not None:
             module.__spec__.loader = loader
         loader.exec_module(module)
-        for callback in _callbacks.get(self._self_name, ()):
+        for callback in _callbacks_of(self._self_name):
             callback(module)
 
 

@@ -11,7 +11,6 @@ import functools
 import importlib
 import logging
 import os
-import sys
 import threading
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -84,8 +83,8 @@ class Instrumentor(BaseInstrumentor):  # type: ignore[misc]
                 import_hooks.register(name, self._imported)
         self._patches.is_late = True
         for name in self.modules:
-            if name in sys.modules:
-                self._imported(sys.modules[name])
+            for module in import_hooks.loaded(name):
+                self._imported(module)
         self._patches.is_late = False
 
     def _uninstrument(self, **_: Any) -> None:
@@ -98,7 +97,10 @@ class Instrumentor(BaseInstrumentor):  # type: ignore[misc]
         if self.state in {"off", "failed"}:
             return
         try:
-            importlib.import_module(self.hooks).patch(module, self._patches)
+            hooks = importlib.import_module(self.hooks)
+            if hasattr(hooks, "applies") and not hooks.applies(module):
+                return
+            hooks.patch(module, self._patches)
             self._set_state("hooked", "")
             runtime.prewarm()
         except Exception as error:  # noqa: BLE001 -- an unknown version may hold anything, and the import must succeed

@@ -23,7 +23,8 @@ class Sdk(NamedTuple):
     Attributes:
         class_name: The public name of its instrumentor class, importable from ``cylestio_monitor.capture.<sdk>``.
         hooks: The module below `cylestio_monitor.capture` whose `patch` wraps the SDK; imported with the SDK.
-        modules: The modules of the SDK whose import is waited for, by full name.
+        modules: The modules of the SDK whose import is waited for, by full name; ``*.name`` is any module that is named
+            so in any package, and to which the function `applies` of the hooks says yes.
         dependencies: The supported versions, as requirement strings.
         summary: The first line of the documentation of the class.
     """
@@ -184,6 +185,20 @@ SDKS: Final[dict[str, Sdk]] = {
         ("agent_framework._tools",),
         ("agent-framework-core >= 1.20",),
         "Judges the tools of Microsoft's Agent Framework before they run; its own spans are scanned and tagged.",
+    ),
+    "stainless": Sdk(
+        "StainlessInstrumentor",
+        "sdks.stainless.hooks",
+        ("*._base_client",),
+        (),
+        "Monitors every model request of an SDK that Stainless generates and that has no hooks of its own.",
+    ),
+    "plain_http": Sdk(
+        "PlainHTTPInstrumentor",
+        "sdks.plain_http.hooks",
+        ("httpx._client", "httpx2._client", "urllib3.connectionpool", "aiohttp.client"),
+        (),
+        "Monitors model calls that are made with a plain HTTP client, where no hook of an SDK is above it.",
     ),
 }
 

@@ -274,6 +274,13 @@ class Settings(Section, frozen=True, kw_only=True):
     ] = None
     control: ControlSettings = ControlSettings()
     approvals: ApprovalSettings = ApprovalSettings()
+    llm_hosts: Annotated[
+        tuple[str, ...],
+        _setting(
+            "Hosts, as `host` or `host:port`, whose requests by a plain HTTP client are model calls under any path.",
+            local="add",
+        ),
+    ] = ()
     keywords: KeywordSettings = KeywordSettings()
     rules: RuleSettings = RuleSettings()
     scan: ScanSettings = ScanSettings()

@@ -86,13 +86,24 @@ def server(url: Any, client: type, cloud: str | None, default: str) -> Server:
         default: The provider whose format the SDK speaks, for a host that is not known.
     """
     host, port = url.host, url.port
-    provider = _cloud(client) or cloud or provider_of(host, port) or default
+    provider = _cloud(client) or cloud or provider_of(host, port) or _package_provider(client) or default
     return Server(provider, host or None, port or (80 if url.scheme == "http" else 443))
 
 
 def cloud_of(client: Any) -> str:
     """Returns the provider that an SDK itself names for a client of a cloud."""
     return str(client._gen_ai_provider_name)  # noqa: SLF001 -- the SDK has no public name for it
+
+
+_BY_PACKAGE = {"groq": "groq", "cerebras": "cerebras", "together": "together_ai", "llama_api_client": "meta_llama"}
+"""The providers of generated SDKs that have another name than their package."""
+
+
+def _package_provider(client: type) -> str | None:
+    """Returns the provider by the package of a generated SDK; ``None`` for the SDKs of Anthropic and OpenAI."""
+    base = next((kind for kind in client.__mro__ if kind.__name__ in {"SyncAPIClient", "AsyncAPIClient"}), None)
+    package = base.__module__.partition(".")[0] if base is not None else ""
+    return None if package in {"", "openai", "anthropic"} else _BY_PACKAGE.get(package, package)
 
 
 @functools.lru_cache(maxsize=256)

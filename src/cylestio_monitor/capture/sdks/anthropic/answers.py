@@ -103,7 +103,7 @@ def total(counts: dict[str, Any]) -> Usage:
     )
 
 
-class _Block:
+class _MessageBlock:
     """One content block of a streamed answer: its beginning, and its text or the JSON of its arguments."""
 
     __slots__ = ("add", "path", "pieces", "progress", "start")
@@ -163,7 +163,7 @@ class MessageFold:
         self.complete: list[Part] = []
         self._invocation = invocation
         self._judges = invocation.can_block
-        self._blocks: dict[Any, _Block] = {}
+        self._blocks: dict[Any, _MessageBlock] = {}
         self._others: list[Part] = []
         self._counts: dict[str, Any] = {}
         self._id: Any = None
@@ -177,7 +177,7 @@ class MessageFold:
         if kind == "content_block_delta":
             self._delta(event)
         elif kind == "content_block_start":
-            block = self._blocks[event.index] = _Block(event.content_block, event.index, self._invocation)
+            block = self._blocks[event.index] = _MessageBlock(event.content_block, event.index, self._invocation)
             if getattr(event.content_block, "input", None):
                 self._judge(block)
         elif kind == "content_block_stop":
@@ -213,16 +213,16 @@ class MessageFold:
         usage(message.usage, self._counts)
         self._counts.pop("output_tokens", None)  # a first guess; the count comes with the last events
         for place, item in enumerate(message.content or ()):  # empty in the streams of the provider itself
-            self._blocks[("start", place)] = _Block(item, place, self._invocation)
+            self._blocks[("start", place)] = _MessageBlock(item, place, self._invocation)
 
-    def _block(self, index: Any, kind: str) -> _Block:
+    def _block(self, index: Any, kind: str) -> _MessageBlock:
         """Returns the block of a delta; one that was never begun is begun here."""
         found = self._blocks.get(index)
         if found is None:
-            found = self._blocks[index] = _Block(Fields(type=kind, input={}), index, self._invocation)
+            found = self._blocks[index] = _MessageBlock(Fields(type=kind, input={}), index, self._invocation)
         return found
 
-    def _judge(self, block: _Block) -> None:
+    def _judge(self, block: _MessageBlock) -> None:
         if self._judges:
             self.complete += [part for part in block.parts() if part.type in _TOOL_CALLS]
 

@@ -149,7 +149,7 @@ def answer(given: Any) -> Result:
     return Result(messages=said, usage=facts.usage(body), finish_reasons=reasons)
 
 
-class _Block:
+class _ConverseBlock:
     __slots__ = ("pieces", "progress", "start", "text")
 
     def __init__(self, start: dict[str, Any]) -> None:
@@ -171,7 +171,7 @@ class ConverseFold:
         self.complete: list[Part] = []
         self._invocation = invocation
         self._judges = invocation.can_block
-        self._blocks: dict[Any, _Block] = {}
+        self._blocks: dict[Any, _ConverseBlock] = {}
         self._others: list[Part] = []
         self._reason: str | None = None
         self._usage = facts.usage({}, headers)
@@ -179,7 +179,7 @@ class ConverseFold:
     def event(self, event: Any) -> None:
         """Takes the next event."""
         if start := as_dict(event.get("contentBlockStart")):
-            self._blocks[start.get("contentBlockIndex")] = _Block(as_dict(start.get("start")))
+            self._blocks[start.get("contentBlockIndex")] = _ConverseBlock(as_dict(start.get("start")))
         if delta := as_dict(event.get("contentBlockDelta")):
             self._delta(delta.get("contentBlockIndex"), as_dict(delta.get("delta")))
         if stop := as_dict(event.get("contentBlockStop")):
@@ -192,7 +192,7 @@ class ConverseFold:
             self._usage = facts.merged(self._usage, facts.usage(counts))
 
     def _delta(self, index: Any, delta: dict[str, Any]) -> None:
-        block = self._blocks.setdefault(index, _Block({}))
+        block = self._blocks.setdefault(index, _ConverseBlock({}))
         reasoning = as_dict(delta.get("reasoningContent"))
         for kind, text in (("text", delta.get("text")), ("reasoning", reasoning.get("text"))):
             if isinstance(text, str):

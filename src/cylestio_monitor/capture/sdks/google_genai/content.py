@@ -56,7 +56,8 @@ def _camel(name: str) -> str:
 
 def fields(value: Any) -> dict[str, Any]:
     """Returns the fields of an object under their names on the wire, without those that are ``None``."""
-    found = value.model_dump(exclude_none=True) if hasattr(value, "model_dump") else as_dict(value)
+    dump = None if isinstance(value, dict) else getattr(value, "model_dump", None)
+    found = as_dict(value) if dump is None else dump(exclude_none=True)
     return {_camel(name) if isinstance(name, str) else name: item for name, item in found.items() if item is not None}
 
 

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cylestio_monitor.capture.parsing.fields import arguments, as_dict, members, plain_text, read_items, text_or_none
+from cylestio_monitor.capture.parsing.fields import (
+    Fields,
+    arguments,
+    as_dict,
+    members,
+    plain_text,
+    read_items,
+    text_or_none,
+)
 from cylestio_monitor.capture.parsing.json_progress import JsonProgress
 from cylestio_monitor.capture.sdks.openai.chat import (
     REASONING,
@@ -29,7 +37,7 @@ if TYPE_CHECKING:
     from cylestio_monitor.pipeline import Invocation
 
 
-class _ToolCall:
+class _StreamedToolCall:
     """One tool call of a choice: its name, and its arguments as far as they have come."""
 
     __slots__ = ("id", "is_judged", "name", "path", "pieces", "progress", "value")
@@ -56,11 +64,11 @@ class _Choice:
     def __init__(self, path: str, invocation: Invocation) -> None:
         self.path = path
         self.texts: dict[str, StreamedText] = {}
-        self.calls: list[_ToolCall] = []
+        self.calls: list[_StreamedToolCall] = []
         self.others: list[Part] = []
         self.finish: Any = None
         self.content: Callable[[str], None] | None = None
-        self._by_index: dict[Any, _ToolCall] = {}
+        self._by_index: dict[Any, _StreamedToolCall] = {}
         self._invocation = invocation
 
     def text(self, field: str) -> Callable[[str], None]:
@@ -70,14 +78,14 @@ class _Choice:
             found = self.texts[field] = self._invocation.streamed(f"{self.path}.{field}")
         return found.add
 
-    def call(self, index: Any, id_: str | None, name: str | None, place: str) -> _ToolCall:
+    def call(self, index: Any, id_: str | None, name: str | None, place: str) -> _StreamedToolCall:
         """Returns the call that a delta belongs to; a delta with a name and a new id begins another one."""
         if type(index) is int:
             found = self._by_index.get(index)
         else:
             index, found = len(self.calls), self.calls[-1] if self.calls else None
         if found is None or (id_ and name and found.id and found.id != id_):
-            found = self._by_index[index] = _ToolCall(place.format(number=len(self.calls)))
+            found = self._by_index[index] = _StreamedToolCall(place.format(number=len(self.calls)))
             self.calls.append(found)
         found.id = found.id or id_
         found.name = found.name or name
@@ -121,7 +129,7 @@ class ChunkFold:
         Raises:
             Exception: A choice could not be read; the other choices have been.
         """
-        choices = chunk.choices
+        choices = getattr(chunk, "choices", None)
         if not choices and (error := getattr(chunk, "error", None)) is not None:
             self._error = str(members(error)("code") or "error")
             return
@@ -131,23 +139,24 @@ class ChunkFold:
         failed: Exception | None = None
         for place, choice in enumerate(choices or ()):
             try:
-                self._choice(choice, place)
+                self._choice(Fields(choice) if type(choice) is dict else choice, place)
             except Exception as error:  # noqa: BLE001 -- a choice of any form; raised again after the other choices
                 failed = error
         if failed is not None:
             raise failed
 
     def _choice(self, choice: Any, place: int) -> None:
-        index = choice.index
+        index = getattr(choice, "index", None)
         index = index if type(index) is int else place
         delta = getattr(choice, "delta", None)
+        delta = Fields(delta) if type(delta) is dict else delta
         found = self._choices.get(index)
         if found is None:
             is_chat = delta is not None or getattr(choice, "text", None) is None
             path = f"choices[{index}].message" if is_chat else f"choices[{index}]"
             found = self._choices[index] = _Choice(path, self._invocation)
         if delta is not None:
-            content = delta.content
+            content = getattr(delta, "content", None)
             if type(content) is str and content:
                 if found.content is None:
                     found.content = found.text("content")
@@ -160,8 +169,8 @@ class ChunkFold:
             found.others += answered_parts(message, found.path)
             if self._judges:
                 self.complete += found.others
-        if choice.finish_reason is not None:
-            found.finish = choice.finish_reason
+        if (finish := getattr(choice, "finish_reason", None)) is not None:
+            found.finish = finish
             self._judge(found.calls)
 
     def _others(self, choice: _Choice, get: Callable[[str], Any]) -> None:
@@ -197,7 +206,7 @@ class ChunkFold:
             self._judge(choice.calls[:-1])
         self._arguments(call, given("arguments") if custom is None else given("input"))
 
-    def _arguments(self, call: _ToolCall, value: Any) -> None:
+    def _arguments(self, call: _StreamedToolCall, value: Any) -> None:
         text = plain_text(value)
         if text is not None:
             call.pieces.append(text)
@@ -210,7 +219,7 @@ class ChunkFold:
             call.is_judged = False
             self._judge([call])
 
-    def _judge(self, calls: list[_ToolCall]) -> None:
+    def _judge(self, calls: list[_StreamedToolCall]) -> None:
         if self._judges:
             waiting = [call for call in calls if not call.is_judged]
             self.complete += [call.part() for call in waiting]
@@ -230,7 +239,9 @@ class ChunkFold:
 
 def _is_plain(delta: Any) -> bool:
     """Tells a delta of the SDK with text and nothing else; parsed JSON is always looked through."""
-    return not isinstance(delta, dict) and not delta.tool_calls and not getattr(delta, "__pydantic_extra__", None)
+    if isinstance(delta, dict) or getattr(delta, "tool_calls", None):
+        return False
+    return not getattr(delta, "__pydantic_extra__", None)
 
 
 def _content_list(choice: _Choice, content: Any) -> None:

@@ -30,7 +30,7 @@ _LAST = frozenset({"response.completed", "response.incomplete", "response.failed
 _TOOL_CALLS = frozenset({"tool_call", "server_tool_call"})
 
 
-class EventFold:
+class ResponseEventFold:
     """Collects the events of a streamed response. The last one holds the whole; the others count if it is missing.
 
     Attributes:

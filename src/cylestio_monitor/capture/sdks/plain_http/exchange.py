@@ -1,0 +1,181 @@
+"""One HTTP exchange that calls a model: the start of the call, and its end with a body or a status."""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
+
+from cylestio_monitor import semconv
+from cylestio_monitor.capture import call_wrappers
+from cylestio_monitor.capture.enclosing_calls import hosting_call
+from cylestio_monitor.capture.http_client import sdk_client
+from cylestio_monitor.capture.http_client.body_fold import BodyFold
+from cylestio_monitor.capture.http_client.provider_names import provider_of
+from cylestio_monitor.capture.parsing.fields import parse_json, unreadable_result
+from cylestio_monitor.capture.sdks.plain_http import formats
+from cylestio_monitor.model import Call, Result
+from cylestio_monitor.pipeline import current
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    from cylestio_monitor.capture.http_client.endpoint import Endpoint
+    from cylestio_monitor.pipeline import Invocation, Pipeline
+
+log = logging.getLogger(__name__)
+
+_MAX_BODY = 64 * 1024 * 1024
+_FAILED = 400
+_GZIP_OR_ZLIB = 47
+_active: ContextVar[bool] = ContextVar("cylestio_http_exchange", default=False)
+"""A request of a plain client is under way: clients that are built on each other are observed once."""
+
+
+class _Url(NamedTuple):
+    """The parts of a base URL that name the server."""
+
+    scheme: str
+    host: str
+    port: int | None
+
+
+class PlainClient:
+    """Stands for the client of an SDK where a request is made without one.
+
+    Attributes:
+        base_url: The server.
+        path: The path of the request.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Splits the URL of a request."""
+        parts = urlsplit(url)
+        self.base_url = _Url(parts.scheme, parts.hostname or "", parts.port)
+        self.path = parts.path
+
+
+class HttpCall:
+    """A request that is a model call. It is started by `begin` and ended exactly once.
+
+    Attributes:
+        invocation: The call.
+        endpoint: The readers of its answer.
+    """
+
+    def __init__(self, invocation: Invocation, endpoint: Endpoint) -> None:
+        """Takes the started call."""
+        self.invocation = invocation
+        self.endpoint = endpoint
+
+    def __enter__(self) -> None:
+        self._token = _active.set(True)
+        self._attached = self.invocation.attached()
+        self._attached.__enter__()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._attached.__exit__(kind, error, tb)
+        _active.reset(self._token)
+
+    def fold(self, headers: Mapping[str, str]) -> BodyFold:
+        """Returns the collector of a body that is read in pieces."""
+        return BodyFold(headers, self.endpoint, self.invocation, decode)
+
+    def failed(self, status: int) -> bool:
+        """Ends the call where the status is an error; returns whether it is."""
+        if status < _FAILED:
+            return False
+        self.invocation.end(Result(error_type=str(status), attributes={semconv.HTTP_STATUS_CODE: status}))
+        return True
+
+    def answered(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        """Ends the call with a whole body whose content encoding is removed.
+
+        Raises:
+            BlockedError: The answer asks for a tool call that is refused.
+        """
+        if self.failed(status):
+            return
+        plain = {"content-type": headers.get("content-type") or ""}
+        fold = self.fold(plain)
+        try:
+            fold.event(body)
+            result = fold.result()
+        except Exception as error:  # noqa: BLE001 -- an answer of any form: it is recorded as unreadable
+            result = unreadable_result(error)
+        self.invocation.end(result, enforce=True)
+
+
+def begin(method: str, url: str, headers: Mapping[str, str], body: Any) -> HttpCall | None:
+    """Starts the call of a request; ``None`` for a request that is no model call or is observed elsewhere.
+
+    Args:
+        method: The HTTP method.
+        url: The URL.
+        headers: The headers, in any form with a case-insensitive `get`.
+        body: The bytes or text of the body, parsed JSON, or a function that returns one of these.
+
+    Raises:
+        BlockedError: The call is refused.
+    """
+    if method.upper() != "POST" or _active.get():
+        return None
+    pipeline = current()
+    if pipeline is None or sdk_client.request_in_flight() or hosting_call.get() is not None:
+        return None
+    try:
+        found = _recognised(pipeline, url, headers, body)
+    except Exception:  # the request is the application's own, and may have any form
+        log.debug("Could not read a request", exc_info=True)
+        return None
+    if found is None:
+        return None
+    endpoint, client, value = found
+    agent = str(headers.get("user-agent") or "")
+
+    def call() -> Call:
+        read = endpoint.call(client, value, bool(value.get("stream")))
+        if provider_of(client.base_url.host, client.base_url.port) is None:
+            read.provider = formats.provider_by_agent(agent) or read.provider
+        return read
+
+    invocation = call_wrappers.begin(call)
+    return None if invocation is None else HttpCall(invocation, endpoint)
+
+
+def _recognised(
+    pipeline: Pipeline, url: str, headers: Mapping[str, str], body: Any
+) -> tuple[Endpoint, PlainClient, dict[str, Any]] | None:
+    client = PlainClient(url)
+    is_named = _is_named(client.base_url, pipeline.settings.llm_hosts)
+    if not is_named and not formats.may_be_model_call(client.path):
+        return None
+    value = body() if callable(body) else body
+    if isinstance(value, (bytes, bytearray, str)):
+        if len(value) > _MAX_BODY:
+            return None
+        value = parse_json(bytes(value) if isinstance(value, bytearray) else value)
+    names = {"anthropic-version": ""} if headers.get("anthropic-version") else {}
+    endpoint = formats.find(client.path, value, names, is_named=is_named)
+    return None if endpoint is None else (endpoint, client, value)
+
+
+def _is_named(url: _Url, hosts: tuple[str, ...]) -> bool:
+    return bool(hosts) and (url.host in hosts or f"{url.host}:{url.port}" in hosts)
+
+
+def decode(body: bytes, encoding: str) -> bytes:
+    """Removes a content encoding.
+
+    Raises:
+        ValueError: The encoding is not known.
+        zlib.error: The body is not in that encoding.
+    """
+    if encoding in {"identity", ""}:
+        return body
+    if encoding in {"gzip", "x-gzip", "deflate"}:
+        return zlib.decompressobj(_GZIP_OR_ZLIB).decompress(body)
+    raise ValueError(f"content encoding {encoding}")

@@ -1,0 +1,1 @@
+"""SDKs that Stainless generates, recognised by their shape."""
