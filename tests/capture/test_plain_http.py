@@ -256,6 +256,19 @@ def test_a_dangerous_answer_of_a_format_is_refused(plain, name):
     assert plain.span().attributes[semconv.ACTION] == "block"
 
 
+@pytest.mark.parametrize(
+    "body", [b'{"a":' * 10_000 + b"1" + b"}" * 10_000, iter([b"{}"])], ids=["nested too deep", "sent piece by piece"]
+)
+def test_a_body_that_cannot_be_read_is_refused_in_block_mode(plain, wire, body):
+    plain.configure(mode="block")
+    headers = {"content-type": "application/json"}
+    url = f"{wire.openai_url}/chat/completions"
+    with module("urllib3").PoolManager() as pool, pytest.raises(BlockedError):
+        pool.request("POST", url, body=body, headers=headers)
+    assert wire.requests == []
+    assert "scan.incomplete" in plain.span().attributes[semconv.RULES]
+
+
 def test_an_sdk_above_is_observed_once(plain, wire):
     openai = pytest.importorskip("openai")
 

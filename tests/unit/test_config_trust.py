@@ -43,6 +43,7 @@ WEAKER = {
     "mode": "monitor",
     "block": "[]",
     "block_unreadable": "false",
+    "llm_hosts": "[]",
     "content": "full",
     "content_max_bytes": "100000000",
     "keywords.suspicious": "[]",

@@ -59,9 +59,32 @@ class SDKClients(Protocol):
         """
 
 
-def request_in_flight() -> bool:
+def is_sending() -> bool:
     """Tells whether a request of an observed SDK is under way in this thread or task."""
     return _sending.get() is not None
+
+
+def outside_requests(wrap: Callable[..., Any]) -> Callable[..., Any]:
+    """Makes a hook below the SDKs pass on the requests that an observed SDK makes.
+
+    Args:
+        wrap: Makes the replacement of a method, as `Patches.wrap` takes it.
+    """
+
+    def wrap_outside(original: Callable[..., Any]) -> Callable[..., Any]:
+        hooked = wrap(original)
+
+        @functools.wraps(original)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return original(*args, **kwargs) if _sending.get() is not None else hooked(*args, **kwargs)
+
+        if not inspect.iscoroutinefunction(original):
+            return call
+        mark: Callable[..., Any] | None = getattr(inspect, "markcoroutinefunction", None)  # from Python 3.12 on
+        marked: Callable[..., Any] = hooked if mark is None else mark(call)
+        return marked
+
+    return wrap_outside
 
 
 def patch(module: ModuleType, patches: Patches, sdk: SDKClients) -> None:

@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from cylestio_monitor.capture.http_client.observed_answer import ObservedAnswer
+from cylestio_monitor.capture.http_client.sdk_client import outside_requests
 from cylestio_monitor.capture.sdks.plain_http import exchange
 from cylestio_monitor.errors import BlockedError
 
@@ -30,7 +31,7 @@ _bodies: dict[int, _ArrivingBody] = {}
 def patch(module: ModuleType, patches: Patches) -> None:
     """Wraps the request method of the session, and the methods through which a connection feeds a body."""
     reader = sys.modules["aiohttp.streams"].StreamReader
-    patches.wrap(module.ClientSession, "_request", _request)
+    patches.wrap(module.ClientSession, "_request", outside_requests(_request))
     patches.wrap(reader, "feed_data", _feed_data)
     patches.wrap(reader, "feed_eof", _feed_eof)
     patches.wrap(reader, "set_exception", _set_exception)

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from cylestio_monitor import semconv
-from cylestio_monitor.capture import call_wrappers
 from cylestio_monitor.capture.enclosing_calls import hosting_call
 from cylestio_monitor.capture.http_client import sdk_client
 from cylestio_monitor.capture.http_client.body_fold import BodyFold
 from cylestio_monitor.capture.http_client.provider_names import provider_of
-from cylestio_monitor.capture.parsing.fields import parse_json, unreadable_result
+from cylestio_monitor.capture.parsing.fields import parse_json, unreadable, unreadable_result
 from cylestio_monitor.capture.sdks.plain_http import formats
-from cylestio_monitor.model import Call, Result
+from cylestio_monitor.model import Call, Message, Result
 from cylestio_monitor.pipeline import current
 
 if TYPE_CHECKING:
@@ -124,43 +123,76 @@ def begin(method: str, url: str, headers: Mapping[str, str], body: Any) -> HttpC
     if method.upper() != "POST" or _active.get():
         return None
     pipeline = current()
-    if pipeline is None or sdk_client.request_in_flight() or hosting_call.get() is not None:
+    if pipeline is None or sdk_client.is_sending() or hosting_call.get() is not None:
         return None
     try:
         found = _recognised(pipeline, url, headers, body)
     except Exception:  # the request is the application's own, and may have any form
         log.debug("Could not read a request", exc_info=True)
         return None
-    if found is None:
-        return None
-    endpoint, client, value = found
-    agent = str(headers.get("user-agent") or "")
-
-    def call() -> Call:
-        read = endpoint.call(client, value, bool(value.get("stream")))
-        if provider_of(client.base_url.host, client.base_url.port) is None:
-            read.provider = formats.provider_by_agent(agent) or read.provider
-        return read
-
-    invocation = call_wrappers.begin(call)
-    return None if invocation is None else HttpCall(invocation, endpoint)
+    return None if found is None else HttpCall(pipeline.begin(found.call), found.endpoint)
 
 
-def _recognised(
-    pipeline: Pipeline, url: str, headers: Mapping[str, str], body: Any
-) -> tuple[Endpoint, PlainClient, dict[str, Any]] | None:
+class _Recognised(NamedTuple):
+    """A request that calls a model.
+
+    Attributes:
+        call: The call.
+        endpoint: The readers of its answer.
+    """
+
+    call: Call
+    endpoint: Endpoint
+
+
+def _recognised(pipeline: Pipeline, url: str, headers: Mapping[str, str], body: Any) -> _Recognised | None:
     client = PlainClient(url)
     is_named = _is_named(client.base_url, pipeline.settings.llm_hosts)
     if not is_named and not formats.may_be_model_call(client.path):
         return None
     value = body() if callable(body) else body
-    if isinstance(value, (bytes, bytearray, str)):
-        if len(value) > _MAX_BODY:
-            return None
-        value = parse_json(bytes(value) if isinstance(value, bytearray) else value)
+    if not isinstance(value, (dict, list)):
+        try:
+            value = _parsed(value)
+        except (TypeError, ValueError, RecursionError) as error:
+            if "json" not in str(headers.get("content-type") or ""):
+                return None
+            return _Recognised(_unreadable(client, error), formats.UNKNOWN)
     names = {"anthropic-version": ""} if headers.get("anthropic-version") else {}
     endpoint = formats.find(client.path, value, names, is_named=is_named)
-    return None if endpoint is None else (endpoint, client, value)
+    if endpoint is None:
+        return None
+    try:
+        call = endpoint.call(client, value, bool(value.get("stream")))
+    except Exception as error:  # noqa: BLE001 -- a request of any form: it is recorded as unreadable, so that it can be refused
+        call = _unreadable(client, error)
+    if provider_of(client.base_url.host, client.base_url.port) is None:
+        call.provider = formats.provider_by_agent(str(headers.get("user-agent") or "")) or call.provider
+    return _Recognised(call, endpoint)
+
+
+def _parsed(value: Any) -> Any:
+    """Returns the JSON of a body.
+
+    Raises:
+        TypeError: The body is sent piece by piece and cannot be read here.
+        ValueError: It is no JSON, or too long.
+        RecursionError: It is nested too deep.
+    """
+    if not isinstance(value, (bytes, bytearray, str)):
+        raise TypeError(f"a body of type {type(value).__name__}")
+    if len(value) > _MAX_BODY:
+        raise ValueError("the body is too long")
+    return parse_json(bytes(value) if isinstance(value, bytearray) else value)
+
+
+def _unreadable(client: PlainClient, error: Exception) -> Call:
+    """Returns the call of a request to the path of a model that cannot be read."""
+    there = client.base_url
+    call = Call("chat", "chat", messages=[Message("user", [unreadable(error, "")])])
+    call.provider = provider_of(there.host, there.port)
+    call.server_address, call.server_port = there.host or None, there.port
+    return call
 
 
 def _is_named(url: _Url, hosts: tuple[str, ...]) -> bool:

@@ -38,6 +38,9 @@ _BY_FIELD = (
 _BY_AGENT = {"mistralai": "mistral_ai", "mistral-client-python": "mistral_ai"}
 """The SDKs that speak the format of another provider, by a word of their ``User-Agent``."""
 
+UNKNOWN = ollama.ENDPOINTS[0][2]
+"""The readers of an answer to a request that cannot be read; what they do not know is left out."""
+
 _ANTHROPIC = "anthropic-version"
 
 

@@ -6,6 +6,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from cylestio_monitor.capture.http_client import response_body
+from cylestio_monitor.capture.http_client.sdk_client import outside_requests
 from cylestio_monitor.capture.sdks.plain_http import exchange
 
 if TYPE_CHECKING:
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 def patch(module: ModuleType, patches: Patches) -> None:
     """Wraps `send` of both clients."""
-    patches.wrap(module.Client, "send", _send)
-    patches.wrap(module.AsyncClient, "send", _send_async)
+    patches.wrap(module.Client, "send", outside_requests(_send))
+    patches.wrap(module.AsyncClient, "send", outside_requests(_send_async))
 
 
 def _begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> HttpCall | None:

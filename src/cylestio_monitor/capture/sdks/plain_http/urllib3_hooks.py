@@ -9,6 +9,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from cylestio_monitor.capture.http_client.observed_answer import ObservedAnswer
+from cylestio_monitor.capture.http_client.sdk_client import outside_requests
 from cylestio_monitor.capture.sdks.plain_http import exchange
 from cylestio_monitor.errors import BlockedError
 
@@ -24,7 +25,7 @@ _LINE_END = b"\r\n"
 
 def patch(module: ModuleType, patches: Patches) -> None:
     """Wraps `urlopen` of the connection pools."""
-    patches.wrap(module.HTTPConnectionPool, "urlopen", _urlopen)
+    patches.wrap(module.HTTPConnectionPool, "urlopen", outside_requests(_urlopen))
 
 
 def _urlopen(original: Callable[..., Any]) -> Callable[..., Any]:
