@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import os
 import re
 from pathlib import Path
@@ -33,9 +34,7 @@ def local(place, text):
 
 
 def value(settings, key):
-    for name in key.split("."):
-        settings = getattr(settings, name)
-    return settings
+    return operator.attrgetter(key)(settings)
 
 
 WEAKER = {
