@@ -15,6 +15,7 @@ from cylestio_monitor.scan.matching.confirm import Limits, Match
 from cylestio_monitor.scan.matching.rule_set import RuleSet
 from cylestio_monitor.scan.matching.search import Search, without_doubles
 from cylestio_monitor.scan.readers import full_parsers
+from cylestio_monitor.scan.results.own_data import is_own
 from cylestio_monitor.scan.results.redaction import MASKED_CATEGORIES, Redaction
 from cylestio_monitor.scan.results.silences import Silences
 from cylestio_monitor.scan.stream import TextStream
@@ -250,6 +251,8 @@ class Scanner:
         for rule, start, end in matches:
             match_hash = self._hash(text[start:end])
             severity, alert = rule.severity, rule.alert
+            if rule.category == "sensitive_data" and is_own(text, start, target, subtype):
+                severity, alert = "none", "none"
             if self._silences and self._silences.covers(rule.rule_id, path, match_hash):
                 if not (silenced and rule.category in MASKED_CATEGORIES):
                     continue
