@@ -17,6 +17,7 @@ VERSIONS = {
     "current": "anthropic 2, openai 3",
     "sdk-previous": "anthropic 1, openai 2",
     "sdk-older": "anthropic 0, openai 1",
+    "sdk-others": "other SDKs",
 }
 """The environments, by the name of their requirements, and what they hold."""
 

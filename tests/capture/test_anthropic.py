@@ -9,7 +9,7 @@ import anthropic
 import pytest
 from opentelemetry.trace import SpanKind, StatusCode
 
-from capture.anthropic_calls import MAJOR, REQUEST, async_ways, ways
+from capture.anthropic_calls import MAJOR, REQUEST, async_ways, get_weather, get_weather_async, ways
 from capture.ways import Way, marked
 from cylestio_monitor import semconv
 from cylestio_monitor.errors import BlockedError
@@ -335,3 +335,26 @@ def test_what_is_sent_is_what_was_sent_before(monitor, wire, client):
     assert {k: v for k, v in after.headers.items() if k not in varying} == {
         k: v for k, v in before.headers.items() if k not in varying
     }
+
+
+@pytest.mark.skipif(MAJOR > 0 or not hasattr(anthropic, "beta_tool"), reason="the SDK traces its runner itself")
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+@pytest.mark.case("Facts: Anthropic, the tool runner is one trace with a span of each tool")
+def test_the_tool_runner_is_one_trace(hooked, wire, is_async):
+    wire.answer(ToolCall("get_weather_async" if is_async else "get_weather", {"place": "Rome"}))
+    wire.answer("It is sunny.")
+
+    async def main():
+        async with anthropic.AsyncAnthropic(base_url=wire.url, api_key="k", max_retries=0) as client:
+            tools = [anthropic.beta_async_tool(get_weather_async)]
+            await client.beta.messages.tool_runner(**REQUEST, tools=tools).until_done()
+
+    if is_async:
+        asyncio.run(main())
+    else:
+        with anthropic.Anthropic(base_url=wire.url, api_key="k", max_retries=0) as client:
+            client.beta.messages.tool_runner(**REQUEST, tools=[anthropic.beta_tool(get_weather)]).until_done()
+    spans = hooked.spans(4)
+    (run,) = (span for span in spans if span.name == "invoke_agent")
+    assert {span.context.trace_id for span in spans} == {run.context.trace_id}
+    assert {span.parent.span_id for span in spans if span is not run} == {run.context.span_id}

@@ -16,6 +16,7 @@ FILES = {
     "sdk-previous": ("anthropic", "openai", "clouds", "hooks", "endings", "async_endings"),
     # Older ones are out of support; how their streams end is measured when the page of coverage is written.
     "sdk-older": ("anthropic", "openai"),
+    "sdk-others": ("other_sdks", "plain_http"),
 }
 
 

@@ -40,7 +40,7 @@ SDKS: Final[dict[str, Sdk]] = {
     "anthropic": Sdk(
         "AnthropicInstrumentor",
         "sdks.anthropic.endpoints",
-        ("anthropic._base_client",),
+        ("anthropic._base_client", "anthropic.lib.tools._beta_functions", "anthropic.lib.tools._beta_runner"),
         ("anthropic >= 0.40",),
         "Monitors every model request of the Anthropic SDK, whichever client and method makes it.",
     ),

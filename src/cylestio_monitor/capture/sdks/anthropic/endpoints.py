@@ -26,9 +26,17 @@ if TYPE_CHECKING:
     from cylestio_monitor.pipeline import Invocation
 
 
+_TOOLS = "anthropic.lib.tools."
+
+
 def patch(module: ModuleType, patches: Patches) -> None:
-    """Wraps the clients' request methods."""
-    sdk_client.patch(module, patches, AnthropicClients())
+    """Wraps the clients' request methods, and the tool runner where the SDK does not trace it."""
+    if not module.__name__.startswith(_TOOLS):
+        sdk_client.patch(module, patches, AnthropicClients())
+    elif "anthropic._tracing" not in sys.modules:
+        from cylestio_monitor.capture.sdks.anthropic import tool_runner  # noqa: PLC0415 -- for versions before 1 only
+
+        tool_runner.patch(module, patches)
 
 
 class AnthropicClients:
