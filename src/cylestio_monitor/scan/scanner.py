@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from cylestio_monitor.model import Finding, incomplete
 from cylestio_monitor.scan import learned, prompt_leak
 from cylestio_monitor.scan.budget import Budget
+from cylestio_monitor.scan.commands import tool_call
 from cylestio_monitor.scan.matching import named_fields
 from cylestio_monitor.scan.matching.confirm import Limits, Match
 from cylestio_monitor.scan.matching.rule_set import RuleSet
@@ -119,7 +120,7 @@ class Scanner:
             budget.stop(type(error).__name__)
         return _sorted(found, budget, target, subtype, path)
 
-    def value(
+    def value(  # noqa: PLR0912 -- the parts of a call share one budget
         self,
         value: object,
         *,
@@ -148,6 +149,7 @@ class Scanner:
             if tool and subtype == "tool_call":
                 matches = self._search.matches(tool, target, "tool_name", limits=limits)
                 found += self._findings(matches, tool, target, subtype, "name", silenced=silenced)
+            is_call = subtype == "tool_call"
             for some in _bundles(leaves(value, path, budget)):
                 quiet = len(some) > 1 and self._search.quiet([leaf.text for leaf in some], target, subtype)
                 for leaf in some:
@@ -157,11 +159,24 @@ class Scanner:
                     if matches:
                         matches = without_doubles(matches)
                         own = self._findings(matches, leaf.text, target, subtype, leaf.path, silenced=silenced)
+                    if is_call:
+                        reading = tool_call.read_leaf(tool or "", leaf)
+                        own = tool_call.judged(reading, own)
+                        for text in reading.derived:
+                            own += self._derived(text, leaf.text, leaf.path, target, own, limits)
                     found += own + self._judged(leaf.text, target, subtype, leaf.path, own)
                 if len(found) > MAX_FINDINGS:
                     budget.stop("findings")
                 if budget.spent() or len(found) > MAX_FINDINGS:
                     break
+            if is_call:
+                for derived in tool_call.derived_texts(value, tool or "", path):
+                    reading = tool_call.read_text(derived.use, derived.text)
+                    for text in (derived.text, *reading.derived):
+                        more = self._derived(text, derived.text, derived.path, target, found, limits)
+                        found += more if text is not derived.text else tool_call.judged(reading, more)
+                    if budget.spent():
+                        break
         except Exception as error:  # noqa: BLE001 -- a fault of the scanner must not reach the application
             _log.exception("a value could not be scanned")
             budget.stop(type(error).__name__)
@@ -221,6 +236,30 @@ class Scanner:
     def mask_value(self, value: object) -> object:
         """Returns the value as plain JSON types with every text and every key in it redacted."""
         return self._redaction.value(value)
+
+    def _derived(
+        self, text: str, whole: str, path: str, target: Target, known: list[Finding], limits: Limits
+    ) -> list[Finding]:
+        """Returns the findings in a text that an argument executes in another shape, apart from those known.
+
+        Args:
+            text: The text.
+            whole: The argument, in which the findings are placed as far as it contains the text.
+            path: The place of the argument.
+            target: The side of the call.
+            known: Findings of the call.
+            limits: Bounds of the search.
+        """
+        reported = {(one.rule_id, one.path) for one in known}
+        matches = self._search.matches(text, target, "tool_call", limits=limits)
+        found = [
+            one
+            for one in self._findings(without_doubles(matches), text, target, "tool_call", path)
+            if one.category in tool_call.JUDGED and (one.rule_id, path) not in reported
+        ]
+        at = whole.find(text)
+        start, end = (0, len(whole)) if at < 0 else (at, at + len(text))
+        return [replace(one, start=start, end=end) for one in {one.rule_id: one for one in found}.values()]
 
     def _judged(
         self, text: str, target: Target, subtype: Subtype, path: str, found: Iterable[Finding]

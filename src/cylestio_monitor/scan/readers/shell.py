@@ -178,9 +178,20 @@ def _reach(target: str) -> str:
         return (
             "root" if len(parts) == 1 or parts[0].lower() in {"bin", "boot", "dev", "lib", "sbin"} else _second(parts)
         )
+    if parts[0].lower() in _STORES:
+        return "root"
     return "wide" if len(parts) == 1 else ""
+
+
+_STORES = frozenset({"backup", "backups", "database", "databases", "mnt", "media", "storage"})
+"""Folders at the top of the tree that hold data by custom."""
+
+_REBUILT = frozenset({"apt", "dpkg", "cache", "docker"})
+"""Folders of ``/var/lib`` that a package manager or an image fills again."""
 
 
 def _second(parts: list[str]) -> str:
     """What lies one step below a system folder, such as ``/usr/lib`` or ``/home/ann``."""
+    if len(parts) > 2 and [part.lower() for part in parts[:2]] == ["var", "lib"]:
+        return "" if parts[2] in _REBUILT else "root"
     return "root" if len(parts) == 2 and parts[0].lower() in {"usr", "etc", "home", "var", "system", "users"} else ""

@@ -1,0 +1,1 @@
+"""How the arguments of a tool call are used, and what of them is executed."""
