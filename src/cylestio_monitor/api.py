@@ -1,6 +1,6 @@
-"""The Python API: for programs that start monitoring themselves, and for scanning a text by hand.
+"""The Python API: start and stop monitoring from a program, and scan a text.
 
-Starting and stopping never raise: what cannot be done is one line in the log of `cylestio_monitor`.
+Start and stop never raise: an error is one line in the log of `cylestio_monitor`.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ log = logging.getLogger("cylestio_monitor")
 
 
 def start_monitoring(agent_id: str | None = None, config: Mapping[str, Any] | str | Path | None = None) -> None:
-    """Hooks every supported SDK, now or when it is imported, and writes to the local store and to what is configured.
+    """Starts monitoring: hooks every supported SDK, now or on its import, and writes to the store and the exporters.
 
-    Clients that exist already are covered. Where monitoring runs already, also through the launcher, the settings
-    given here change and the others stay.
+    Existing clients are covered. If monitoring already runs, also through the launcher, the settings of this call change
+    and the others stay.
 
     Args:
         agent_id: Name of this agent on every span and event.
@@ -66,7 +66,7 @@ def on_approval(callback: Callable[[ApprovalRequest], bool | None]) -> None:
 
 
 def stop_monitoring() -> None:
-    """Takes every hook off again and has everything written that was seen. The tracer provider stays usable."""
+    """Stops monitoring: removes every hook and writes all records. The tracer provider stays usable."""
     try:
         from cylestio_monitor.otel import setup  # noqa: PLC0415 -- as above
 
@@ -83,7 +83,7 @@ def enable_monitoring(
     debug_level: str | None = None,
     config: Mapping[str, Any] | None = None,
 ) -> None:
-    """Starts monitoring, in the words of the first releases.
+    """Starts monitoring with the arguments of the first releases.
 
     Args:
         agent_id: Name of this agent on every span and event.
@@ -107,12 +107,12 @@ def enable_monitoring(
 
 
 def disable_monitoring() -> None:
-    """Does what `stop_monitoring` does."""
+    """Stops monitoring; the same as `stop_monitoring`."""
     stop_monitoring()
 
 
 def get_database_path() -> str:
-    """The file of the local store: of the running set-up, or the one that the settings name."""
+    """Returns the path of the local store: of the running set-up, or of the settings."""
     return str(database_path(_settings()))
 
 

@@ -80,7 +80,7 @@ def flush(context: click.Context, *, timeout: float, as_json: bool) -> None:
     """
     from cylestio_monitor.store import Store  # noqa: PLC0415 -- the exporters cost a second
     from cylestio_monitor.store.delivery import exporters  # noqa: PLC0415 -- the exporters cost a second
-    from cylestio_monitor.store.delivery.sender import Outbox  # noqa: PLC0415
+    from cylestio_monitor.store.delivery.sender import Outbox  # noqa: PLC0415 -- imported on use
 
     obj: Context = context.obj
     names = {signal: name for signal in schema.SIGNALS if (name := _exporter(signal))}

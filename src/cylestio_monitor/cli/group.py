@@ -53,7 +53,7 @@ COMMANDS = {
 """Every command and where it is defined below `cylestio_monitor.cli`; a module is imported when its command is used."""
 
 START = "Run `opentelemetry-instrument python agent.py` to record one, or `cylestio demo` to see an example"
-"""What a command says where there is no store."""
+"""The hint of a command where there is no store."""
 
 NEGATIVE = 1
 """Exit code of an answer that calls for action: a finding, a problem, a trace that does not exist."""
@@ -71,7 +71,7 @@ class NoStoreError(StoreError):
 
 @dataclass
 class Context:
-    """What the shared options say, for the commands.
+    """The values of the options that all commands share.
 
     Attributes:
         config_file: `--config`, where it was given.
@@ -84,7 +84,7 @@ class Context:
     @cached_property
     def loaded(self) -> Loaded:
         """The settings as a monitored program started here would see them."""
-        from cylestio_monitor import config  # noqa: PLC0415
+        from cylestio_monitor import config  # noqa: PLC0415 -- imported on use
 
         overrides = {"store": {"path": str(self.database_file)}} if self.database_file else None
         return config.load(path=self.config_file, overrides=overrides)
@@ -92,16 +92,16 @@ class Context:
     @property
     def database(self) -> Path:
         """The file of the local store."""
-        from cylestio_monitor.config import database_path  # noqa: PLC0415
+        from cylestio_monitor.config import database_path  # noqa: PLC0415 -- imported on use
 
         return database_path(self.loaded.settings)
 
     @contextmanager
     def store(self) -> Iterator[sqlite3.Connection]:
         """The store, to be read."""
-        import sqlite3  # noqa: PLC0415
+        import sqlite3  # noqa: PLC0415 -- imported on use
 
-        from cylestio_monitor.store.read import queries  # noqa: PLC0415
+        from cylestio_monitor.store.read import queries  # noqa: PLC0415 -- imported on use
 
         if not self.database.exists():
             raise NoStoreError(f"{self.database}: there is no store yet")
@@ -113,8 +113,8 @@ class Context:
 
     def scanner(self) -> Scanner:
         """The scanner that monitoring would use here."""
-        from cylestio_monitor.config import cache_folder  # noqa: PLC0415
-        from cylestio_monitor.scan import Scanner  # noqa: PLC0415
+        from cylestio_monitor.config import cache_folder  # noqa: PLC0415 -- imported on use
+        from cylestio_monitor.scan import Scanner  # noqa: PLC0415 -- imported on use
 
         return Scanner(
             self.loaded.settings,
@@ -195,7 +195,7 @@ def main(ctx: click.Context, config_file: str | None, database_file: str | None)
     Exit codes: 0 done; 1 the answer calls for action (a finding, a problem, no such trace);
     2 the command line is wrong; 3 a store, file or rule cannot be read.
     """  # noqa: D301 -- \b is click's mark for lines that are not to be wrapped
-    from pathlib import Path  # noqa: PLC0415
+    from pathlib import Path  # noqa: PLC0415 -- imported on use
 
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())

@@ -1,4 +1,4 @@
-"""How a command says something: JSON for programs, tables and lines for people, nothing unescaped to either."""
+"""Output of commands: JSON for programs, tables and lines for people, everything escaped."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def console() -> Console:
 
 def cell(text: object, style: str = "", limit: int = CELL) -> Text:
     """One piece of a table or tree: escaped, cut, never interpreted as markup."""
-    from rich.text import Text  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415 -- imported on use
 
     return Text(printable("" if text is None else text, limit), style)
 
@@ -73,8 +73,8 @@ def level(name: str) -> Text:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> Table:
     """A plain table; a column whose name ends in ``#`` holds numbers and is set to the right."""
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415 -- imported on use
+    from rich.text import Text  # noqa: PLC0415 -- imported on use
 
     made = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name in columns:
@@ -109,7 +109,7 @@ def fitted(columns: Sequence[tuple[str, int]], rows: Iterable[Sequence[object]])
 
 
 def _is_terminal() -> bool:
-    import os  # noqa: PLC0415
-    import sys  # noqa: PLC0415
+    import os  # noqa: PLC0415 -- imported on use
+    import sys  # noqa: PLC0415 -- imported on use
 
     return sys.stdout.isatty() or "COLUMNS" in os.environ

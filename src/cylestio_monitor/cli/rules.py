@@ -23,7 +23,7 @@ def rules() -> None:
 
 
 def _load(obj: Context) -> tuple[list[Rule], list[ConfigError]]:
-    from cylestio_monitor.scan.check import chosen  # noqa: PLC0415
+    from cylestio_monitor.scan.check import chosen  # noqa: PLC0415 -- imported on use
 
     source = obj.loaded.source
     return chosen(obj.loaded.settings, source.parent if source else None)
@@ -54,7 +54,7 @@ def list_rules(obj: Context, category: str | None, *, as_json: bool) -> int:
 @click.pass_obj
 def show(obj: Context, rule_id: str, *, as_json: bool) -> int:
     """Show one rule: what it looks for, its tags, its examples."""
-    import msgspec  # noqa: PLC0415
+    import msgspec  # noqa: PLC0415 -- imported on use
 
     rule = next((rule for rule in _load(obj)[0] if rule.id == rule_id), None)
     if rule is None:
@@ -77,7 +77,7 @@ def show(obj: Context, rule_id: str, *, as_json: bool) -> int:
 @click.pass_obj
 def test(obj: Context, rule_id: str | None, *, as_json: bool) -> int:
     """Put every rule, or RULE_ID, to its own examples. Exit code 1 if one fails."""
-    from cylestio_monitor.scan.check import check  # noqa: PLC0415
+    from cylestio_monitor.scan.check import check  # noqa: PLC0415 -- imported on use
 
     found, problems = _load(obj)
     kept = [rule for rule in found if rule_id in {None, rule.id}]
@@ -102,9 +102,9 @@ def test(obj: Context, rule_id: str | None, *, as_json: bool) -> int:
 @options.json_document
 def lint(file: Path, *, as_json: bool) -> int:
     """Check a rule file: that each rule can be used and holds by its examples. Exit code 1 if not."""
-    from cylestio_monitor.rules import load_pack  # noqa: PLC0415
-    from cylestio_monitor.scan.check import check  # noqa: PLC0415
-    from cylestio_monitor.scan.validators.checks import VALIDATORS  # noqa: PLC0415
+    from cylestio_monitor.rules import load_pack  # noqa: PLC0415 -- imported on use
+    from cylestio_monitor.scan.check import check  # noqa: PLC0415 -- imported on use
+    from cylestio_monitor.scan.validators.checks import VALIDATORS  # noqa: PLC0415 -- imported on use
 
     if not file.is_file():
         output.hint(f"{file}: no such file")
@@ -128,7 +128,7 @@ def lint(file: Path, *, as_json: bool) -> int:
 @click.argument("rule_id")
 def new(rule_id: str) -> None:
     """Print a rule file with one rule to start from; RULE_ID is dotted, such as acme.ticket-number."""
-    from cylestio_monitor.scan.check import beginning  # noqa: PLC0415
+    from cylestio_monitor.scan.check import beginning  # noqa: PLC0415 -- imported on use
 
     for line in beginning(rule_id).splitlines():
         output.say(line)
@@ -137,7 +137,7 @@ def new(rule_id: str) -> None:
 @rules.command()
 def schema() -> None:
     """Print the JSON Schema of a rule file, for editors."""
-    from cylestio_monitor.rules import json_schema  # noqa: PLC0415
+    from cylestio_monitor.rules import json_schema  # noqa: PLC0415 -- imported on use
 
     output.as_json(json_schema())
 

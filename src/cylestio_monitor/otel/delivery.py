@@ -1,10 +1,9 @@
-"""Delivery to a collector goes through the store, once: what the SDK would have kept in memory is on disk first.
+"""Delivery to a collector through the store: every record is on disk before it is sent, and is sent once.
 
-The exporters stay the ones that were configured, by the environment, a file or the application. Taken over are the
-batching processor and the periodic reader around them: they keep what is not sent in memory, drop it when the process
-is killed, and hold up its end for up to 30 s where nobody answers. Every other processor and reader is left alone.
-Log records are the application's own for the most part and stay where they are; only the events of `log_event`, which
-the store has on disk, are sent from there.
+The configured exporters are used. The batching processor and the periodic reader around them are replaced, because
+they keep unsent records in memory, lose them when the process is killed, and delay its end by up to 30 s. Every other
+processor and reader stays. Log records mostly belong to the application and stay too; only the events of `log_event`,
+which the store holds, are sent from there.
 """
 
 from __future__ import annotations
@@ -27,22 +26,22 @@ if TYPE_CHECKING:
 
 
 class Delivery:
-    """What was taken over, and the outbox that does it now.
+    """Replaces the OTLP processor, reader and log exporter of the SDK by the outbox of the store.
 
     Attributes:
         outbox: The sender.
     """
 
     def __init__(self, store: Store, tracer_provider: Any, meter_provider: Any) -> None:
-        """Takes over and begins to send, also what an earlier process left.
+        """Replaces the exporters and starts to send, including the records of earlier processes.
 
         Args:
-            store: Where everything waits.
-            tracer_provider: Its first OTLP processor is taken over; a second one goes to somebody else's collector.
-            meter_provider: The same of its readers.
+            store: The store whose records are sent.
+            tracer_provider: Its first OTLP processor is replaced; a second one belongs to another collector.
+            meter_provider: Its first OTLP reader is replaced.
         """
         from cylestio_monitor.store.delivery.self_metrics import observe  # noqa: PLC0415 -- only where something is to be sent
-        from cylestio_monitor.store.delivery.sender import Outbox  # noqa: PLC0415
+        from cylestio_monitor.store.delivery.sender import Outbox  # noqa: PLC0415 -- imported on use
 
         exporters: dict[str, Any] = {}
         self._provider = tracer_provider
@@ -57,11 +56,11 @@ class Delivery:
             from cylestio_monitor.store.delivery.metric_queue import StoreMetricExporter  # noqa: PLC0415 -- as above
 
             self._metric_exporter = exporters["metrics"] = self._reader._exporter  # noqa: SLF001 -- the reader only takes it
-            self._reader._exporter = StoreMetricExporter(store, self._metric_exporter)  # noqa: SLF001
+            self._reader._exporter = StoreMetricExporter(store, self._metric_exporter)  # noqa: SLF001 -- the SDK has no public access
         self._log_batch = _log_batch()
         if self._log_batch is not None:
             exporters["logs"] = self._log_batch._exporter  # noqa: SLF001 -- as of the reader
-            self._log_batch._exporter = _WithoutEvents(exporters["logs"])  # noqa: SLF001
+            self._log_batch._exporter = _WithoutEvents(exporters["logs"])  # noqa: SLF001 -- the SDK has no public access
         resource = getattr(tracer_provider, "resource", None)
         # The application's own records go on through the exporter of the logs.
         self.outbox: Outbox = Outbox(store, exporters, resource=resource, shared=frozenset({"logs"}))
@@ -70,18 +69,18 @@ class Delivery:
             observe(meter_provider.get_meter(semconv.SCOPE), store)
 
     def give_back(self, timeout_s: float) -> None:
-        """Puts everything back as it was, after sending for at most `timeout_s` seconds."""
+        """Restores the replaced parts after sending for at most `timeout_s` seconds."""
         self.outbox.stop(timeout_s, release=True)
         if self._processor is not None:
             self._provider.add_span_processor(self._processor)
         if self._reader is not None:
-            self._reader._exporter = self._metric_exporter  # noqa: SLF001
+            self._reader._exporter = self._metric_exporter  # noqa: SLF001 -- the SDK has no public access
         if self._log_batch is not None:
-            self._log_batch._exporter = self._log_batch._exporter.wrapped  # noqa: SLF001
+            self._log_batch._exporter = self._log_batch._exporter.wrapped  # noqa: SLF001 -- the SDK has no public access
 
 
 class _WithoutEvents:
-    """An exporter of log records but for the events that the store has, and its outbox sends."""
+    """Exports log records except the events that the outbox of the store sends."""
 
     def __init__(self, exporter: Any) -> None:
         self.wrapped = exporter
@@ -98,7 +97,7 @@ class _WithoutEvents:
 
 
 def is_wanted(tracer_provider: Any, meter_provider: Any) -> bool:
-    """Whether there is anything that sends over OTLP."""
+    """Tells if any processor, reader or log processor exports over OTLP."""
     return any((_processor(tracer_provider), _reader(meter_provider), _log_batch()))
 
 
@@ -110,7 +109,7 @@ def _processor(tracer_provider: Any) -> Any:
 
 
 def _log_batch() -> Any:
-    return next((batch for batch in log_batches() if not isinstance(batch._exporter, _WithoutEvents)), None)  # noqa: SLF001
+    return next((batch for batch in log_batches() if not isinstance(batch._exporter, _WithoutEvents)), None)  # noqa: SLF001 -- the SDK has no public access
 
 
 def _reader(meter_provider: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What is hooked and what is not, why, and what would change it.
+"""Diagnosis: the state of every SDK with its reason and remedy, and of the settings, the store and the exporters.
 
 `survey` reads the installed versions and the settings. `probe` finds out: it starts a process under the launcher, with
 the environment as it is, imports every SDK that is installed and asks its instrumentor.
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 State = Literal["hooked", "ready", "absent", "unsupported", "refused", "off", "failed"]
 
 PROBE_S = 60
-"""How long the probing process may take, in seconds: it imports every SDK that is installed."""
+"""Longest time of the probing process, in seconds: it imports every SDK that is installed."""
 
 _OTHER_PRODUCT = ("monitor.py", "patchers", "events", "events_listener.py", "events_processor.py", "api_client.py")
 """Modules of the older product that this one does not have."""
@@ -111,7 +111,7 @@ def probe(sdks: list[SDK]) -> list[SDK]:
 
 
 def checks(loaded: Loaded) -> list[Check]:
-    """What else decides whether anything is seen, stored and sent."""
+    """Returns the checks of package, settings, OpenTelemetry, store and scanner."""
     return [_package(), _settings(loaded), _telemetry(), _store(loaded), _engine(loaded)]
 
 

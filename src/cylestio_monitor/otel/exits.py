@@ -1,8 +1,8 @@
-"""The end of the process does not wait for a collector that is not there.
+"""Bounds the time that the end of the process waits for a collector.
 
-The SDK's OTLP processors try for up to 30 s each before they let a process end, also where nobody asked for a
-collector: `opentelemetry-distro` names one at localhost by default. Monitoring puts metrics and spans where there may
-have been none, so it sees to it that ending costs no more than a moment. What is not delivered then is in the store.
+The OTLP processors of the SDK retry for up to 30 s each before the process ends, even where the user configured no
+collector: `opentelemetry-distro` names one at localhost by default. Monitoring adds metrics and spans, so it bounds the
+wait. Undelivered records stay in the store.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ log = logging.getLogger("cylestio_monitor")
 
 
 def shut_down_metrics(deadline: float) -> None:
-    """Has the last metrics collected and handed on.
+    """Collects and exports the last metrics.
 
     Args:
         deadline: Time (monotonic) until which it may take.
@@ -39,10 +39,10 @@ def shut_down_metrics(deadline: float) -> None:
 
 
 def shut_down_processors(tracer_providers: Iterable[TracerProvider], deadline: float) -> None:
-    """Shuts down what still sends spans and log records over OTLP by itself.
+    """Shuts down the processors that export spans and log records over OTLP themselves.
 
-    Log records are the application's own for the most part: where it named an endpoint for them, their processors are
-    left to their own time.
+    Log records mostly belong to the application: where it configured an endpoint for them, their processors keep their
+    own time limit.
 
     Args:
         tracer_providers: Whose processors.
@@ -69,7 +69,7 @@ def otlp_batch(processor: object) -> Any:
 
 
 def is_otlp(exporter: object) -> bool:
-    """Whether it is one of the official OTLP exporters, or wraps one."""
+    """Tells if an object is one of the official OTLP exporters, or wraps one."""
     exporter = getattr(exporter, "wrapped", exporter)
     return type(exporter).__module__.startswith("opentelemetry.exporter.otlp.")
 

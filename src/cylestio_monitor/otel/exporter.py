@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("cylestio_monitor")
 
 EXPORT_S = 10.0
-"""How long one export waits for the disk, in seconds."""
+"""Longest wait of one export for the disk, in seconds."""
 
 
 class SQLiteSpanExporter(SpanExporter):
@@ -58,7 +58,7 @@ class SQLiteSpanExporter(SpanExporter):
         return SpanExportResult.SUCCESS if all(durable) else SpanExportResult.FAILURE
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Whether everything handed over is on disk, after waiting at most `timeout_millis`."""
+        """Waits at most `timeout_millis`; tells if everything that was handed over is on disk."""
         return self._store is None or self._store.flush(timeout_millis / 1000)
 
     def shutdown(self) -> None:

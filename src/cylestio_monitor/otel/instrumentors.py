@@ -27,7 +27,7 @@ def found() -> Iterator[importlib.metadata.EntryPoint]:
 
 
 def refused(name: str) -> bool:
-    """Whether the standard variable names this entry point, or all."""
+    """Tells if the standard variable names this entry point, or all."""
     names = {name.strip() for name in os.environ.get(DISABLED, "").split(",")}
     return name in names or "*" in names
 

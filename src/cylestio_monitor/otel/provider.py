@@ -1,8 +1,8 @@
-"""The tracer provider of the process: the one that is there, or one made by the standard variables.
+"""The tracer provider of the process: the existing one, or one that is created from the standard variables.
 
-A provider that we made gives way: the application that sets its own later gets what it would have got without us, and
-we follow it there. OpenTelemetry allows one provider a process and answers a second with a warning; that answer is for
-the application's own mistakes, not for ours.
+An application can replace a provider that monitoring created, and monitoring then moves to the new one. OpenTelemetry
+allows one provider per process and warns about a second one; without this module the application would get that
+warning because of monitoring.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _variable(name: str) -> str:
 
 
 def _is_configured() -> bool:
-    """Whether the environment asks for an exporter; without one a bare provider costs a tenth of the start."""
+    """Tells if the environment names an exporter; without one a bare provider costs a tenth of the start."""
     return bool(_variable(CONFIG_FILE)) or any(
         _variable(f"OTEL_{signal}_EXPORTER") or otlp_exporter(signal) for signal in SIGNALS
     )
@@ -87,7 +87,7 @@ def _is_configured() -> bool:
 def _configure() -> None:
     """Sets the SDK up as a distribution would, from the standard variables or the file they name."""
     from opentelemetry.instrumentation.version import __version__  # noqa: PLC0415 -- only where the SDK is configured
-    from opentelemetry.sdk._configuration import _OTelSDKConfigurator  # noqa: PLC0415
+    from opentelemetry.sdk._configuration import _OTelSDKConfigurator  # noqa: PLC0415 -- imported on use
 
     # What every distribution derives its own from; it is a singleton, so ours has to be a class of its own.
     class Configurator(_OTelSDKConfigurator):
@@ -124,7 +124,7 @@ def _give_way(module: ModuleType, name: str, then: Callable[[], None] | None = N
 
 
 class _OnceMore(Once):
-    """A guard that has not been passed yet, and tells when it is."""
+    """A guard that allows one more provider and reports when it is set."""
 
     def __init__(self, then: Callable[[], None] | None) -> None:
         super().__init__()
@@ -155,9 +155,9 @@ def remove(provider: TracerProvider, unwanted: Sequence[SpanProcessor]) -> bool:
     if multi is None or lock is None or not hasattr(multi, "_span_processors"):
         return False
     with lock:
-        multi._span_processors = tuple(  # noqa: SLF001
+        multi._span_processors = tuple(  # noqa: SLF001 -- the SDK has no public access
             processor
-            for processor in multi._span_processors  # noqa: SLF001
+            for processor in multi._span_processors  # noqa: SLF001 -- the SDK has no public access
             if not any(processor is one for one in unwanted)
         )
     return True

@@ -206,7 +206,7 @@ def start(
 
 def stop() -> None:
     """Ends monitoring: hooks off, span processors off, everything written. Does nothing where nothing runs."""
-    global _running  # noqa: PLW0603
+    global _running  # noqa: PLW0603 -- state of the process
     with _lock:
         if _running is not None:
             instrumentors.uninstrument()
