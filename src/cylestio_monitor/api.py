@@ -27,8 +27,8 @@ log = logging.getLogger("cylestio_monitor")
 def start_monitoring(agent_id: str | None = None, config: Mapping[str, Any] | str | Path | None = None) -> None:
     """Starts monitoring: hooks every supported SDK, now or on its import, and writes to the store and the exporters.
 
-    Existing clients are covered. If monitoring already runs, also through the launcher, the settings of this call change
-    and the others stay.
+    Existing clients are covered. If monitoring already runs, also through the launcher, the settings of this call
+    change and the others stay.
 
     Args:
         agent_id: Name of this agent on every span and event.
