@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
-from opentelemetry.trace import Status, StatusCode
 
-from cylestio_monitor import sanitize, semconv
+from cylestio_monitor import semconv
 from cylestio_monitor.background import runs_on_event_loop, runs_on_trio
-from cylestio_monitor.emit import content, genai, reporting, security
+from cylestio_monitor.emit import content, genai, guardrail, reporting, security
 from cylestio_monitor.model import Verdict
 from cylestio_monitor.policy import ALLOW, stricter
 
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_NAME_BYTES = 256
+_NAME_CHARS = 256
 _STREAMED = ("chat", "text_completion", "generate_content")
 
 
@@ -151,6 +150,12 @@ class Invocation:
         verdict = control.on_input(self.call, inspection, mask, f"{place.trace_id:032x}", f"{place.span_id:016x}")
         self._verdict = stricter(self._verdict, reporting.possible(verdict, may_refuse=self.sink.can_refuse))
 
+    def set_missing(self, name: str, value: AttributeValue | None) -> None:
+        """Sets an attribute that the call does not have, such as the provider of an agent."""
+        if value is not None and name not in self._attributes:
+            self._attributes[name] = value
+            self.sink.write({name: value})
+
     def attached(self) -> CurrentSpan:
         """Makes the span the current one while the request is made."""
         return CurrentSpan(self.sink.span)
@@ -184,12 +189,7 @@ class Invocation:
             self._first_chunk = time.perf_counter() - self._started
 
     def streamed(self, path: str, subtype: Subtype = "llm") -> StreamedText:
-        """Returns the collector of one streamed text of the answer, which scans across the pieces.
-
-        Args:
-            path: The `Part.path` that the text will have in the `Result`.
-            subtype: The surface.
-        """
+        """Returns the collector of a streamed text that will be at `path` in the `Result`; it scans across pieces."""
         if self._inspection is None:
             from cylestio_monitor.inspection import StreamedText  # noqa: PLC0415 -- only where the scan is off
 
@@ -351,6 +351,7 @@ class Invocation:
         """Writes attributes, findings, error and metrics."""
         seconds = time.perf_counter() - self._started
         pipeline, sink, inspection = self._pipeline, self.sink, self._inspection
+        settings = pipeline.settings
         found = inspection.found if inspection is not None else None
         attributes = genai.attributes(genai.at_end(result), pipeline.redact) if result is not None else {}
         if self._first_chunk is not None and self.call.operation in _STREAMED:
@@ -361,9 +362,10 @@ class Invocation:
             attributes.update(security.CLEAN)
         else:
             attributes.update(security.attributes(found.kept, found.count, self._verdict, pipeline.scanner.rules))
+            attributes.update(guardrail.attributes(found.kept, self._verdict, pipeline.scanner.rules, settings))
         if pipeline.content != "none" and (found is not None or sink.span.is_recording()):
             recorded = inspection.recorded if inspection is not None else pipeline.recorded_unscanned
-            limit = pipeline.settings.content_max_bytes
+            limit = settings.content_max_bytes
             attributes.update(content.attributes(self.call, result, recorded, pipeline.redact, limit))
         if self._control is not None:
             verdict = {semconv.VERDICT: self._verdict.decision, semconv.ACTION: self._verdict.action}
@@ -373,16 +375,13 @@ class Invocation:
         if found is not None:
             for finding in security.most_severe(found.kept):
                 sink.add_event(semconv.EVENT_FINDING, genai.attributes(security.event(finding)))
+            for event in guardrail.events(found.kept, self._verdict, pipeline.scanner.rules, settings):
+                sink.add_event(guardrail.EVENT, genai.attributes(event))
         kind = result.error_type if result is not None else None
-        if error is not None:
-            kind = sanitize.clean_text(pipeline.redact(kind or genai.error_type(error)), _NAME_BYTES)
-            status = reporting.error_status(
-                error, kind, with_text=pipeline.content != "none", mask=pipeline.scanner.mask
-            )
-            sink.fail(kind, status)
-        elif kind is not None:
-            kind = sanitize.clean_text(pipeline.redact(kind), _NAME_BYTES)
-            sink.fail(kind, Status(StatusCode.ERROR))
+        if error is not None or kind is not None:
+            kind = pipeline.redact(kind or genai.error_type(error))[:_NAME_CHARS]
+            mask = pipeline.scanner.mask if pipeline.content != "none" else None
+            sink.fail(kind, reporting.error_status(error, kind, mask))
         if sink.counts_call:
             self._attributes.update(attributes)
             pipeline.metrics.end(self.call, result, seconds, self._attributes, kind)

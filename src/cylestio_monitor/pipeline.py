@@ -28,6 +28,7 @@ from __future__ import annotations
 import functools
 import logging
 import re
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from opentelemetry import context as otel_context
@@ -61,6 +62,9 @@ if TYPE_CHECKING:
     from cylestio_monitor.store import Store
 
 log = logging.getLogger(__name__)
+
+enclosing_agent: ContextVar[Invocation | None] = ContextVar("cylestio_enclosing_agent", default=None)
+"""The turn of an agent around the code that runs here; its provider is that of its first model call."""
 
 _KINDS = {"client": SpanKind.CLIENT, "server": SpanKind.SERVER, "internal": SpanKind.INTERNAL}
 _LABEL_BYTES = 4096
@@ -136,8 +140,9 @@ class Pipeline:
         self.scanner = scanner
         self.store = store
         self.content: str = config.content_mode(settings)
-        self.tracer = trace.get_tracer(semconv.SCOPE, __version__, tracer_provider)
-        self.metrics = Metrics(otel_metrics.get_meter(semconv.SCOPE, __version__, meter_provider), scanner.rules)
+        self.tracer = trace.get_tracer(semconv.SCOPE, __version__, tracer_provider, semconv.SCHEMA_URL)
+        meter = otel_metrics.get_meter(semconv.SCOPE, __version__, meter_provider, semconv.SCHEMA_URL)
+        self.metrics = Metrics(meter, scanner.rules)
         self.resource = getattr(tracer_provider or trace.get_tracer_provider(), "resource", None)
         self.service_name = self.resource.attributes.get("service.name") if self.resource is not None else None
         self.resolvers = resolvers
@@ -170,6 +175,9 @@ class Pipeline:
                     break
         if sink is None:
             sink = self.start_span(call, parent, attributes)
+        agent = enclosing_agent.get()
+        if agent is not None and call.provider and call.operation in semconv.INFERENCE:
+            agent.set_missing(semconv.PROVIDER_NAME, attributes.get(semconv.PROVIDER_NAME))
         invocation = Invocation(self, call, sink, attributes, is_scanned=is_scanned)
         invocation.inspect_input()
         return invocation

@@ -1,8 +1,7 @@
 """Names of attributes, metrics and events, as constants.
 
-Ours, because the ones in `opentelemetry-semantic-conventions` are deprecated and warn on import. Values follow the
-GenAI and MCP semantic conventions v1.41.1 (https://opentelemetry.io/docs/specs/semconv/gen-ai/) and what
-`opentelemetry-util-genai` emits.
+They are defined here because those of `opentelemetry-semantic-conventions` are deprecated and warn on import.
+`emit.conventions` names the version that they follow, with the type of each.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 SCOPE: Final = "cylestio_monitor"
+SCHEMA_URL: Final = "https://opentelemetry.io/schemas/gen-ai-dev/1.42.0-dev"
 
 # --- general
 ERROR_TYPE: Final = "error.type"
@@ -159,15 +159,6 @@ DELIVERY_SIGNAL: Final = "cylestio.delivery.signal"
 # --- rules for values
 INFERENCE: Final = frozenset({"chat", "text_completion", "generate_content", "embeddings"})
 """Operations of which one model call has exactly one span."""
-
-NUMBERS: Final[dict[str, type[int | float]]] = {
-    **dict.fromkeys((REQUEST_TEMPERATURE, REQUEST_TOP_P, REQUEST_FREQUENCY_PENALTY, REQUEST_PRESENCE_PENALTY), float),
-    **dict.fromkeys((REQUEST_TOP_K, RESPONSE_TIME_TO_FIRST_CHUNK), float),
-    **dict.fromkeys((REQUEST_MAX_TOKENS, REQUEST_SEED, REQUEST_CHOICE_COUNT, EMBEDDINGS_DIMENSION_COUNT), int),
-    **dict.fromkeys((USAGE_INPUT_TOKENS, USAGE_OUTPUT_TOKENS, USAGE_CACHE_READ, USAGE_CACHE_WRITE), int),
-    **dict.fromkeys((USAGE_REASONING, SERVER_PORT, HTTP_RESEND_COUNT, HTTP_STATUS_CODE), int),
-}
-"""Type of each attribute that is a number, whatever type the caller of an SDK used."""
 
 VERBATIM: Final = frozenset({OPERATION_NAME, SERVER_ADDRESS, CYLESTIO_AGENT_ID, CYLESTIO_SESSION_ID})
 """Attributes that are not redacted: constants of ours, names that the owner of the application gives, and hosts."""

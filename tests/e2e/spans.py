@@ -86,7 +86,7 @@ class Sender:
                 semconv.CYLESTIO_AGENT_ID: self.agent,
                 semconv.CYLESTIO_SESSION_ID: self.session,
                 **({semconv.TOOL_NAME: tool} if tool else {semconv.REQUEST_MODEL: "claude-sonnet-4-5"}),
-                **security.attributes(findings, verdict, {}),
+                **security.attributes(findings, len(findings), verdict, {}),
                 **attributes,
             }
         )

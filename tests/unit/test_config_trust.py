@@ -82,6 +82,7 @@ WEAKER = {
     "approvals.terminal": "true",
     "approvals.webhook": "https://other.example/",
     "approvals.webhook_secret": "OTHER",
+    "semconv.guardrail": "off",
     "agent_id": "somebody-else",
     "session_id": "somebody-else",
 }
@@ -100,6 +101,7 @@ log: {file: /data/mine.jsonl}
 policy: /data/policy.yaml
 control: {limits: [{name: few, measure: calls, amount: 3}], prices: [{model: m, input: 1, output: 2}]}
 approvals: {webhook: "https://mine.example/", webhook_secret: MINE}
+semconv: {guardrail: experimental}
 """
 
 

@@ -23,7 +23,7 @@ from cylestio_monitor.capture import control_flow, run_identity
 from cylestio_monitor.capture.enclosing_calls import enclosing_calls, hosting_call
 from cylestio_monitor.capture.observed_items import FRAMES, ObservedItems, read
 from cylestio_monitor.errors import BlockedError
-from cylestio_monitor.pipeline import current
+from cylestio_monitor.pipeline import current, enclosing_agent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 log = logging.getLogger(__name__)
+
+_AGENTS = frozenset({"invoke_agent", "create_agent"})
 
 T = TypeVar("T")
 
@@ -334,7 +336,7 @@ def _is_on(module: ModuleType) -> bool:
 class Inside:
     """A context manager: the span of a call is the current one, and a model call encloses that of an SDK."""
 
-    __slots__ = ("_attached", "_identity", "_invocation", "_token")
+    __slots__ = ("_agent", "_attached", "_identity", "_invocation", "_token")
 
     def __init__(self, invocation: Invocation) -> None:
         """Takes the call; `begin` has started it."""
@@ -345,6 +347,8 @@ class Inside:
     def __enter__(self) -> None:
         hosts = self._invocation.call.operation in semconv.INFERENCE and self._invocation.span is not trace.INVALID_SPAN
         self._token = hosting_call.set(self._invocation if hosts else None)
+        is_agent = self._invocation.call.operation in _AGENTS
+        self._agent = enclosing_agent.set(self._invocation) if is_agent else None
         self._attached.__enter__()
         self._identity.__enter__()
 
@@ -353,5 +357,7 @@ class Inside:
         self._attached.__exit__(kind, error, tb)
         try:
             hosting_call.reset(self._token)
+            if self._agent is not None:
+                enclosing_agent.reset(self._agent)
         except ValueError:  # closed in another context than it was entered in: that one has gone
             log.debug("A call ended in another context than it began in")

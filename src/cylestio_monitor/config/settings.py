@@ -229,6 +229,15 @@ class ControlSettings(Section, frozen=True, kw_only=True):
     ] = "memory://"
 
 
+class SemconvSettings(Section, frozen=True, kw_only=True):
+    """Attributes beyond those of the released semantic conventions."""
+
+    guardrail: Annotated[
+        Literal["off", "experimental"],
+        _setting("Also records findings in the words of the open proposal for guardrails.", local="label"),
+    ] = "off"
+
+
 class Settings(Section, frozen=True, kw_only=True):
     """All settings; the dotted key of a nested setting is its place here."""
 
@@ -287,6 +296,7 @@ class Settings(Section, frozen=True, kw_only=True):
     detectors: DetectorSettings = DetectorSettings()
     store: StoreSettings = StoreSettings()
     log: LogSettings = LogSettings()
+    semconv: SemconvSettings = SemconvSettings()
 
 
 class Option(NamedTuple):

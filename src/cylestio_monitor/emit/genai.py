@@ -6,6 +6,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cylestio_monitor import sanitize, semconv
+from cylestio_monitor.emit import conventions
 from cylestio_monitor.inspection import last_turn
 from cylestio_monitor.model import TOOL_CALLS, TOOL_RESULTS
 
@@ -25,7 +26,7 @@ ERROR_OTHER = "_OTHER"
 
 
 class Field(NamedTuple):
-    """One row of the table; `semconv.NUMBERS` gives the type of the attribute where it is a number.
+    """One row of the table; `conventions.ATTRIBUTES` gives the type of the attribute.
 
     Attributes:
         attribute: Name of the span attribute.
@@ -103,7 +104,7 @@ def at_end(result: Result) -> dict[str, object]:
     return out
 
 
-def error_type(error: BaseException) -> str:
+def error_type(error: BaseException | None) -> str:
     """Returns ``error.type`` of an exception: the name of its class, as the conventions prescribe."""
     return type(error).__qualname__ or ERROR_OTHER
 
@@ -155,10 +156,10 @@ def attributes(raw: Mapping[str, object], redact: Callable[[str], str] | None = 
             items = [_scalar(item, change) for item in value if item is not None]  # type: ignore[attr-defined]
             uniform = len({type(item) for item in items}) <= 1
             out[name] = items if uniform else [str(item) for item in items]  # type: ignore[assignment] # one type each
-        elif kind is semconv.NUMBERS.get(name, bool) and (kind is not int or -_INT64 <= value < _INT64):  # type: ignore[operator]
+        elif kind is conventions.NUMBERS.get(name, bool) and (kind is not int or -_INT64 <= value < _INT64):  # type: ignore[operator]
             out[name] = value  # type: ignore[assignment]
         else:
-            out[name] = _scalar(_number(value, semconv.NUMBERS.get(name)), change)
+            out[name] = _scalar(_number(value, conventions.NUMBERS.get(name)), change)
     return out
 
 

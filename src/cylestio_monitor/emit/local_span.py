@@ -140,6 +140,6 @@ class LocalSpan:
                 status=self._status,
                 start_time=self._started_ns,
                 end_time=end_time or time.time_ns(),
-                instrumentation_scope=InstrumentationScope(semconv.SCOPE, __version__),
+                instrumentation_scope=InstrumentationScope(semconv.SCOPE, __version__, semconv.SCHEMA_URL),
             )
         )

@@ -193,20 +193,21 @@ def blocked_error(
     return BlockedError(f"Cylestio blocked this {subject}{of_tool}: rule {verdict.reason}{place}", findings)
 
 
-def error_status(error: BaseException, kind: str, *, with_text: bool, mask: Callable[[str], str]) -> Status:
+def error_status(error: BaseException | None, kind: str, mask: Callable[[str], str] | None) -> Status:
     """Returns the status of a failed call.
 
     Args:
-        error: The exception.
+        error: The exception; `None` for a failure that the answer reports.
         kind: ``error.type``.
-        with_text: Content is recorded: the text of an error often quotes it.
-        mask: Masks secrets and personal data.
+        mask: Masks secrets and personal data; `None` where no content is recorded: an error often quotes it.
     """
+    if error is None:
+        return Status(StatusCode.ERROR)
     if isinstance(error, BlockedError):
         return Status(StatusCode.ERROR, str(error))
     if not isinstance(error, Exception):  # a cancelled task, an interrupt, an exit: stopped, not failed
         return Status(StatusCode.ERROR, "cancelled")
-    if not with_text:
+    if mask is None:
         return Status(StatusCode.ERROR, kind)
     text = mask(sanitize.clean_text(error, _ERROR_TEXT_SCANNED))
     return Status(StatusCode.ERROR, sanitize.clean_text(text, _ERROR_TEXT_BYTES))
