@@ -75,14 +75,14 @@ WEAKER = {
     "log.max_mb": "1",
     "log.backups": "0",
     "policy": "other.yaml",
-    **{"control.provenance": "false", "semconv.guardrail": "off"},
+    "control.provenance": "false",
     **dict.fromkeys(["control.limits", "control.prices"], "[]"),
     "control.counters": "redis://127.0.0.1:1",
     "approvals.timeout_s": "100000",
     "approvals.terminal": "true",
     "approvals.webhook": "https://other.example/",
     "approvals.webhook_secret": "OTHER",
-    **dict.fromkeys(["agent_id", "session_id"], "somebody-else"),
+    **dict.fromkeys(["agent_id", "session_id", "semconv.guardrail"], "off"),
 }
 STRICT = """
 mode: block
