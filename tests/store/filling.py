@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.trace import SpanContext
 
-from cylestio_monitor import config
+from cylestio_monitor import config, semconv
 from cylestio_monitor.store import Store
+from cylestio_monitor.store.ingest.open_calls import StartedSpan
 from cylestio_monitor.store.read import queries
 
 
@@ -67,3 +71,18 @@ class Bench:
         if self.outbox is not None:
             self.outbox.stop(2)
         self.store.close()
+
+
+def begin_flagged(store, trace_id, span_id, finding):
+    """Stores the begin of a tool call with a finding, as the pipeline does; returns what to wait for."""
+    labels = {"agent_id": "a", "session_id": "s", "operation": "execute_tool", "tool": "shell", "action": "audit"}
+    store.add_findings(trace_id, span_id, [finding], **labels)
+    attributes = {
+        semconv.OPERATION_NAME: "execute_tool",
+        semconv.TOOL_NAME: "shell",
+        semconv.CYLESTIO_AGENT_ID: "a",
+        semconv.CYLESTIO_SESSION_ID: "s",
+    }
+    place = SpanContext(trace_id, span_id, is_remote=False)
+    started = StartedSpan(place, None, "execute_tool shell", "internal", time.time_ns(), attributes)
+    return store.add_open_call(started, [finding], "audit")

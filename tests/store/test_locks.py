@@ -20,7 +20,7 @@ from cylestio_monitor.store import Event, admin
 from cylestio_monitor.store.ingest import side_file
 from cylestio_monitor.store.sqlite import fork_guard
 from store.conftest import eventually
-from store.filling import Bench
+from store.filling import Bench, begin_flagged
 
 slow = pytest.mark.slow
 FLAGGED = {semconv.OPERATION_NAME: "chat", semconv.SEVERITY_NUMBER: 4, semconv.ALERT: "dangerous"}
@@ -59,7 +59,7 @@ def test_a_store_opens_while_another_process_holds_the_lock(path, kind):
     with locked(path, kind):
         bench = Bench(path)
         bench.fill(5)
-        flagged = bench.store.add_findings(7, 8, [FINDING])
+        flagged = begin_flagged(bench.store, 7, 8, FINDING)
         assert flagged.wait(2)
         assert side_file.waiting(path)
     bench.flush()
@@ -229,26 +229,29 @@ def test_waiters_of_many_busy_threads_have_their_findings_on_disk(path):
             until = time.thread_time() + 0.02
             while time.thread_time() < until:
                 pass
-            outcomes.append(bench.store.add_findings(number + 1, turn + 1, [FINDING]).wait(0.25))
+            outcomes.append(begin_flagged(bench.store, number + 1, turn + 1, FINDING).wait(0.25))
+            bench.span("flagged", attributes=FLAGGED)
+            outcomes.append(bench.store.add_barrier().wait(0.25))
 
     threads = [threading.Thread(target=busy, args=(number,)) for number in range(64)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(outcomes) == 192
-    assert sum(outcomes) >= 0.99 * 192
+    assert len(outcomes) == 384
+    assert sum(outcomes) >= 0.99 * 384
     bench.close()
     again = Bench(path)
     eventually(lambda: not side_file.waiting(path))
     assert again.rows("SELECT count(*) AS n FROM findings") == [{"n": 192}]
+    assert again.rows("SELECT count(*) AS n FROM span WHERE name = 'flagged'") == [{"n": 192}]
     again.close()
 
 
 def test_a_waiter_on_an_event_loop_has_its_finding_on_disk_too(path):
     bench = Bench(path)
     with locked(path), fork_guard.guard:
-        assert asyncio.run(bench.store.add_findings(5, 6, [FINDING]).wait_async(0.4))
+        assert asyncio.run(begin_flagged(bench.store, 5, 6, FINDING).wait_async(0.4))
     bench.close()
 
 

@@ -173,12 +173,12 @@ class Store:
         return self.add_record(open_call(span, findings, action), urgent=True)
 
     def add_barrier(self) -> PendingWrite:
-        """Queues nothing: it is durable when everything queued so far is."""
-        return self._add("barrier", None, 0, True)
+        """Queues nothing: it is durable when everything queued so far is, in the database or in the side file."""
+        return self._add("barrier", (), 0, True)
 
     def flush(self, timeout_s: float) -> bool:
         """Waits until everything handed over so far is committed; whether it is."""
-        return self.add_barrier().wait(timeout_s)
+        return self._add("barrier", None, 0, True).wait(timeout_s)
 
     def close(self, timeout_s: float = 2.0) -> None:
         """Writes what waits within `timeout_s` seconds and closes the file.

@@ -260,6 +260,7 @@ CREATE TABLE open_call (
     categories TEXT NOT NULL,
     rules TEXT NOT NULL,
     source INTEGER,
+    is_forwarded INTEGER NOT NULL,
     process TEXT NOT NULL
 );
 CREATE TABLE outbox (

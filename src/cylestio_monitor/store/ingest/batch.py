@@ -36,6 +36,7 @@ class Batch(msgspec.Struct):
         metrics: Batches of metrics, as `metric_queue.pack` makes them.
         counters: What is added to the counters of the file.
         source: JSON of resource and scope of the events.
+        forward: Signals that the process which saw the rows sends over OTLP.
     """
 
     spans: list[EncodedSpan] = msgspec.field(default_factory=list)
@@ -45,6 +46,7 @@ class Batch(msgspec.Struct):
     metrics: list[bytes] = msgspec.field(default_factory=list)
     counters: dict[str, int] = msgspec.field(default_factory=dict)
     source: bytes = b"{}"
+    forward: list[str] = msgspec.field(default_factory=list)
 
     @property
     def is_empty(self) -> bool:

@@ -1,4 +1,4 @@
-"""What waits for the writer: bounded in items and bytes, with a ticket for whoever needs to know when it is on disk."""
+"""What waits for the writer: bounded in items and bytes, with a pending for whoever needs to know when it is on disk."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Kind: TypeAlias = Literal["span", "findings", "event", "metric", "record", "barr
 MAX_ITEMS: Final = 50_000
 MAX_BYTES: Final = 64_000_000
 _MOST_OF_ONE: Final = 8_000_000
-"""What one ticket counts for at most: of a huge span most is cut off as soon as it is written."""
+"""What one pending counts for at most: of a huge span most is cut off as soon as it is written."""
 
 _PATIENCE: Final = 0.5
 """Part of a wait after which the waiting thread writes a finding itself."""
@@ -56,14 +56,27 @@ class PendingWrite:
 
     def _rescue(self) -> bool:
         """Has the store write the item on this thread, where it can; whether it is durable then."""
+        rescue = self._queue.rescue
+        return rescue is not None and self.can_be_rescued and rescue(self)
+
+    @property
+    def can_be_rescued(self) -> bool:
+        """Whether the side file may hold the item as well: inserting it twice changes nothing."""
+        if self.kind == "barrier":
+            return self.payload is not None
+        return self.kind in {"span", "findings"} or (self.kind == "record" and self.urgent)
+
+    def copy(self) -> PendingWrite | None:
+        """Returns the item with its payload for another thread; `None` where it is settled."""
         with self._queue.settled:
-            payload = self.payload if self.urgent and self._state == _PENDING else None
-        if payload is None or self._queue.rescue is None or not self._queue.rescue(self, payload):
-            return self._state == _DURABLE
-        with self._queue.settled:
-            if self._state == _PENDING:
-                self._state = _DURABLE
-        return True
+            if self._state != _PENDING:
+                return None
+            return PendingWrite(self._queue, self.kind, self.payload, self.size, self.urgent)
+
+    def mark_durable(self) -> None:
+        """Marks an item that is in the side file; what it carries stays for the commit that follows."""
+        if self._state == _PENDING:
+            self._state = _DURABLE
 
     async def wait_async(self, timeout_s: float) -> bool:
         """As `wait`, without holding up the event loop."""
@@ -110,7 +123,8 @@ class Queue:
         self.settled = threading.Condition(threading.Lock())
         self.filled = threading.Event()
         self.hurry = threading.Event()
-        self.rescue: Callable[[PendingWrite, Any], bool] | None = None
+        self.rescue: Callable[[PendingWrite], bool] | None = None
+        self._taken: list[PendingWrite] = []
         self.bytes = 0
         self.late = 0
         self._lock = threading.Lock()
@@ -126,42 +140,56 @@ class Queue:
         """The part of the bounds that is used, from 0 to 1, whichever bound is nearer."""
         return max(len(self._items) / self._max_items, self.bytes / self._max_bytes)
 
-    def put(self, ticket: PendingWrite, rush_at: int) -> bool:
+    def put(self, pending: PendingWrite, rush_at: int) -> bool:
         """Adds it and wakes the writer; `False` where there is no room and it was not added.
 
         Args:
-            ticket: An urgent one, or a barrier, is let in beyond the bounds: it is small, and it is why we are here.
+            pending: An urgent one, or a barrier, is let in beyond the bounds: it is small, and it is why we are here.
             rush_at: Length from which the writer shall not wait for more.
         """
         with self._lock:
-            length, size = len(self._items), self.bytes + ticket.size
-            if (length >= self._max_items or size > self._max_bytes) and not ticket.urgent:
+            length, size = len(self._items), self.bytes + pending.size
+            if (length >= self._max_items or size > self._max_bytes) and not pending.urgent:
                 return False
             self.bytes = size
-            self._items.append(ticket)
-        if (ticket.urgent or length >= rush_at - 1) and not self.hurry.is_set():
+            self._items.append(pending)
+        if (pending.urgent or length >= rush_at - 1) and not self.hurry.is_set():
             self.hurry.set()
         if not self.filled.is_set():
             self.filled.set()
         return True
 
     def take(self, limit: int) -> list[PendingWrite]:
-        """The oldest tickets, at most `limit`."""
+        """The oldest pendings, at most `limit`."""
         with self._lock:
             group = [self._items.popleft() for _ in range(min(limit, len(self._items)))]
-            self.bytes -= sum([ticket.size for ticket in group])
+            self.bytes -= sum([pending.size for pending in group])
+            self._taken = group
         return group
+
+    def up_to(self, last: PendingWrite) -> list[PendingWrite]:
+        """Returns the items that wait or are being written, in their order, up to one of them."""
+        with self._lock:
+            waiting = [*self._taken, *self._items]
+        return waiting[: waiting.index(last) + 1] if last in waiting else []
+
+    def mark_durable(self, group: Iterable[PendingWrite]) -> None:
+        """Marks items that are in the side file, and wakes the threads that wait for them."""
+        with self.settled:
+            for pending in group:
+                pending.mark_durable()
+            self.settled.notify_all()
 
     def put_back(self, group: list[PendingWrite]) -> None:
         """Returns a group that could not be written to the front, in its order."""
         with self._lock:
             self._items.extendleft(reversed(group))
-            self.bytes += sum([ticket.size for ticket in group])
+            self.bytes += sum([pending.size for pending in group])
 
     def settle(self, group: Iterable[PendingWrite], *, durable: bool) -> None:
-        """Marks the tickets and wakes whoever waits for one of them."""
+        """Marks the pendings and wakes whoever waits for one of them."""
         with self.settled:
-            callbacks = [callback for ticket in group for callback in ticket.settle(durable=durable)]
+            callbacks = [callback for pending in group for callback in pending.settle(durable=durable)]
             self.settled.notify_all()
         for callback in callbacks:
             try:

@@ -189,6 +189,7 @@ class RowWriter:
         values["run"] = self._runs[record.trace_id]
         if "process" in values:
             values["process"] = self._process
+            values["is_forwarded"] = "traces" in self._forward
             values["source"] = None if source is None else self._shared.get(self.connection, source)[0]
             if self._has_span(record):
                 return

@@ -81,7 +81,7 @@ class WriteLoop:
         self._next_seal = time.monotonic() + _MAINTENANCE_S  # a short run is sealed by a longer one, or by hand
         self._has_unindexed = True
         self.queue.rescue = self._rescue
-        if side_file.waiting(writer.path):
+        if writer.has_leftovers():
             self.queue.filled.set()
             self._start()
 
@@ -289,15 +289,26 @@ class WriteLoop:
             return False
         return True
 
-    def _rescue(self, pending: PendingWrite, payload: Any) -> bool:
-        """Appends findings to the side file on the thread that waits for them; whether they are there.
+    def _rescue(self, pending: PendingWrite) -> bool:
+        """Appends an item, and all before it, to the side file on the thread that waits; whether it is durable then.
 
-        With many threads that compute, the writer gets the interpreter too seldom to commit in time. The commit
-        follows and ignores what is known.
+        With many threads that compute, the writer gets the interpreter too seldom to commit in time. The commit follows
+        and ignores what is known.
         """
-        if pending.kind != "findings":
-            return False
-        return self._append(self._writer.encode_findings(payload))
+        with self._side_lock:
+            group = [one for one in self.queue.up_to(pending) if one.can_be_rescued]
+            copies = [copy for one in group if (copy := one.copy()) is not None]
+            if not copies:
+                return pending.durable
+            try:
+                batch = self._writer.encode(copies, aside=True)
+                if not batch.is_empty:
+                    self._side.append(batch)
+            except Exception as error:  # noqa: BLE001 -- the writer still has the items, and the caller goes on
+                _logger.debug("items could not be set aside: %s", type(error).__name__)
+                return False
+        self.queue.mark_durable(group)
+        return pending.durable
 
     def _take_up(self) -> int:
         """Inserts one batch of a side file and returns the number of its rows; 0 where none is left."""
@@ -311,7 +322,7 @@ class WriteLoop:
             return
         try:
             with fork_guard.guard:
-                removed = self._take_up() or self._writer.maintain()
+                removed = self._take_up() or self._writer.end_interrupted() or self._writer.maintain()
                 self._note_drops()
             self._seal()
         except Exception as error:  # noqa: BLE001 -- a damaged file may raise anything, and the writer must not end

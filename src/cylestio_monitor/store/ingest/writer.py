@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cylestio_monitor.errors import StoreError
 from cylestio_monitor.store.audit import chain, checkpoint
-from cylestio_monitor.store.ingest import side_file
+from cylestio_monitor.store.ingest import interrupted, side_file
 from cylestio_monitor.store.ingest.batch import Batch
 from cylestio_monitor.store.ingest.rollup import Runs
 from cylestio_monitor.store.ingest.row_writer import RowWriter, SharedBodies
@@ -63,6 +63,7 @@ class Writer:
         self._sweep = shared_gc.Sweep()
         self._swept = 0
         self._settings = settings
+        self._cipher = cipher
         self._encoder = SpanEncoder(cipher)
         self._shared = SharedBodies()
         self._runs = Runs()
@@ -143,36 +144,33 @@ class Writer:
                 connection.execute("PRAGMA synchronous = NORMAL")
         self._remember(batch)
 
-    def encode(self, group: Sequence[PendingWrite]) -> Batch:
-        """Encodes the items of a group; needs no connection."""
+    def encode(self, group: Sequence[PendingWrite], *, aside: bool = False) -> Batch:
+        """Encodes the items of a group; needs no connection.
+
+        Args:
+            group: The items.
+            aside: Whether another thread than the writer's may encode at the same time.
+        """
+        encoder = SpanEncoder(self._cipher) if aside else self._encoder
         spans = [pending for pending in group if pending.kind == "span"]
         if spans and self.resource is None:
             self.resource = spans[0].payload.resource
-        batch = Batch(source=self._encoder.source(self.resource, None)[0])
+        batch = Batch(source=encoder.source(self.resource, None)[0], forward=sorted(self.forward))
         handed_over = dict(self._handed_over)
         for pending in group:
             if pending.kind == "findings":
-                for finding, time_ns in self.encode_findings(pending.payload).findings:
+                for finding in finding_records(*pending.payload):
                     key = (finding.trace_id, finding.span_id)
                     handed_over[key] = handed_over.get(key, frozenset()) | {finding.identity}
-                    batch.findings.append((finding, time_ns))
+                    batch.findings.append((finding, pending.payload[-1]))
             elif pending.kind == "event":
                 batch.events.append(event_record(pending.payload))
             elif pending.kind == "metric":
                 batch.metrics.append(pending.payload)
             elif pending.kind == "record":
                 batch.records.append(pending.payload)
-        batch.spans = self._encoder.encode(((one.payload, one.size) for one in spans), handed_over)
+        batch.spans = encoder.encode(((one.payload, one.size) for one in spans), handed_over)
         return batch
-
-    @staticmethod
-    def encode_findings(payload: Any) -> Batch:
-        """Encodes findings of one span; any thread may call it.
-
-        Args:
-            payload: The arguments of `finding_records`.
-        """
-        return Batch(findings=[(finding, payload[-1]) for finding in finding_records(*payload)])
 
     def _remember(self, batch: Batch) -> None:
         """Keeps the findings of spans that have not ended: they come again with their span."""
@@ -202,7 +200,7 @@ class Writer:
     ) -> None:
         try:
             with database.transaction(connection):
-                rows = self.begin(connection)
+                rows = self.begin(connection, frozenset(batch.forward))
                 if some_known:
                     batch.spans = rows.unknown(batch.spans)
                 rows.prepare(batch.spans, batch.findings, batch.records)
@@ -224,6 +222,25 @@ class Writer:
         except BaseException:
             self._forget()  # an entry that was rolled back has no id
             raise
+
+    def end_interrupted(self) -> int:
+        """Writes spans for calls whose process has ended and returns their number; 0 where none is left."""
+        connection = self.connection()
+        if not interrupted.exist(connection):
+            return 0
+        total = 0
+        for forwarded in (False, True):
+            found = interrupted.spans(connection, forwarded=forwarded)
+            total += len(found)
+            if found:
+                self._commit(connection, Batch(spans=found, forward=["traces"] if forwarded else []))
+        return total
+
+    def has_leftovers(self) -> bool:
+        """Whether an earlier process left rows in a side file, or calls that did not end."""
+        if side_file.waiting(self.path):
+            return True
+        return self._connection is not None and interrupted.exist(self._connection)
 
     def take_up(self) -> int:
         """Inserts one batch of a side file that no process writes any more.
@@ -267,8 +284,13 @@ class Writer:
         with database.transaction(connection):
             connection.execute("DELETE FROM meta WHERE key = ?", (key,))
 
-    def begin(self, connection: sqlite3.Connection) -> RowWriter:
-        """Returns the inserts of one transaction, which the caller has begun and commits."""
+    def begin(self, connection: sqlite3.Connection, forward: frozenset[str] = frozenset()) -> RowWriter:
+        """Returns the inserts of one transaction, which the caller has begun and commits.
+
+        Args:
+            connection: With an open transaction.
+            forward: Signals whose rows enter the outbox in addition to those of this process.
+        """
         schema.check(connection)
         swept = shared_gc.sweeps(connection)
         if swept != self._swept:
@@ -279,7 +301,7 @@ class Writer:
             self.chain,
             runs=self._runs,
             shared=self._shared,
-            forward=self.forward,
+            forward=self.forward | forward,
             process=self._process,
         )
 

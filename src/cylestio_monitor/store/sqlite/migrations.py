@@ -272,6 +272,7 @@ CREATE TABLE open_call (
     categories TEXT NOT NULL,
     rules TEXT NOT NULL,
     source INTEGER,
+    is_forwarded INTEGER NOT NULL,
     process TEXT NOT NULL
 );
 CREATE UNIQUE INDEX open_call_identity ON open_call (run, span_id);
