@@ -357,7 +357,7 @@ def test_trouble_is_one_log_line_without_address_or_credentials(bench, collector
     assert "s3cret" not in caplog.text
     warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert [record.getMessage() for record in warnings] == [
-        "Delivery of traces waits (HTTP 503); nothing is lost, all is in the store"
+        "OTLP export of traces paused: collector answered HTTP 503; the records are kept in the local store"
     ]
     bench.store.close()
     held = b"".join(file.read_bytes() for file in bench.path.parent.iterdir())

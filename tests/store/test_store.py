@@ -19,6 +19,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from cylestio_monitor import config, semconv
 from cylestio_monitor.store import Event, Store, StoreError
 from cylestio_monitor.store.delivery.self_metrics import observe
+from cylestio_monitor.store.ingest import side_file
 from cylestio_monitor.store.read import queries, traces
 from cylestio_monitor.store.read.events import events, follow
 from cylestio_monitor.store.sqlite import fork_guard, migrations, schema
@@ -39,7 +40,11 @@ def test_a_ticket_tells_when_its_span_is_on_disk(bench):
     assert not bench.span("plain").urgent
 
 
-def test_a_wait_that_comes_to_nothing_ends_in_time_and_is_counted(bench):
+def test_a_wait_that_comes_to_nothing_ends_in_time_and_is_counted(bench, monkeypatch):
+    def full(*_, **__):
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(side_file.SideFile, "append", full)
     with fork_guard.guard:  # the disk is slow
         ticket = bench.span("flagged", attributes=FLAGGED)
         assert not ticket.wait(0.05)

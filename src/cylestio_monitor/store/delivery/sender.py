@@ -214,7 +214,7 @@ class Outbox:
         outcome = BatchDelivery(self._table, line).run(readable)
         if outcome is None:
             if line.problem and self._logged.pop(line.signal, None) is not None:
-                _logger.warning("BatchDelivery of %s works again", line.signal)
+                _logger.warning("OTLP export of %s works again", line.signal)
             line.well()
             return True
         line.rest(outcome)
@@ -226,8 +226,9 @@ class Outbox:
         now = time.monotonic()
         if line.failures > 1 and now - self._logged.get(line.signal, -_LOG_EVERY_S) >= _LOG_EVERY_S:
             self._logged[line.signal] = now
+            answer = f"collector answered {line.problem}" if line.problem.startswith(("HTTP", "gRPC")) else line.problem
             _logger.warning(
-                "BatchDelivery of %s waits (%s); nothing is lost, all is in the store", line.signal, line.problem
+                "OTLP export of %s paused: %s; the records are kept in the local store", line.signal, answer
             )
 
     def _attempt(self, action: Callable[[], T], *, default: T) -> T:

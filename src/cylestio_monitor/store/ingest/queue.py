@@ -1,11 +1,11 @@
-"""What waits for the writer: bounded in items and bytes, with a pending for whoever needs to know when it is on disk."""
+"""The items that wait for the writer, bounded in number and bytes, and the state of each for a thread that waits."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -17,16 +17,26 @@ MAX_BYTES: Final = 64_000_000
 _MOST_OF_ONE: Final = 8_000_000
 """What one pending counts for at most: of a huge span most is cut off as soon as it is written."""
 
-_PATIENCE: Final = 0.5
-"""Part of a wait after which the waiting thread writes a finding itself."""
+_PATIENCE: Final = 0.1
+"""Part of a wait after which the item goes to the side file as well."""
 
 _PENDING, _DURABLE, _LOST = range(3)
+
+
+class Rescuer(Protocol):
+    """Puts items into the side file that the writer does not commit in time."""
+
+    def request_append(self) -> None:
+        """Has a thread append them; returns at once."""
+
+    def append_unsynced(self) -> None:
+        """Writes those of the calling thread to a side file of their own, without a sync."""
 
 
 class PendingWrite:
     """One thing handed to the store, and whether it is on disk yet."""
 
-    __slots__ = ("_callbacks", "_queue", "_state", "kind", "payload", "size", "urgent")
+    __slots__ = ("_callbacks", "_queue", "_state", "kind", "payload", "size", "thread", "urgent")
 
     def __init__(self, queue: Queue, kind: Kind, payload: Any, size: int, urgent: bool) -> None:
         self._queue = queue
@@ -36,6 +46,7 @@ class PendingWrite:
         self.payload = payload
         self.size = min(size, _MOST_OF_ONE)
         self.urgent = urgent
+        self.thread = threading.get_ident()
 
     @property
     def durable(self) -> bool:
@@ -46,18 +57,25 @@ class PendingWrite:
         """Blocks until it is committed, at most `timeout_s` seconds; whether it is."""
         if self._state == _PENDING and timeout_s > 0:
             self._wait(timeout_s * _PATIENCE)
-            if self._state == _PENDING and not self._rescue():
+            if self._state == _PENDING:
+                self._rescue()
                 self._wait(timeout_s * (1 - _PATIENCE))
+            self._rescue_unsynced()
         return self._answer()
 
     def _wait(self, timeout_s: float) -> None:
         with self._queue.settled:
             self._queue.settled.wait_for(lambda: self._state != _PENDING, timeout_s)
 
-    def _rescue(self) -> bool:
-        """Has the store write the item on this thread, where it can; whether it is durable then."""
-        rescue = self._queue.rescue
-        return rescue is not None and self.can_be_rescued and rescue(self)
+    def _rescue(self) -> None:
+        """Asks the store to put the item into the side file, where it can be."""
+        if self._queue.rescuer is not None and self.urgent and self.can_be_rescued:
+            self._queue.rescuer.request_append()
+
+    def _rescue_unsynced(self) -> None:
+        """Puts the item into the side file on this thread: from then on it survives a kill."""
+        if self._state == _PENDING and self._queue.rescuer is not None and self.urgent and self.can_be_rescued:
+            self._queue.rescuer.append_unsynced()
 
     @property
     def can_be_rescued(self) -> bool:
@@ -73,10 +91,16 @@ class PendingWrite:
                 return None
             return PendingWrite(self._queue, self.kind, self.payload, self.size, self.urgent)
 
-    def mark_durable(self) -> None:
-        """Marks an item that is in the side file; what it carries stays for the commit that follows."""
+    def mark_durable(self) -> list[Any]:
+        """Marks an item that is in the side file; what it carries stays for the commit that follows.
+
+        Returns:
+            The callbacks of those that wait.
+        """
         if self._state == _PENDING:
             self._state = _DURABLE
+        callbacks, self._callbacks = self._callbacks or [], None
+        return callbacks
 
     async def wait_async(self, timeout_s: float) -> bool:
         """As `wait`, without holding up the event loop."""
@@ -96,9 +120,11 @@ class PendingWrite:
             self._callbacks = [*(self._callbacks or ()), wake]
         with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
             await asyncio.wait_for(done.wait(), timeout_s * _PATIENCE)
-        if self._state == _PENDING and not await asyncio.to_thread(self._rescue):
+        if self._state == _PENDING:
+            self._rescue()
             with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
                 await asyncio.wait_for(done.wait(), timeout_s * (1 - _PATIENCE))
+            self._rescue_unsynced()
         return self._answer()
 
     def _answer(self) -> bool:
@@ -123,7 +149,7 @@ class Queue:
         self.settled = threading.Condition(threading.Lock())
         self.filled = threading.Event()
         self.hurry = threading.Event()
-        self.rescue: Callable[[PendingWrite], bool] | None = None
+        self.rescuer: Rescuer | None = None
         self._taken: list[PendingWrite] = []
         self.bytes = 0
         self.late = 0
@@ -167,18 +193,17 @@ class Queue:
             self._taken = group
         return group
 
-    def up_to(self, last: PendingWrite) -> list[PendingWrite]:
-        """Returns the items that wait or are being written, in their order, up to one of them."""
+    def unsettled(self) -> list[PendingWrite]:
+        """Returns the items that are being written or wait, in their order."""
         with self._lock:
-            waiting = [*self._taken, *self._items]
-        return waiting[: waiting.index(last) + 1] if last in waiting else []
+            return [*self._taken, *self._items]
 
     def mark_durable(self, group: Iterable[PendingWrite]) -> None:
         """Marks items that are in the side file, and wakes the threads that wait for them."""
         with self.settled:
-            for pending in group:
-                pending.mark_durable()
+            callbacks = [callback for pending in group for callback in pending.mark_durable()]
             self.settled.notify_all()
+        _call(callbacks)
 
     def put_back(self, group: list[PendingWrite]) -> None:
         """Returns a group that could not be written to the front, in its order."""
@@ -191,8 +216,12 @@ class Queue:
         with self.settled:
             callbacks = [callback for pending in group for callback in pending.settle(durable=durable)]
             self.settled.notify_all()
-        for callback in callbacks:
-            try:
-                callback()
-            except RuntimeError:  # the event loop that waited is closed
-                continue
+        _call(callbacks)
+
+
+def _call(callbacks: Iterable[Callable[[], None]]) -> None:
+    for callback in callbacks:
+        try:
+            callback()
+        except RuntimeError:  # the event loop that waited is closed
+            continue

@@ -53,8 +53,12 @@ class SideFile:
         self._size = 0
         self.path: Path | None = None
 
-    def append(self, batch: Batch) -> None:
-        """Appends a batch; returns when it is on the disk.
+    def append(self, batch: Batch, *, sync: bool = True) -> None:
+        """Appends a batch.
+
+        Args:
+            batch: The rows.
+            sync: Whether to return only when they are on the disk; without it they survive a kill, not a power cut.
 
         Raises:
             OSError: It cannot be written.
@@ -69,8 +73,9 @@ class SideFile:
         if written < len(frame):  # a disk that is full takes a part
             os.ftruncate(self._descriptor, self._size)
             raise OSError("the disk is full")
-        os.fsync(self._descriptor)
         self._size += len(frame)
+        if sync:
+            os.fsync(self._descriptor)
 
     def close(self) -> None:
         """Closes the file, so that any process may insert its rows."""

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cylestio_monitor.errors import StoreError
 from cylestio_monitor.store.audit import checkpoint
-from cylestio_monitor.store.ingest import side_file, worker_exit
+from cylestio_monitor.store.ingest import worker_exit
+from cylestio_monitor.store.ingest.aside import AsideWriter
 from cylestio_monitor.store.ingest.batch import Batch
 from cylestio_monitor.store.ingest.queue import PendingWrite, Queue
 from cylestio_monitor.store.sqlite import database, fork_guard
@@ -65,8 +66,7 @@ class WriteLoop:
         self.committed: list[Callable[[], None]] = []
         self.last_error = ""
         self._writer = writer
-        self._side = side_file.SideFile(writer.path)
-        self._side_lock = threading.Lock()
+        self._aside = AsideWriter(writer, self.queue)
         self._thread: threading.Thread | None = None
         self._start_lock = threading.Lock()
         self._closing = False
@@ -80,7 +80,6 @@ class WriteLoop:
         self._next_maintenance = 0.0
         self._next_seal = time.monotonic() + _MAINTENANCE_S  # a short run is sealed by a longer one, or by hand
         self._has_unindexed = True
-        self.queue.rescue = self._rescue
         if writer.has_leftovers():
             self.queue.filled.set()
             self._start()
@@ -134,8 +133,8 @@ class WriteLoop:
                 self._note_drops()
             except (sqlite3.Error, StoreError, OSError) as error:
                 _logger.debug("the counters could not be written: %s", error)
-                self._append(Batch(counters=self._new_drops()))
-            self._side.close()
+                self._aside.append(Batch(counters=self._new_drops()))
+            self._aside.close()
             self._writer.finish()
 
     def before_fork(self) -> None:
@@ -145,11 +144,9 @@ class WriteLoop:
     def after_fork_in_child(self) -> None:
         """Begins with an empty queue and another side file: the parent writes what it has queued."""
         self._writer.abandon()
-        self._side.close()
-        self._side = side_file.SideFile(self._writer.path)
-        self._side_lock = threading.Lock()
+        self._aside.abandon()
         self.queue = Queue()
-        self.queue.rescue = self._rescue
+        self._aside = AsideWriter(self._writer, self.queue)
         self._thread = None
         self._start_lock = threading.Lock()
         self._written, self._dropped, self._noted = {}, {}, {}
@@ -264,11 +261,12 @@ class WriteLoop:
             batch = self._writer.encode(group)
         except Exception as error:  # noqa: BLE001 -- caused by the content of one item, which must not cost the others
             if len(group) > 1:
-                return all(self._put_aside([pending]) for pending in group)
+                outcomes = [self._put_aside([pending]) for pending in group]
+                return all(outcomes)
             _logger.debug("an item could not be encoded: %s", type(error).__name__)
             self._drop(group[0], "not storable")
             return True
-        if self._append(batch):
+        if self._aside.append(batch):
             self._set_aside += len(group)
             self.queue.settle(group, durable=True)
             return True
@@ -278,42 +276,9 @@ class WriteLoop:
             return True
         return False
 
-    def _append(self, batch: Batch) -> bool:
-        if batch.is_empty:
-            return True
-        try:
-            with self._side_lock:
-                self._side.append(batch)
-        except (OSError, StoreError) as error:
-            _logger.debug("the side file cannot be written: %s", error)
-            return False
-        return True
-
-    def _rescue(self, pending: PendingWrite) -> bool:
-        """Appends an item, and all before it, to the side file on the thread that waits; whether it is durable then.
-
-        With many threads that compute, the writer gets the interpreter too seldom to commit in time. The commit follows
-        and ignores what is known.
-        """
-        with self._side_lock:
-            group = [one for one in self.queue.up_to(pending) if one.can_be_rescued]
-            copies = [copy for one in group if (copy := one.copy()) is not None]
-            if not copies:
-                return pending.durable
-            try:
-                batch = self._writer.encode(copies, aside=True)
-                if not batch.is_empty:
-                    self._side.append(batch)
-            except Exception as error:  # noqa: BLE001 -- the writer still has the items, and the caller goes on
-                _logger.debug("items could not be set aside: %s", type(error).__name__)
-                return False
-        self.queue.mark_durable(group)
-        return pending.durable
-
     def _take_up(self) -> int:
         """Inserts one batch of a side file and returns the number of its rows; 0 where none is left."""
-        with self._side_lock:
-            self._side.close()
+        self._aside.release()
         return self._writer.take_up()
 
     def _maintain(self) -> None:
