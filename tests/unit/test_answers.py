@@ -15,6 +15,7 @@ from cylestio_monitor.config import KeywordSettings, StoreSettings
 from cylestio_monitor.errors import BlockedError
 from cylestio_monitor.model import Call, Message, Part, Result, ToolDefinition
 from cylestio_monitor.store import Store
+from cylestio_monitor.store.ingest.side_file import SideFile
 from cylestio_monitor.store.sqlite import fork_guard
 from road import AWS, answer, chat
 
@@ -290,7 +291,11 @@ def test_a_grave_finding_is_on_disk_after_the_wait(stored, wait):
 
 
 @pytest.mark.parametrize("wait", WAITS)
-def test_a_store_that_is_busy_is_not_waited_for_longer_than_the_setting_says(stored, wait):
+def test_a_store_that_is_busy_is_not_waited_for_longer_than_the_setting_says(stored, wait, monkeypatch):
+    def full(*_, **__):
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(SideFile, "append", full)
     with fork_guard.guard:  # the disk is slow
         begun = stored.pipeline.begin(chat("a zebra"))
         wait(begun)
