@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from peers import cloud_servers
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from wire import WireServer
 
 HOOKS = {
+    "claude_agent_sdk": ["claude_agent_sdk.ClaudeAgentSDKInstrumentor"],
     "smolagents": ["smolagents.SmolagentsInstrumentor", "openai.OpenAIInstrumentor"],
     "smolagents_code": ["smolagents.SmolagentsInstrumentor", "openai.OpenAIInstrumentor"],
     "strands": ["strands.StrandsInstrumentor", "openai.OpenAIInstrumentor"],
@@ -120,6 +124,28 @@ def agent_framework(wire: WireServer) -> None:
         assert "all done" in str(await agent.run("hi"))
 
     asyncio.run(main())
+
+
+def claude_agent_sdk(_: WireServer) -> None:
+    from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, ResultMessage, query
+
+    asked = os.environ.get("CYLESTIO_TEST_TOOL_INPUT", "hi")
+
+    async def main(cli: Path) -> None:
+        options = ClaudeAgentOptions(cli_path=str(cli))
+        seen = [message async for message in query(prompt=asked, options=options)]
+        assert isinstance(seen[-1], ResultMessage)
+        async with ClaudeSDKClient(options) as client:
+            await client.query(asked)
+            async for _ in client.receive_response():
+                pass
+
+    with tempfile.TemporaryDirectory() as folder:
+        cli = Path(folder) / "claude"
+        program = Path(__file__).with_name("claude_code.py").read_text("utf-8")
+        cli.write_text(f"#!{sys.executable}\n{program}", "utf-8")
+        cli.chmod(0o700)
+        asyncio.run(main(cli))
 
 
 if __name__ == "__main__":

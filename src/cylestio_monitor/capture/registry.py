@@ -153,6 +153,13 @@ SDKS: Final[dict[str, Sdk]] = {
         ("crewai >= 1.0",),
         "Monitors crews, flows, the turns of agents, and tools of CrewAI.",
     ),
+    "claude_agent_sdk": Sdk(
+        "ClaudeAgentSDKInstrumentor",
+        "frameworks.claude_agent_sdk",
+        ("claude_agent_sdk._internal.transport.subprocess_cli", "claude_agent_sdk._internal.query"),
+        ("claude-agent-sdk >= 0.1",),
+        "Monitors the runs, model calls and tools of the Claude Agent SDK, as its process reports them.",
+    ),
     "smolagents": Sdk(
         "SmolagentsInstrumentor",
         "frameworks.smolagents",

@@ -59,6 +59,32 @@ def test_smolagents_code_is_a_tool_call_that_is_scanned(python):
     assert ("execute_tool lookup", "execute_tool python_interpreter") in named(done)
 
 
+@pytest.mark.case("Frameworks: Claude Agent SDK, query and client")
+def test_claude_agent_sdk(python):
+    done = run(python, PROGRAM, "claude_agent_sdk")
+    agent = "invoke_agent claude-code"
+    key = "secret.aws-access-key-id"
+    one = [("chat", agent), ("execute_tool Bash", agent), ("chat claude-sonnet-4-5", agent), (agent, None)]
+    assert named(done) == [*one, *one]
+    for first in (0, 4):
+        chat, tool, last, whole = done["spans"][first : first + 4]
+        assert [rules(span) for span in (chat, tool, last, whole)] == [(), (key,), (key,), ()]
+        assert chat["attributes"][semconv.USAGE_INPUT_TOKENS] == 10
+        assert chat["attributes"][semconv.RESPONSE_MODEL] == "claude-sonnet-4-5"
+        assert last["attributes"][semconv.CONVERSATION_ID] == "session-1"
+        assert whole["attributes"][semconv.CONVERSATION_ID] == "session-1"
+        assert whole["status"] == "UNSET"
+
+
+def test_a_prompt_that_policy_refuses_does_not_reach_claude_code(python):
+    done = run(
+        python, PROGRAM, "claude_agent_sdk", CYLESTIO_TEST_MODE="block", CYLESTIO_TEST_TOOL_INPUT="please rm -rf / now"
+    )
+    chat, whole = done["spans"]
+    assert chat["attributes"][semconv.ACTION] == "block"
+    assert chat["attributes"][semconv.ERROR_TYPE] == whole["attributes"][semconv.ERROR_TYPE] == "BlockedError"
+
+
 @pytest.mark.parametrize("framework", NATIVE)
 @pytest.mark.case("Frameworks: Strands, Google ADK, Agent Framework, their own spans")
 def test_spans_of_the_framework_itself_are_scanned_and_none_is_added(python, framework):
@@ -84,7 +110,7 @@ def test_a_tool_that_policy_refuses_does_not_run(python, framework):
     assert refused
 
 
-@pytest.mark.parametrize("sdk", ["smolagents", *NATIVE])
+@pytest.mark.parametrize("sdk", ["smolagents", "claude_agent_sdk", *NATIVE])
 def test_a_hook_changes_nothing_of_what_it_wraps(python, sdk):
     done = run(python, EFFECTS, sdk)
     assert done["state"] == "hooked"
