@@ -185,7 +185,8 @@ def test_events_are_listed_filtered_and_as_json(cylestio, place):
     for words, kinds in [
         (("--type", "sign_in"), ["sign_in"]),
         (("--channel", "auth"), ["sign_in"]),
-        (("--level", "error"), ["llm_call"]),
+        (("--level", "error"), []),
+        (("--level", "warning"), ["sign_in", "llm_call"]),
         (("--alert", "dangerous"), ["llm_call"]),
         (("--agent", "a1"), ["sign_in"]),
         (("--search", "ADA"), ["sign_in"]),

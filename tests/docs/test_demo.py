@@ -65,7 +65,9 @@ def test_each_finding_stands_at_the_call_it_was_made_in(done):
     assert "prompt_injection" in found[1], "the poisoned tool result"
     assert "prompt_injection" in found[2], "the same as the model is given it"
     assert found[3] == {"secret"}, "the leaked key"
-    assert found[4] == {"destructive_command", "secret"}, "the destructive tool call that the model asks for"
+    assert found[4] == {"destructive_command", "secret", "prompt_injection"}, (
+        "the call that the poisoned text asked for"
+    )
     assert found[5] == set()
     assert {finding["subtype"] for finding in calls[-5]["findings"]} == {"tool_result"}
     asked = [finding for finding in calls[-2]["findings"] if finding["category"] == "destructive_command"]

@@ -295,7 +295,7 @@ def test_a_spoilt_checkpoint_is_found_and_keeps_no_other_from_being_made(tmp_pat
     assert seq > 0
     bench = Bench(path)
     fill(bench, 3)
-    bench.store._next_seal = bench.store._next_maintenance = 0.0
+    bench.store._loop._next_seal = bench.store._loop._next_maintenance = 0.0
     bench.span("again", attributes={"gen_ai.operation.name": "chat"})
     bench.flush()
     eventually(lambda: bench.rows("SELECT 1 FROM event WHERE event_type = 'audit_checkpoint'"))
@@ -306,7 +306,7 @@ def test_a_spoilt_checkpoint_is_found_and_keeps_no_other_from_being_made(tmp_pat
 def test_a_running_store_seals_itself_and_says_so(bench, caplog):
     caplog.set_level("INFO", "cylestio_monitor.audit")
     fill(bench, 3)
-    bench.store._next_seal = bench.store._next_maintenance = 0.0
+    bench.store._loop._next_seal = bench.store._loop._next_maintenance = 0.0
     bench.span("again")
     bench.flush()
     eventually(lambda: checkpoint.side_file(bench.path).exists())

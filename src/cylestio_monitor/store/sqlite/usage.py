@@ -38,9 +38,9 @@ def span_key(
 ) -> tuple[Any, ...]:
     """Returns the key of a monitored span."""
     level = "INFO"
-    if alert == "dangerous" or status == 2:
+    if status == 2:
         level = "ERROR"
-    elif alert == "suspicious":
+    elif alert in {"dangerous", "suspicious"}:
         level = "WARNING"
     texts = (agent_id, event_type, channel, level, alert, model, tool)
     return (start_ns // HOUR_NS, *map(label, texts))
