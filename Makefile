@@ -5,7 +5,7 @@ PYTHON ?=
 # The tests start hundreds of processes: each would compile what it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-picture test unit mutants lint format bench bench-scan bench-delivery bench-peers e2e collector docs lock hooks setup clean
+.PHONY: demo demo-picture test unit mutants compat lint format bench bench-scan bench-delivery bench-peers e2e collector docs lock hooks setup clean
 
 setup:
 	@.ci/setup $(VENV) $(PYTHON)
@@ -31,6 +31,10 @@ unit: setup
 ## Which changes of the code that decides no test notices; ARGS="--changed --seconds 300" or module names limit it
 mutants: setup
 	@$(BIN)/python .ci/mutants.py $(ARGS)
+
+## Each SDK and framework at its oldest supported release and at the newest of today; NAMES="openai mcp" runs some
+compat: setup
+	@$(BIN)/python .ci/compat.py $(NAMES)
 
 ## Against a real collector, Jaeger and Prometheus
 e2e: setup collector

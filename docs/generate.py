@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
+SOURCES = Path(cylestio_monitor.__file__).parent
 NOTE = "<!-- Written by docs/generate.py: change the code, then run `make docs`. -->\n"
 
 CLI = """
@@ -149,6 +150,7 @@ def pages() -> dict[Path, str]:
         REFERENCE / "settings.schema.json": schema,
         REFERENCE / "api.md": api(),
         REFERENCE / "rules.md": rules(),
+        REFERENCE / "compatibility.md": compatibility(),
     }
 
 
@@ -174,6 +176,32 @@ def rules() -> str:
     head = "| rule | severity | category | what it finds | tags |\n|---|---|---|---|---|\n"
     blocks += (f"## {name}\n\n{head}" + "\n".join(rows) + "\n" for name, rows in packs.items())
     return "\n".join(blocks)
+
+
+COMPATIBILITY = """
+The tests of each SDK and framework, at the oldest release that is supported and at the newest of the day on which they
+ran, each in an environment of its own. `make compat` runs them and writes the results; `cylestio doctor` says so where
+an installed version is newer than the last one that was tested. The releases of every other test are those of the lock
+files in `requirements/`.
+"""
+
+
+def compatibility() -> str:
+    """The page of tested releases, from the results that `make compat` has left in the package."""
+    tested = json.loads((SOURCES / "otel" / "tested_versions.json").read_text("utf-8"))
+    lines = ["| distribution | supported | release | tested | Python | result |", "|---|---|---|---|---|---|"]
+    for name, row in tested.items():
+        for age in ("oldest", "newest"):
+            run = row[age]
+            failed = ", ".join(f"`{test}`" if test.startswith("test_") else test for test in run["failed"])
+            result = (
+                f"{len(run['failed'])} failed, {run['passed']} passed: {failed}"
+                if failed
+                else f"{run['passed']} passed"
+            )
+            version = f"{run['version']}, the {age}"
+            lines.append(f"| `{name}` | {row['supported']} | {version} | {run['date']} | {row['python']} | {result} |")
+    return "\n".join([f"# Compatibility\n\n{NOTE}{COMPATIBILITY}", *lines, ""])
 
 
 def cli() -> str:

@@ -6,6 +6,9 @@ import importlib.metadata
 
 import pytest
 
+from cylestio_monitor.capture.registry import SDKS
+from cylestio_monitor.otel import diagnosis
+
 
 def sdk(answer, name):
     return next(row for row in answer.json["sdks"] if row["distribution"] == name)
@@ -102,3 +105,18 @@ def test_all_is_well_on_an_empty_place(cylestio):
     answer = cylestio("doctor", "--no-probe", "--json")
     assert answer.code == 0
     assert all(row["ok"] for row in answer.json["checks"])
+
+
+@pytest.mark.parametrize(("version", "newer"), [("999.1", True), ("{tested}", False), ("{tested}.dev1", False)])
+def test_a_version_newer_than_the_last_one_tested_is_named(cylestio, place, monkeypatch, version, newer):
+    tested = diagnosis.tested_versions()["anthropic"]
+    install(place, "anthropic", version.format(tested=tested))
+    monkeypatch.syspath_prepend(str(place))
+    row = sdk(cylestio("doctor", "--no-probe", "--json"), "anthropic")
+    assert (row["state"], row["newest_tested"], row["is_newer_than_tested"]) == ("ready", tested, newer)
+    assert (f"newer than {tested}" in " ".join(cylestio("doctor", "--no-probe").out.split())) is newer
+
+
+def test_results_are_kept_of_monitored_distributions_only():
+    supported = {requirement.partition(" ")[0] for sdk in SDKS.values() for requirement in sdk.dependencies[:1]}
+    assert {"anthropic", "openai", "mcp"} <= set(diagnosis.results()) <= supported

@@ -23,7 +23,12 @@ _RUN_S = 900
 
 
 def environment(name: str) -> Path:
-    """The interpreter of the environment of `requirements/<name>.txt`, which holds this project's dependencies, too."""
+    """The interpreter of the environment of `requirements/<name>.txt`, which holds this project's dependencies, too.
+
+    `CYLESTIO_TEST_PYTHON` names another interpreter, with other releases, for all of them: `make compat` sets it.
+    """
+    if given := os.environ.get("CYLESTIO_TEST_PYTHON"):
+        return Path(given)
     mark = hashlib.sha256(_lock_file(name).read_bytes() + str(sys.version_info[:3]).encode()).hexdigest()[:16]
     folder = Path(platformdirs.user_cache_dir("cylestio-monitor-tests", appauthor=False)) / f"{name}-{mark}"
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -27,8 +27,9 @@ STYLES = {"hooked": "green", "ready": "green", "absent": "dim"}
 def doctor(obj: Context, *, no_probe: bool, as_json: bool) -> int:
     """Tell what is hooked, what is not, and why.
 
-    For each SDK: the version found, hooked or not, the reason, and what would have it hooked. A process
-    is started under the launcher, in this environment, and imports every installed SDK.
+    For each SDK: the version found, hooked or not, the reason, and what would have it hooked. A version newer
+    than the last one that this release was tested with is named as such. A process is started under the
+    launcher, in this environment, and imports every installed SDK.
     Exit code 1 if an installed SDK is not hooked or something else needs attention.
     """
     sdks = diagnosis.survey(obj.loaded)
@@ -63,7 +64,9 @@ def sdk_table(sdks: Sequence[diagnosis.SDK]) -> Table:
                 sdk.version or "-",
                 sdk.supported,
                 output.cell(sdk.state, STYLES.get(sdk.state, "bold red")),
-                sdk.reason,
+                f"{sdk.reason}; newer than {sdk.newest_tested}, the last one tested"
+                if sdk.is_newer_than_tested
+                else sdk.reason,
             )
             for sdk in sdks
         ),

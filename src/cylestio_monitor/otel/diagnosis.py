@@ -53,6 +53,8 @@ class SDK:
             ``unsupported``: another version; ``refused`` or ``off``: switched off; ``failed``: could not be hooked.
         reason: Why.
         remedy: What would have it hooked; empty where nothing is to be done.
+        newest_tested: The newest version that the tests of this package ran with; ``None`` where they ran with none.
+        is_newer_than_tested: The installed version is newer than that.
     """
 
     instrumentor: str
@@ -62,6 +64,8 @@ class SDK:
     state: State
     reason: str
     remedy: str
+    newest_tested: str | None = None
+    is_newer_than_tested: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,31 @@ class Check:
 
 def survey(loaded: Loaded) -> list[SDK]:
     """Every SDK that can be hooked, judged by what is installed and what is set; nothing is imported of it."""
-    return [_judge(entry, loaded) for entry in instrumentors.found()]
+    tested = tested_versions()
+    return [_compared(_judge(entry, loaded), tested) for entry in instrumentors.found()]
+
+
+def results() -> dict[str, Any]:
+    """Returns what `make compat` found: for each distribution the runs at its ``oldest`` and its ``newest`` release."""
+    found: dict[str, Any] = json.loads((Path(__file__).parent / "tested_versions.json").read_text("utf-8"))
+    return found
+
+
+def tested_versions() -> dict[str, str]:
+    """Returns the newest version of each distribution that the tests of this package passed with."""
+    passed = {
+        name: [row[age]["version"] for age in ("newest", "oldest") if row[age]["passed"] and not row[age]["failed"]]
+        for name, row in results().items()
+    }
+    return {name: versions[0] for name, versions in passed.items() if versions}
+
+
+def _compared(sdk: SDK, tested: dict[str, str]) -> SDK:
+    newest = tested.get(sdk.distribution)
+    if newest is None or sdk.version is None:
+        return replace(sdk, newest_tested=newest)
+    is_newer = get_dependency_conflicts([f"{sdk.distribution} <= {newest}"]) is not None
+    return replace(sdk, newest_tested=newest, is_newer_than_tested=is_newer)
 
 
 def probe(sdks: list[SDK]) -> list[SDK]:
