@@ -33,4 +33,4 @@ def test_no_span_of_the_agent_its_tool_or_its_model_is_added(peer):
         if semconv.RULES in span["attributes"]
     ]
     # What the tool brought in counts there, and again where the model is given it.
-    assert found == [("execute_tool", ("keyword.drop",)), ("chat", ("keyword.drop",))]
+    assert found == [("execute_tool", ("injection.ignore-instructions",)), ("chat", ("injection.ignore-instructions",))]

@@ -48,14 +48,14 @@ def test_smolagents(python):
         ("execute_tool final_answer", agent),
         (agent, None),
     ]
-    assert rules(done["spans"][2]) == ("keyword.drop",)
+    assert rules(done["spans"][2]) == ("injection.ignore-instructions",)
 
 
 @pytest.mark.case("Frameworks: smolagents, generated code")
 def test_smolagents_code_is_a_tool_call_that_is_scanned(python):
     done = run(python, PROGRAM, "smolagents_code")
     (code,) = [span for span in done["spans"] if span["name"] == "execute_tool python_interpreter"]
-    assert "keyword.drop" in rules(code)
+    assert "injection.ignore-instructions" in rules(code)
     assert ("execute_tool lookup", "execute_tool python_interpreter") in named(done)
 
 
@@ -98,8 +98,8 @@ def test_spans_of_the_framework_itself_are_scanned_and_none_is_added(python, fra
     assert ("execute_tool lookup", agent) in spans
     assert ("in tool", "execute_tool lookup") in spans
     found = {span["name"]: rules(span) for span in done["spans"] if rules(span)}
-    assert "keyword.drop" in found["execute_tool lookup"]
-    assert "keyword.drop" in found[model]
+    assert "injection.ignore-instructions" in found["execute_tool lookup"]
+    assert "injection.ignore-instructions" in found[model]
 
 
 @pytest.mark.parametrize("framework", ["smolagents", "strands", "agent_framework"])

@@ -51,7 +51,7 @@ def assert_hooked(done):
 def assert_found_where_it_was_said(spans):
     """The tool's result counts at the tool, and again where the model is given it; nowhere else."""
     found = [(operation(span), rules(span)) for span in spans if rules(span)]
-    assert found == [("execute_tool", ("keyword.drop",)), ("chat", ("keyword.drop",))]
+    assert found == [("execute_tool", ("injection.ignore-instructions",)), ("chat", ("injection.ignore-instructions",))]
 
 
 @pytest.mark.case("Frameworks: LangChain and LangGraph, agent, chain, tool, retriever, streams")
@@ -69,7 +69,7 @@ def test_langchain_and_langgraph(python):
         ("chat", "invoke_workflow RunnableSequence"),
         ("invoke_workflow RunnableSequence", None),
     ]
-    assert [rules(span) for span in spans[15:18]] == [("keyword.drop",), ("keyword.rm-rf",), ()]
+    assert [rules(span) for span in spans[15:18]] == [("injection.ignore-instructions",), ("keyword.rm-rf",), ()]
     assert operation(spans[18]) == "chat", "a stream that was left early"
     assert done["requests"] == sum(span["name"] == "chat gpt-5" for span in spans)
 
@@ -198,7 +198,7 @@ def test_llamaindex(python):
     spans, agent = done["spans"], "invoke_agent helper"
     assert parents(spans) == [*turn(agent, "gpt-4o"), (agent, None), ("retrieval Shelf", None)]
     assert_found_where_it_was_said(spans[:5])
-    assert rules(spans[5]) == ("keyword.drop",)
+    assert rules(spans[5]) == ("injection.ignore-instructions",)
 
 
 @pytest.mark.case("Frameworks: LlamaIndex, workflow of agents")
@@ -251,8 +251,8 @@ def test_google_genai_with_automatic_function_calling(python):
     calls = [span for span in spans if span not in (run_, tool)]
     assert [span["name"] for span in calls] == ["generate_content gemini-x"] * 5
     assert {span["parent"] for span in (tool, *calls[:2])} == {run_["id"]}, "one run is one trace"
-    assert rules(tool) == ("keyword.drop",)
+    assert rules(tool) == ("injection.ignore-instructions",)
     assert calls[0]["attributes"][semconv.TOOLS_REQUESTED] == ["lookup"]
-    assert rules(calls[1]) == ("keyword.drop", "keyword.rm-rf")
+    assert rules(calls[1]) == ("injection.ignore-instructions", "keyword.rm-rf")
     assert all(rules(span) == ("keyword.rm-rf",) for span in calls[2:])
     assert all(span["attributes"][semconv.USAGE_OUTPUT_TOKENS] == 4 for span in calls)
