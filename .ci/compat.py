@@ -102,6 +102,8 @@ def main() -> int:
     """Runs what the command line names; the exit status is 1 where a newest release fails."""
     supported = {}
     for key, sdk in SDKS.items():
+        if not sdk.dependencies:  # hooks of no distribution in particular
+            continue
         name, versions = requirement(sdk.dependencies[0])
         supported[name] = versions
         # Without a row of its own, the test that is named after it, with nothing beside it.

@@ -117,6 +117,15 @@ def test_a_version_newer_than_the_last_one_tested_is_named(cylestio, place, monk
     assert (f"newer than {tested}" in " ".join(cylestio("doctor", "--no-probe").out.split())) is newer
 
 
+@pytest.mark.slow
+def test_hooks_of_no_distribution_in_particular_are_no_failure(cylestio):
+    generic = {f"cylestio_{name}" for name, sdk in SDKS.items() if not sdk.dependencies}
+    for words in (("--no-probe",), ()):
+        rows = [row for row in cylestio("doctor", *words, "--json").json["sdks"] if row["instrumentor"] in generic]
+        assert {row["instrumentor"] for row in rows} == generic
+        assert {row["state"] for row in rows} <= {"ready", "hooked"}, rows
+
+
 def test_results_are_kept_of_monitored_distributions_only():
     supported = {requirement.partition(" ")[0] for sdk in SDKS.values() for requirement in sdk.dependencies[:1]}
     assert {"anthropic", "openai", "mcp"} <= set(diagnosis.results()) <= supported

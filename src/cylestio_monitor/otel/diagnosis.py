@@ -223,27 +223,36 @@ def _engine(loaded: Loaded) -> Check:
 
 def _judge(entry: importlib.metadata.EntryPoint, loaded: Loaded) -> SDK:
     try:
-        wanted = entry.load().dependencies[0]
-    except (ImportError, AttributeError, IndexError) as error:
+        dependencies = entry.load().dependencies
+    except (ImportError, AttributeError) as error:
         return SDK(entry.name, entry.name.removeprefix(instrumentors.PREFIX), None, "", "failed", str(error), "")
+    if not dependencies:  # it hooks whatever has a certain shape, of no distribution in particular
+        name = entry.name.removeprefix(instrumentors.PREFIX)
+        ready = SDK(entry.name, name, None, "", "ready", "will hook each one that the program imports", "")
+        return _as_set(ready, loaded)
+    wanted = dependencies[0]
     match = _DISTRIBUTION.match(wanted)
     name, supported = (match[1], match[2]) if match else (wanted, "")
     try:
         version = importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return SDK(entry.name, name, None, supported, "absent", "not installed", "")
-    state: State = "ready"
-    reason, remedy = "will be hooked when the program imports it", ""
     if get_dependency_conflicts([wanted]) is not None:
-        state, reason = "unsupported", f"version {version} is not {supported}"
         remedy = f"pip install '{name}{supported.replace(' ', '')}'"
-    elif instrumentors.refused(entry.name):
-        state, reason = "refused", f"named in {instrumentors.DISABLED}"
-        remedy = f"take it out of {instrumentors.DISABLED}"
-    elif not loaded.settings.enabled:
-        state, reason = "off", f"enabled is false, set in {loaded.origin.get('enabled', 'the settings')}"
-        remedy = "set enabled to true"
-    return SDK(entry.name, name, version, supported, state, reason, remedy)
+        return SDK(entry.name, name, version, supported, "unsupported", f"version {version} is not {supported}", remedy)
+    ready = SDK(entry.name, name, version, supported, "ready", "will be hooked when the program imports it", "")
+    return _as_set(ready, loaded)
+
+
+def _as_set(sdk: SDK, loaded: Loaded) -> SDK:
+    """Returns an SDK that could be hooked, with what the settings say of it."""
+    if instrumentors.refused(sdk.instrumentor):
+        variable = instrumentors.DISABLED
+        return replace(sdk, state="refused", reason=f"named in {variable}", remedy=f"take it out of {variable}")
+    if not loaded.settings.enabled:
+        origin = loaded.origin.get("enabled", "the settings")
+        return replace(sdk, state="off", reason=f"enabled is false, set in {origin}", remedy="set enabled to true")
+    return sdk
 
 
 def _tried(sdk: SDK, answer: dict[str, str] | None, said: str) -> SDK:
@@ -253,6 +262,8 @@ def _tried(sdk: SDK, answer: dict[str, str] | None, said: str) -> SDK:
         )
     if answer["state"] == "hooked":
         return replace(sdk, state="hooked", reason=answer["reason"])
+    if not sdk.supported and answer["state"] == "waiting":  # nothing of that shape is installed
+        return sdk
     return replace(
         sdk,
         state="failed",
