@@ -171,19 +171,19 @@ def get_agent_stats(agent_id: str | None = None) -> list[dict[str, Any]]:
 
 
 def get_event_type_distribution(agent_id: str | None = None) -> dict[str, int]:
-    """How many events there are of each type, the most frequent first."""
+    """Returns the number of events of each type, the most frequent first."""
     with queries.connect(_path()) as connection:
         return queries.distribution(connection, "event_type", agent_id)
 
 
 def get_channel_distribution(agent_id: str | None = None) -> dict[str, int]:
-    """How many events there are of each channel, the most frequent first."""
+    """Returns the number of events of each channel, the most frequent first."""
     with queries.connect(_path()) as connection:
         return queries.distribution(connection, "channel", agent_id)
 
 
 def get_level_distribution(agent_id: str | None = None) -> dict[str, int]:
-    """How many events there are of each level, the most frequent first."""
+    """Returns the number of events of each level, the most frequent first."""
     with queries.connect(_path()) as connection:
         return queries.distribution(connection, "level", agent_id)
 

@@ -1,4 +1,4 @@
-"""What a person starts by hand: remove old rows, tidy the file, decide about what a collector refused."""
+"""Maintenance commands: remove old rows, compact the file, retry or discard the records a collector refused."""
 
 from __future__ import annotations
 
@@ -85,4 +85,4 @@ def give_up(path: Path, settings: config.StoreSettings, signal: str | None = Non
     with database.writable(path, settings) as connection, database.transaction(connection):
         refs = f"SELECT ref FROM outbox WHERE signal = 'metrics' AND {_SET_ASIDE}"  # noqa: S608 -- constant
         connection.execute(f"DELETE FROM metric WHERE id IN ({refs})", (signal, signal))  # noqa: S608 -- constant
-        return connection.execute(f"DELETE FROM outbox WHERE {_SET_ASIDE}", (signal, signal)).rowcount  # noqa: S608
+        return connection.execute(f"DELETE FROM outbox WHERE {_SET_ASIDE}", (signal, signal)).rowcount  # noqa: S608 -- constant

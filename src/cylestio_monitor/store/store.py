@@ -91,11 +91,11 @@ class Store:
 
     @property
     def closed(self) -> bool:
-        """Whether `close` was called."""
+        """True after `close` was called."""
         return self._loop.closed
 
     def add_span(self, span: ReadableSpan) -> PendingWrite:
-        """Hands over an ended span. Never blocks, never raises.
+        """Queues an ended span for writing. Never blocks, never raises.
 
         Returns:
             Its ticket; urgent where the span carries a finding of high or critical severity.

@@ -1,4 +1,4 @@
-"""What people decide: approvals, tool definitions, states of finding groups, silences, notes and incidents.
+"""Decisions of operators: approvals, tool definitions, states of finding groups, silences, notes and incidents.
 
 Each function changes rows in one transaction together with an event in the audit trail that says who did it.
 """

@@ -65,7 +65,7 @@ class Chain:
         return self._mac(b"%b|%d|%b|%d|%b" % (before, seq, kind.encode(), ref, leaf))
 
     def head_tag(self, head: Head) -> str:
-        """What stands in `meta` for the end of the chain: number, link and a keyed tag over both."""
+        """Returns the value that `meta` stores for the end of the chain: number, link and a keyed tag over both."""
         tag = self._mac(b"head|%d|%b" % head)
         return f"{head.seq}:{head.mac.hex()}:{tag.hex()}"
 

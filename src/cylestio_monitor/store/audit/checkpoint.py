@@ -57,7 +57,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     signature: str = ""
 
     def signed_bytes(self) -> bytes:
-        """What the signature is over."""
+        """Returns the bytes that the signature covers."""
         fields: dict[str, Any] = msgspec.structs.asdict(self)
         del fields["signature"]
         return msgspec.json.encode(fields)
@@ -117,9 +117,9 @@ def entry_bytes(seq: int, kind: str, ref: int, leaf: bytes) -> bytes:
 
 
 def is_genuine(checkpoint: Checkpoint, public_key: str) -> bool:
-    """Whether the holder of the key signed exactly this."""
+    """Returns whether the holder of the key signed exactly this checkpoint."""
     from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 -- only where something is verified
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415 -- as above
 
     try:
         key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key))
@@ -150,13 +150,13 @@ def held(connection: sqlite3.Connection) -> Iterator[tuple[int, Checkpoint | Non
 
 
 def unsealed(connection: sqlite3.Connection) -> int:
-    """How many entries came since the last checkpoint."""
+    """Returns the number of entries since the last checkpoint."""
     query = "SELECT (SELECT coalesce(max(seq), 0) FROM audit) - (SELECT coalesce(max(seq), 0) FROM checkpoint)"
     return int(connection.execute(query).fetchone()[0])
 
 
 def side_file(database: Path) -> Path:
-    """Where the checkpoints stand beside the database."""
+    """Returns the path of the file beside the database that holds the checkpoints."""
     return database.with_name(f"{database.name}.checkpoints")
 
 

@@ -44,7 +44,7 @@ _RECORD: Final = {
         f"SELECT findings.seq, NULL, NULL, NULL, NULL, {_of('findings', FINDING_COLUMNS)} FROM findings "  # noqa: S608 -- constants
         "LEFT JOIN run ON run.id = findings.run WHERE findings.id = ?"
     ),
-    "event": f"SELECT seq, NULL, NULL, NULL, NULL, {EVENT_COLUMNS} FROM event WHERE id = ?",  # noqa: S608
+    "event": f"SELECT seq, NULL, NULL, NULL, NULL, {EVENT_COLUMNS} FROM event WHERE id = ?",  # noqa: S608 -- constants
 }
 _MONITORED: Final = {
     "span": "event_type IS NOT NULL",
@@ -69,7 +69,7 @@ class Problem(NamedTuple):
 
 @dataclass(slots=True)
 class TrailReport:
-    """What a check found.
+    """The result of a check of the audit trail.
 
     Attributes:
         problems: In the order of the trail; empty for a sound one.
@@ -96,7 +96,7 @@ class TrailReport:
 
     @property
     def sound(self) -> bool:
-        """Whether nothing is wrong."""
+        """True if the check found no problem."""
         return not self.problems
 
 
@@ -188,7 +188,7 @@ class _ChainCheck:
 
 
 def record_values(row: Any) -> list[Any]:
-    """What the fingerprint of a record is over, out of a row of `_RECORD`."""
+    """Returns the values that the fingerprint of a record covers, from a row of `_RECORD`."""
     values: list[Any]
     _, source_digest, source_body, common_digest, common_body, *values = row
     if source_digest is None:

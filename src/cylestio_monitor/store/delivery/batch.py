@@ -1,7 +1,7 @@
-"""What happens to one batch: sent, halved down to the record it was refused for, or kept until the collector is well.
+"""Sends one batch, splits a refused batch to find the bad record, or keeps it until the collector recovers.
 
-A record is set aside only where the collector has taken another one of the same batch. One that refuses everything is
-broken, or no collector at all, and nothing is wrong with the records.
+A record is set aside only if the collector accepted another record of the same batch. A collector that refuses every
+record is broken or is not a collector, and the records themselves are valid.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _HOLD_S: Final = (0.5, 10.0)
 """The same for one that answers what no collector should."""
 
 IN_DOUBT: Final = "which does not say which"
-"""How the reason ends of records some of which the collector has taken."""
+"""The end of the reason for records of which the collector accepted some without naming them."""
 
 _SUSPECTS: Final = 3
 """Refused records without an accepted one, after which others are tried to see whether any is accepted."""

@@ -54,21 +54,21 @@ class StoreMetricExporter(MetricExporter):
         """
         super().__init__(
             preferred_temporality=exporter._preferred_temporality,  # noqa: SLF001 -- the SDK reads them so as well
-            preferred_aggregation=exporter._preferred_aggregation,  # noqa: SLF001
+            preferred_aggregation=exporter._preferred_aggregation,  # noqa: SLF001 -- as above
         )
         self._store = store
 
-    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **_: Any) -> MetricExportResult:  # noqa: ARG002
+    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **_: Any) -> MetricExportResult:  # noqa: ARG002 -- the SDK's signature
         """Hands the batch to the store."""
         self._store.add_metrics(pack(metrics_data))
         return MetricExportResult.SUCCESS
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
-        """Whether what was exported is stored."""
+        """Returns whether all exported metrics are stored."""
         return self._store.flush(timeout_millis / 1000)
 
     def shutdown(self, timeout_millis: float = 30_000, **_: Any) -> None:
-        """Nothing to do: the store is closed by whoever opened it."""
+        """Does nothing: the owner of the store closes it."""
 
 
 def pack(batch: MetricsData) -> bytes:

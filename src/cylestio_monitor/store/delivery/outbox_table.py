@@ -120,9 +120,9 @@ class OutboxTable:
             connection = self._open()
             with database.transaction(connection):
                 refs = _refs(entries)
-                connection.execute(f"DELETE FROM outbox WHERE signal = ? AND ref IN ({_EACH})", (signal, refs))  # noqa: S608
-                if signal == "metrics":  # nobody else reads them
-                    connection.execute(f"DELETE FROM metric WHERE id IN ({_EACH})", (refs,))  # noqa: S608
+                connection.execute(f"DELETE FROM outbox WHERE signal = ? AND ref IN ({_EACH})", (signal, refs))  # noqa: S608 -- constant
+                if signal == "metrics":  # only the outbox reads the metric table
+                    connection.execute(f"DELETE FROM metric WHERE id IN ({_EACH})", (refs,))  # noqa: S608 -- constant
                 count(connection, f"sent.{signal}", len(entries))
                 self._lease.take(connection)
 
@@ -139,7 +139,7 @@ class OutboxTable:
             connection = self._open()
             with database.transaction(connection):
                 connection.execute(
-                    f"UPDATE outbox SET reason = ? WHERE signal = ? AND ref IN ({_EACH})",  # noqa: S608
+                    f"UPDATE outbox SET reason = ? WHERE signal = ? AND ref IN ({_EACH})",  # noqa: S608 -- constant
                     (reason, signal, _refs(entries)),
                 )
                 count(connection, f"quarantined.{signal}", len(entries) - sent)
@@ -154,7 +154,7 @@ class OutboxTable:
             return dict(self._open().execute(query).fetchall())
 
     def sent_up_to(self, marks: dict[str, int]) -> bool:
-        """Whether nothing waits any more up to these marks."""
+        """Returns whether every record up to these marks was sent or set aside."""
         query = "SELECT 1 FROM outbox WHERE signal = ? AND ref <= ? AND reason IS NULL LIMIT 1"
         with fork_guard.guard:
             connection = self._open()

@@ -36,7 +36,7 @@ _NOISY: Final = ("opentelemetry.exporter.otlp", "urllib3.connectionpool", "grpc"
 
 
 class Outcome(NamedTuple):
-    """What became of one attempt.
+    """The result of one attempt to send a batch.
 
     Attributes:
         verdict: ``sent``; ``partial``: some of it was refused, and it must not be sent again; ``retry``: the collector
@@ -168,7 +168,7 @@ class Channel:
 
     def _watch_stub(self, exporter: Any) -> None:
         make = exporter._stub  # noqa: SLF001 -- the one place where its answers can be seen
-        self._unwatched = {"_stub": make, "_client": exporter._client}  # noqa: SLF001
+        self._unwatched = {"_stub": make, "_client": exporter._client}  # noqa: SLF001 -- as above
         channel = self
 
         class Watched:
@@ -188,12 +188,12 @@ class Channel:
                 channel._outcome = of_partial_success(response)
                 return response
 
-        exporter._stub = Watched  # noqa: SLF001
-        exporter._client = Watched(exporter._channel)  # noqa: SLF001
+        exporter._stub = Watched  # noqa: SLF001 -- the exporter has no public hook
+        exporter._client = Watched(exporter._channel)  # noqa: SLF001 -- the exporter has no public hook
 
 
 def of_response(status: int, headers: Mapping[str, str], body: bytes) -> Outcome:
-    """What an HTTP answer says, by the OTLP specification, and where it is silent, in favour of keeping the batch."""
+    """Returns the outcome of an HTTP response by the OTLP specification; an unspecified status keeps the batch."""
     if 200 <= status < 300:
         return _of_body(headers.get("content-type", ""), body)
     reason = f"HTTP {status}"
@@ -203,7 +203,7 @@ def of_response(status: int, headers: Mapping[str, str], body: bytes) -> Outcome
 
 
 def of_rpc_error(error: Any) -> Outcome:
-    """What a gRPC status says."""
+    """Returns the outcome that a gRPC status means."""
     code = getattr(error.code(), "name", "UNKNOWN")
     wait = _retry_info(error)
     if code in _RETRY_CODES or (code == "RESOURCE_EXHAUSTED" and wait is not None):
@@ -212,7 +212,7 @@ def of_rpc_error(error: Any) -> Outcome:
 
 
 def of_partial_success(response: Any) -> Outcome:
-    """What an export response of the protocol says: all of it taken, or part of it refused."""
+    """Returns the outcome of an OTLP export response: the batch is accepted, or part of it is refused."""
     partial = response.partial_success
     for name in ("rejected_spans", "rejected_log_records", "rejected_data_points"):
         refused = int(getattr(partial, name, 0))
@@ -225,11 +225,11 @@ def of_partial_success(response: Any) -> Outcome:
 def quiet() -> Iterator[None]:
     """For the calling thread: no telemetry about sending telemetry, and no log lines of the exporters'.
 
-    They write one line for every attempt, and some of them the address with it. What goes wrong is counted and said
-    once, by us.
+    They write one line for every attempt, and some lines contain the address. The store counts failures and reports
+    each kind once.
     """
     inner = context.get_current()
-    for key in (context._SUPPRESS_INSTRUMENTATION_KEY, "suppress_instrumentation", "suppress_http_instrumentation"):  # noqa: SLF001
+    for key in (context._SUPPRESS_INSTRUMENTATION_KEY, "suppress_instrumentation", "suppress_http_instrumentation"):  # noqa: SLF001 -- the API has no public name for the key
         inner = context.set_value(key, True, inner)
     token = context.attach(inner)
     own = _NotThisThread(threading.get_ident())

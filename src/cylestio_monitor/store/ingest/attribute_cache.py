@@ -1,7 +1,7 @@
-"""What repeats from span to span: known by its values instead of being encoded anew.
+"""A cache of encoded attributes that repeat from span to span.
 
-Spans of one kind carry the same attributes in the same order, and three quarters of them have few values. A set of
-values that was seen before is looked up together with its JSON and the columns that follow from it.
+Spans of one kind carry the same attributes in the same order, and three quarters of these attributes have few distinct
+values. The cache maps a set of values to its JSON and to the columns derived from it.
 """
 
 from __future__ import annotations
@@ -137,11 +137,11 @@ class AttributeCache:
         self._known = 0
 
     def split(self, attributes: Mapping[str, Any], *, careful: bool) -> tuple[Common, Sequence[str]]:
-        """What the span has in common with others, and the names of its other attributes.
+        """Returns the attributes the span shares with others, and the names of its other attributes.
 
         Args:
             attributes: By name.
-            careful: They are cleaned already, and not checked.
+            careful: The attributes are cleaned already; they are not checked again.
 
         Raises:
             Exception: What `check` raises, or the encoder.
@@ -200,7 +200,7 @@ class AttributeCache:
 
 
 def _is_told_apart(value: object) -> bool:
-    """Whether the value and its type are all there is to it: of a list the types of its items are not compared."""
+    """Returns whether a key of value and type identifies the value; the key omits the types of the items of a list."""
     return type(value) is not tuple or all(type(item) is str for item in value)
 
 

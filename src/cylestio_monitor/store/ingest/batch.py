@@ -50,7 +50,7 @@ class Batch(msgspec.Struct):
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to write."""
+        """True if the batch has nothing to write."""
         return not any((self.spans, self.findings, self.events, self.records, self.metrics, self.counters))
 
 

@@ -44,7 +44,7 @@ _COLUMNS: Final = tuple(name for name in OpenCall.__struct_fields__ if name != "
 
 
 def exist(connection: sqlite3.Connection) -> bool:
-    """Whether there are calls whose process has ended."""
+    """Returns whether the file has open calls whose process has ended."""
     rows = connection.execute("SELECT DISTINCT process FROM open_call").fetchall()
     return any(is_gone(str(process)) for (process,) in rows)
 

@@ -15,10 +15,10 @@ Kind: TypeAlias = Literal["span", "findings", "event", "metric", "record", "barr
 MAX_ITEMS: Final = 50_000
 MAX_BYTES: Final = 64_000_000
 _MOST_OF_ONE: Final = 8_000_000
-"""What one pending counts for at most: of a huge span most is cut off as soon as it is written."""
+"""The largest size one item counts for, in bytes: the writer truncates a larger span."""
 
 _PATIENCE: Final = 0.1
-"""Part of a wait after which the item goes to the side file as well."""
+"""The fraction of a wait after which the item is also written to the side file."""
 
 _PENDING, _DURABLE, _LOST = range(3)
 
@@ -50,11 +50,11 @@ class PendingWrite:
 
     @property
     def durable(self) -> bool:
-        """Whether it is committed; an urgent one survives a power cut from then on, any other a kill."""
+        """True if the item is committed. An urgent item then survives a power failure, any other a killed process."""
         return self._state == _DURABLE
 
     def wait(self, timeout_s: float) -> bool:
-        """Blocks until it is committed, at most `timeout_s` seconds; whether it is."""
+        """Blocks until the item is committed, at most `timeout_s` seconds, and returns whether it is."""
         if self._state == _PENDING and timeout_s > 0:
             self._wait(timeout_s * _PATIENCE)
             if self._state == _PENDING:
@@ -79,7 +79,7 @@ class PendingWrite:
 
     @property
     def can_be_rescued(self) -> bool:
-        """Whether the side file may hold the item as well: inserting it twice changes nothing."""
+        """True if the side file may also hold the item, because inserting it twice changes nothing."""
         if self.kind == "barrier":
             return self.payload is not None
         return self.kind in {"span", "findings"} or (self.kind == "record" and self.urgent)
@@ -128,13 +128,13 @@ class PendingWrite:
         return self._answer()
 
     def _answer(self) -> bool:
-        """Whether it is committed; whoever waited for a flagged one in vain goes on, and that is counted."""
+        """Returns whether the item is committed; counts an urgent item whose caller continues without the commit."""
         if self._state != _DURABLE and self.urgent and self.kind != "barrier":
             self._queue.late += 1
         return self._state == _DURABLE
 
     def settle(self, *, durable: bool) -> list[Any]:
-        """Marks it, under the queue's lock; returns whom to tell. What it carried is let go."""
+        """Sets the final state under the queue's lock, drops the payload, and returns the waiters to notify."""
         if self._state == _PENDING:
             self._state = _DURABLE if durable else _LOST
         self.payload = None

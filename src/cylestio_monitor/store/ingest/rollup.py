@@ -58,7 +58,7 @@ class Totals(msgspec.Struct, array_like=True):
 
 
 class _RunTotals(msgspec.Struct):
-    """What a transaction adds to one run."""
+    """The amounts a transaction adds to one run."""
 
     start_ns: int
     end_ns: int
@@ -72,7 +72,7 @@ class _RunTotals(msgspec.Struct):
 
 
 class _Entity(msgspec.Struct):
-    """What a transaction adds to one agent, session, user or tool."""
+    """The amounts a transaction adds to one agent, session, user or tool."""
 
     first_ns: int
     last_ns: int
@@ -82,7 +82,7 @@ class _Entity(msgspec.Struct):
 
 
 class _Hour(msgspec.Struct, array_like=True):
-    """What a transaction adds to one row of `usage`."""
+    """The amounts a transaction adds to one row of `usage`."""
 
     events: int
     first_ns: int
@@ -201,10 +201,10 @@ class Runs:
 
 
 class RollUp:
-    """What one transaction adds to all totals."""
+    """The amounts one transaction adds to all totals."""
 
     def __init__(self, runs: Runs) -> None:
-        """Nothing is added yet.
+        """Creates empty totals.
 
         Args:
             runs: The runs of this process.

@@ -200,7 +200,7 @@ def attributes_of(span: ReadableSpan) -> Mapping[str, Any]:
 
 
 def _is_fit(text: bytes | None) -> bool:
-    """Whether JSON is short enough, and free of the NUL that SQLite's own JSON functions stop at."""
+    """Returns whether the JSON is short enough and has no NUL, at which SQLite's JSON functions stop."""
     return text is None or (len(text) <= _MAX_VALUE and b"\\u0000" not in text)
 
 
@@ -215,7 +215,7 @@ def _int(value: object) -> int | None:
 def _sorted_out(
     attributes: Mapping[str, Any], names: Sequence[str], *, careful: bool
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What is this span's own, and its content.
+    """Returns the attributes that only this span has, and its content.
 
     Raises:
         UnfitError: One of them would not survive storage or export; never for attributes that are cleaned already.

@@ -86,11 +86,11 @@ class WriteLoop:
 
     @property
     def closed(self) -> bool:
-        """Whether `close` was called."""
+        """True after `close` was called."""
         return self._closing
 
     def put(self, pending: PendingWrite) -> None:
-        """Queues an item; one that finds no room is dropped and counted. Never blocks, never raises."""
+        """Queues an item; drops and counts it if the queue is full. Never blocks, never raises."""
         if self._closing:
             self._drop(pending, "closed")
         elif not self.queue.put(pending, GROUP):

@@ -237,7 +237,7 @@ class Writer:
         return total
 
     def has_leftovers(self) -> bool:
-        """Whether an earlier process left rows in a side file, or calls that did not end."""
+        """Returns whether an earlier process left rows in a side file, or calls that did not end."""
         if side_file.waiting(self.path):
             return True
         return self._connection is not None and interrupted.exist(self._connection)

@@ -61,7 +61,7 @@ def status(connection: sqlite3.Connection, path: Path) -> Row:
 
 
 def outbox(connection: sqlite3.Connection) -> list[Row]:
-    """What waits to be sent and what was set aside: signal, reason (empty for what waits), records, oldest time."""
+    """Returns the waiting and set-aside records: signal, reason (empty for waiting records), records, oldest time."""
     query = """
         SELECT outbox.signal, coalesce(outbox.reason, '') AS reason, count(*) AS records,
             min(coalesce(span.start_ns, event.time_ns, metric.time_ns)) AS oldest_ns
@@ -97,7 +97,7 @@ def refused(connection: sqlite3.Connection) -> list[Row]:
 
 
 def delivery(connection: sqlite3.Connection) -> Row:
-    """What waits and was set aside, by signal; and the counters that outlive processes (`sent.traces` and so on)."""
+    """Returns waiting and set-aside records by signal, and the persistent counters (`sent.traces` and so on)."""
     waiting = {signal: {"queued": 0, "quarantined": 0} for signal in schema.SIGNALS}
     for row in connection.execute(
         "SELECT signal, count(*) AS total, count(reason) AS quarantined FROM outbox GROUP BY 1"

@@ -165,7 +165,7 @@ def _statement(into: str, width: int, size: int, after: str) -> str:
 
 
 def inode(path: Path) -> tuple[int, int] | None:
-    """Which file stands at the path: a connection to another one, moved away meanwhile, writes into the void."""
+    """Returns device and inode of the file at the path, or `None`; a connection compares them to detect a new file."""
     try:
         status = path.stat()
     except OSError:
@@ -174,16 +174,16 @@ def inode(path: Path) -> tuple[int, int] | None:
 
 
 def is_damage(error: sqlite3.Error) -> bool:
-    """Whether the error says that the file's content is broken, not that it is busy, full or not to be reached."""
+    """Returns whether the error means that the file is corrupt, as opposed to busy, full or unreachable."""
     text = str(error)
     return "malformed" in text or "not a database" in text or "file is encrypted" in text
 
 
 def is_busy(error: BaseException) -> bool:
-    """Whether another process holds a lock that is in the way."""
+    """Returns whether the error means that another connection holds the lock."""
     return isinstance(error, sqlite3.OperationalError) and ("locked" in str(error) or "busy" in str(error))
 
 
 def is_full(error: sqlite3.Error) -> bool:
-    """Whether the page budget or the disk is used up."""
+    """Returns whether the error means that the page limit or the disk is exhausted."""
     return "is full" in str(error)

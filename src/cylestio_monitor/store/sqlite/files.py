@@ -12,7 +12,7 @@ from typing import Final
 from cylestio_monitor.errors import StoreError
 
 SIBLINGS: Final = ("", "-wal", "-shm")
-"""What SQLite keeps beside a database in WAL mode, the database itself first."""
+"""The suffixes of the files of a database in WAL mode, the database itself first."""
 
 _SQLITE: Final = b"SQLite format 3\0"
 _APPLICATION: Final = b"CYLS"

@@ -21,7 +21,7 @@ _PATIENCE_S: Final = 2.0
 
 
 class Forkable(Protocol):
-    """What holds connections or threads."""
+    """An object that holds connections or threads."""
 
     def before_fork(self) -> None:
         """Closes connections; the guard is held."""

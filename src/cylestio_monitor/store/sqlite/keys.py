@@ -89,7 +89,7 @@ class Cipher:
         Raises:
             StoreError: Another key sealed them, or they were changed.
         """
-        from cryptography.exceptions import InvalidTag  # noqa: PLC0415
+        from cryptography.exceptions import InvalidTag  # noqa: PLC0415 -- only where something is decrypted
 
         try:
             return bytes(self._aead.decrypt(sealed[:_NONCE], sealed[_NONCE:], None))
@@ -107,7 +107,7 @@ def _from_keyring() -> str:
         raise StoreError(f"{KEY_VARIABLE}={KEYRING} needs the package keyring: pip install keyring") from error
     try:
         secret = keyring.get_password(_SERVICE, _ACCOUNT)
-    except Exception as error:
+    except Exception as error:  # a backend raises errors of its own types; the caller handles only StoreError
         raise StoreError(f"the system's keyring cannot be read ({type(error).__name__})") from error
     if not secret:
         raise StoreError(f"the system's keyring holds no secret for service {_SERVICE}, account {_ACCOUNT}")

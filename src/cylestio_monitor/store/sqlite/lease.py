@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import sqlite3
 
 LEASE_S: Final = 120.0
-"""How long a holder that gives no sign of life keeps the lease: longer than any request takes. A dead one on this
-machine loses it at once."""
+"""Seconds after which a holder that does not renew the lease loses it; longer than any request takes. A holder on this
+machine whose process has ended loses it at once."""
 
 
 class _Holder(msgspec.Struct, frozen=True):
@@ -53,7 +53,7 @@ class Lease:
         return True
 
     def may_take(self, connection: sqlite3.Connection) -> bool:
-        """Whether it is ours, or nobody's; needs no lock."""
+        """Returns whether this process holds the lease or the lease is free; needs no lock."""
         row = connection.execute("SELECT value FROM meta WHERE key = ?", (self._key,)).fetchone()
         return row is None or self._free(row[0], time.time())
 
@@ -80,7 +80,7 @@ def current_process() -> str:
 
 
 def is_gone(process: str) -> bool:
-    """Whether the process of a name from `current_process` has ended; false for one of another machine."""
+    """Returns whether the process that `current_process` named has ended; false for a process of another machine."""
     try:
         host, pid, started = msgspec.json.decode(process, type=tuple[str, int, str])
     except (msgspec.MsgspecError, TypeError):

@@ -189,7 +189,7 @@ LEVEL: Final = "CASE WHEN status = 2 THEN 'ERROR' WHEN severity_number > 0 THEN 
 """The level of a monitored span in the events view, as an expression over `span`: ``ERROR`` is a failed call."""
 
 LOGGED_EVENTS: Final = "SELECT id * 2 AS id, agent_id, event_type, channel, level, timestamp, data FROM event"
-"""What `log_event` wrote, as the events view shows it."""
+"""The events that `log_event` wrote, as the events view shows them."""
 
 SPAN_EVENTS: Final = (
     f"SELECT id * 2 + 1 AS id, agent_id, event_type, channel, {LEVEL} AS level, {_TIMESTAMP} AS timestamp, "  # noqa: S608 -- constants

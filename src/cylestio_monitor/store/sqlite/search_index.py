@@ -28,7 +28,7 @@ _SKIPPED: Final = frozenset({"type", "role", "id", "mime_type", "finish_reason"}
 
 
 def is_present(connection: sqlite3.Connection) -> bool:
-    """Whether the file has a full-text index."""
+    """Returns whether the file has a full-text index."""
     return connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'search'").fetchone() is not None
 
 
@@ -39,7 +39,7 @@ def last_indexed(connection: sqlite3.Connection) -> int:
 
 
 def pending(connection: sqlite3.Connection) -> bool:
-    """Whether there are spans after the last that is indexed; needs no lock."""
+    """Returns whether there are spans after the last indexed one; needs no lock."""
     if not is_present(connection):
         return False
     newest = connection.execute("SELECT coalesce(max(id), 0) FROM span").fetchone()[0]

@@ -1,4 +1,4 @@
-"""What goes when room or time runs out: the oldest benign spans first, findings last, and a record of what went."""
+"""Retention by age and size: removes the oldest benign spans first and findings last, and records each removal."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ HIGH_WATER: Final = 0.9
 
 
 class Removed(NamedTuple):
-    """What one pass removed; `unsent` of them had not been sent."""
+    """The numbers of rows one pass removed; `unsent` of them had not been sent."""
 
     spans: int = 0
     findings: int = 0
@@ -71,11 +71,11 @@ class Removed(NamedTuple):
 
 @dataclass(slots=True)
 class Place:
-    """How far passes over the spans came; without it each would begin at rows that have to stay.
+    """The position of the passes over the spans; without it each pass would scan rows again that must stay.
 
     Attributes:
-        by_age: The last span that was looked at for its age.
-        by_size: The last benign span that was removed for room.
+        by_age: The last span whose age was checked.
+        by_size: The last benign span that was removed to free space.
     """
 
     by_age: int = 0

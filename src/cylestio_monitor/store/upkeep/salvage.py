@@ -100,7 +100,7 @@ class _Sound(NamedTuple):
 
 
 class _Progress(msgspec.Struct):
-    """How far a salvage came: the file's name, the table and its next row, and what was carried over so far."""
+    """The progress of a salvage: the file's name, the table, its next row, and the numbers of rows copied so far."""
 
     file: str
     table: str = "span"
@@ -344,7 +344,7 @@ def _lock(path: Path) -> Iterator[None]:
 
 
 def _damaged(path: Path) -> bool:
-    """Whether the file as it lies there now is broken; another process may have begun a new one."""
+    """Returns whether the file now at the path is corrupt; another process may have created a new one."""
     try:
         connection = sqlite3.connect(path, timeout=database.BUSY_SECONDS, isolation_level=None)
         try:

@@ -24,7 +24,7 @@ _MOST: Final = 10_000
 
 
 def sweeps(connection: sqlite3.Connection) -> int:
-    """How many sweeps took something out; ids that were read before the last one may be gone."""
+    """Returns the number of sweeps that removed rows; ids read before the last such sweep may no longer exist."""
     row = connection.execute("SELECT value FROM meta WHERE key = ?", (_KEY,)).fetchone()
     return 0 if row is None else int(row[0])
 
