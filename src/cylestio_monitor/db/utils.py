@@ -189,9 +189,9 @@ def get_level_distribution(agent_id: str | None = None) -> dict[str, int]:
 
 
 def cleanup_old_events(days: int = 30) -> int:
-    """Removes spans, findings and events older than `days` days; returns how many spans and events went.
+    """Removes spans, findings and events older than `days` days; returns the number of removed spans and events.
 
-    The audit trail keeps one entry for what went, and an event of type ``store_gap`` counts it.
+    The audit trail keeps one entry for the removed rows, and an event of type ``store_gap`` counts them.
 
     Raises:
         StoreError: The store cannot be opened.

@@ -98,14 +98,14 @@ class Store:
         """Queues an ended span for writing. Never blocks, never raises.
 
         Returns:
-            Its ticket; urgent where the span carries a finding of high or critical severity.
+            The pending write; it is urgent if the span carries a finding of high or critical severity.
         """
         try:
             attributes = getattr(getattr(span, "_attributes", None), "_dict", None) or attributes_of(span)
             size = sum([len(value) for value in attributes.values() if type(value) is str])
             number = attributes.get(semconv.SEVERITY_NUMBER)
             urgent = type(number) is int and number >= _URGENT
-        except Exception:  # noqa: BLE001 -- a mapping whose own code raises; the writer takes it the careful road
+        except Exception:  # noqa: BLE001 -- a mapping's own code may raise anything; the writer then cleans the attributes
             size, urgent = 0, False
         return self._add("span", span, size, urgent)
 
@@ -129,11 +129,11 @@ class Store:
         Args:
             trace_id: Of the span.
             span_id: Of the span.
-            findings: What was found; the ticket is urgent where one is of high or critical severity.
+            findings: The findings; the write is urgent if one is of high or critical severity.
             agent_id: The agent.
             session_id: The session.
             service_name: The service.
-            action: What was done about them.
+            action: The action taken on the findings.
             operation: ``gen_ai.operation.name``.
             model: ``gen_ai.request.model``.
             tool: The tool's name.
@@ -155,11 +155,11 @@ class Store:
         return self._add("record", record, 512, urgent)
 
     def add_event(self, event: Event) -> PendingWrite:
-        """Hands over an entry for the public events table. Never blocks, never raises."""
+        """Queues an entry for the public events table. Never blocks, never raises."""
         return self._add("event", event, 256)
 
     def add_metrics(self, batch: bytes) -> PendingWrite:
-        """Hands over a collected batch of metrics, as `metrics.pack` makes it, for the outbox."""
+        """Queues a collected batch of metrics, encoded by `metrics.pack`, for the outbox."""
         return self._add("metric", batch, len(batch))
 
     def add_open_call(self, span: StartedSpan, findings: Sequence[Finding], action: str) -> PendingWrite:
@@ -168,23 +168,23 @@ class Store:
         Args:
             span: The span of the call.
             findings: Its findings so far; at least one.
-            action: What was done about them.
+            action: The action taken on the findings.
         """
         return self.add_record(open_call(span, findings, action), urgent=True)
 
     def add_barrier(self) -> PendingWrite:
-        """Queues nothing: it is durable when everything queued so far is, in the database or in the side file."""
+        """Queues a marker that is durable when every earlier item is, in the database or in the side file."""
         return self._add("barrier", (), 0, True)
 
     def flush(self, timeout_s: float) -> bool:
-        """Waits until everything handed over so far is committed; whether it is."""
+        """Waits until every item queued so far is committed, at most `timeout_s` seconds; returns whether it is."""
         return self._add("barrier", None, 0, True).wait(timeout_s)
 
     def close(self, timeout_s: float = 2.0) -> None:
-        """Writes what waits within `timeout_s` seconds and closes the file.
+        """Writes the queued items within `timeout_s` seconds and closes the file.
 
-        Rows that the database does not take in time go to a side file, which a later process inserts. What is added
-        after the end is dropped and counted.
+        Rows that cannot be committed in time are written to a side file, which a later process inserts. Items added
+        after the close are dropped and counted.
         """
         if self._loop.closed:
             return
@@ -194,11 +194,11 @@ class Store:
         self._loop.close(timeout_s)
 
     def forward(self, signals: frozenset[str], resource: Resource | None, on_commit: Callable[[], None]) -> None:
-        """Has what is stored from now on entered in the outbox as well.
+        """Adds all rows stored from now on to the outbox as well.
 
         Args:
             signals: Of ``traces``, ``logs`` and ``metrics``.
-            resource: Whose events these are; that of the first span, without it.
+            resource: The resource of the events; without it, the resource of the first span.
             on_commit: Called on the writer's thread after every commit.
         """
         self._writer.forward = signals

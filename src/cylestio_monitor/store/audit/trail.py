@@ -1,4 +1,4 @@
-"""The audit trail for whoever holds the file: verify it, seal it, export it."""
+"""Operations on the audit trail of a database file: verify, seal and export."""
 
 from __future__ import annotations
 

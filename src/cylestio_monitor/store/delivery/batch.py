@@ -48,11 +48,11 @@ class Line:
         signal: ``traces``, ``logs`` or ``metrics``.
         channel: Its exporter.
         size: Records in the next request; it shrinks where a collector refuses parts without saying which.
-        streak: Requests of that size in a row that were taken whole.
-        failures: Batches in a row that could not be delivered.
+        streak: Consecutive requests of that size that were accepted completely.
+        failures: Consecutive batches that could not be delivered.
         not_before: Time (monotonic) before which nothing is sent.
         asked: Whether the collector itself named that time.
-        problem: Why the last batch could not be delivered; empty when all is well.
+        problem: The reason why the last batch could not be delivered; empty after a delivery.
     """
 
     signal: str
@@ -74,17 +74,17 @@ class Line:
         self.problem = outcome.reason
 
     def accepted(self) -> None:
-        """A request was taken whole: after a number of them the next ones are larger."""
+        """Counts a request that was accepted completely; after several of them the next requests are larger."""
         self.streak += 1
         if self.size < BATCH and self.streak >= _STREAK:
             self.size, self.streak = min(BATCH, self.size * 2), 0
 
     def part_refused(self) -> None:
-        """Part of a request was refused, and nobody knows which: the next one holds one record, which would be it."""
+        """Reduces the next requests to one record each, so that a refusal identifies the record."""
         self.size, self.streak = 1, 0
 
     def well(self) -> None:
-        """All is well."""
+        """Clears the failure state after a delivery."""
         self.failures, self.not_before, self.asked, self.problem = 0, 0.0, False, ""
 
 

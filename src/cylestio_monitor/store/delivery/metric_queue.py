@@ -166,7 +166,7 @@ def _point(kind: type[Any], fields: dict[str, Any]) -> Any:
     for name in ("positive", "negative"):
         if name in fields:
             fields[name] = Buckets(*fields[name])
-    # JSON has no word for what is not finite: a histogram without a value has such bounds.
+    # JSON cannot represent numbers that are not finite; the bounds of an empty histogram are such numbers.
     for name, value in (("min", math.inf), ("max", -math.inf), ("value", math.nan)):
         if name in fields and fields[name] is None:
             fields[name] = value

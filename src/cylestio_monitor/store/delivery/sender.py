@@ -48,13 +48,13 @@ class Outbox:
         resource: Resource | None = None,
         shared: frozenset[str] = frozenset(),
     ) -> None:
-        """Nothing is sent before `start`.
+        """Creates a sender that sends nothing before `start`.
 
         Args:
-            store: What is drained.
+            store: The store whose outbox is sent.
             exporters: The OTLP exporter of each signal that shall be sent: ``traces``, ``logs``, ``metrics``.
-            resource: Whose events these are; that of the first span, without it.
-            shared: Signals whose exporter somebody else goes on using: it is not shut down.
+            resource: The resource of the events; without it, the resource of the first span.
+            shared: Signals whose exporter has another user; the sender does not shut it down.
         """
         self._store = store
         self._shared = shared
@@ -74,18 +74,18 @@ class Outbox:
         self._start_lock = threading.Lock()
 
     def start(self) -> None:
-        """Begins to send; what an earlier process left goes first."""
+        """Starts sending; the records that an earlier process left are sent first."""
         self._store.forward(frozenset(self._lines), self._resource, self._committed)
         self._run_thread()
 
     def stop(self, timeout_s: float = 2.0, *, release: bool = False) -> bool:
-        """Sends what it can within `timeout_s` seconds and ends; whether nothing is left.
+        """Sends for at most `timeout_s` seconds, then stops; returns whether the outbox is empty.
 
-        What is left stays in the store, and the next process that shares it sends it.
+        Unsent records stay in the store, and the next process that uses the store sends them.
 
         Args:
             timeout_s: Longest time it takes, in seconds.
-            release: Whether the exporters are left as they came, for whoever they belong to; else they are shut down.
+            release: Whether the exporters are restored for their owner instead of being shut down.
         """
         started = time.monotonic()
         self._store.flush(timeout_s / 2)
@@ -97,7 +97,7 @@ class Outbox:
             thread.join(max(0.0, self._deadline - time.monotonic()))
         self._store.forward(frozenset(), None, self._committed)
         if thread is not None and thread.is_alive():
-            return False  # it hangs in a request, and goes with the process
+            return False  # the thread is blocked in a request; it is a daemon and ends with the process
         for line in self._lines.values():
             if release or line.signal in self._shared:
                 line.channel.release()
@@ -109,11 +109,11 @@ class Outbox:
         return empty
 
     def force_flush(self, timeout_s: float, signals: Collection[str] = schema.SIGNALS) -> bool:
-        """Waits until everything handed to the store so far is delivered or set aside; whether it is.
+        """Waits until every record stored so far is delivered or set aside; returns whether it is.
 
         Args:
             timeout_s: Longest time it takes, in seconds.
-            signals: What is asked about; the others are sent as well, and not waited for.
+            signals: The signals to wait for; the others are sent as well.
         """
         deadline = time.monotonic() + timeout_s
         if not self._store.flush(timeout_s):
@@ -135,7 +135,7 @@ class Outbox:
         return True
 
     def stats(self) -> dict[str, Any]:
-        """Of each signal: queued, quarantined and sent, and what is wrong, if anything."""
+        """Returns queued, quarantined and sent records and the last problem of each signal."""
         numbers: dict[str, Any] = self._attempt(self._counts, default={})
         return {
             signal: {**numbers.get(signal, {}), "problem": line.problem, "failures": line.failures}
@@ -151,7 +151,7 @@ class Outbox:
         self._table.close()
 
     def after_fork_in_child(self) -> None:
-        """Starts anew with sockets of its own, when the child first stores something."""
+        """Resets state and sockets in the child process; sending restarts at the first commit of the child."""
         running = self._thread is not None and not self._stopping
         self._table.abandon()
         self._reset()

@@ -106,7 +106,7 @@ class Channel:
         return Outcome("rejected", failure) if watched else Outcome("retry", "the exporter failed")
 
     def reconnect(self) -> None:
-        """Opens sockets of its own after a fork: an inherited one carries the parent's bytes as well."""
+        """Opens new sockets after a fork, because the parent still writes to the inherited ones."""
         if self._session is not None:
             from requests.adapters import HTTPAdapter  # noqa: PLC0415 -- loaded by the exporter already
 
@@ -120,7 +120,7 @@ class Channel:
         self.exporter.shutdown()
 
     def release(self) -> None:
-        """Stops watching: the exporter is again as it came, for whoever it belongs to."""
+        """Removes the hooks and restores the exporter for its owner."""
         if self._session is not None:
             self._session.__dict__.pop("request", None)
         for name, value in self._unwatched.items():
@@ -128,7 +128,7 @@ class Channel:
         self.exporter.__dict__.pop("_translate_data", None)
 
     def _post(self, batch: Any) -> Any:
-        """Exports over HTTP; a batch that is a message already goes to where the exporter has encoded its own."""
+        """Exports over HTTP; an already encoded batch skips the encoding step of the exporter."""
         client = getattr(self.exporter, "_client", None)
         post = getattr(self.exporter, "_export", None) if client is None else getattr(client, "export", None)
         if post is None or not isinstance(batch, SpanBatch):

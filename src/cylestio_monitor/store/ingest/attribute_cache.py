@@ -70,7 +70,7 @@ NAMES: Final = frozenset(
         "db.system.name",
     }
 )
-"""Attributes that repeat from span to span: each set of them stands once in `shared`."""
+"""Attributes that repeat from span to span; `shared` stores each set of them once."""
 
 _EVENT_TYPE: Final = {
     "execute_tool": ("tool_call", "TOOL"),

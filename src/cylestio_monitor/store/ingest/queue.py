@@ -103,10 +103,10 @@ class PendingWrite:
         return callbacks
 
     async def wait_async(self, timeout_s: float) -> bool:
-        """As `wait`, without holding up the event loop."""
+        """Same as `wait`, without blocking the event loop."""
         if self._state != _PENDING or timeout_s <= 0:
             return self._state == _DURABLE
-        import asyncio  # noqa: PLC0415 -- whoever awaits has it already; everybody else need not pay for it
+        import asyncio  # noqa: PLC0415 -- only async callers need it, and they have imported it
 
         loop = asyncio.get_running_loop()
         done = asyncio.Event()
@@ -163,15 +163,15 @@ class Queue:
 
     @property
     def fill(self) -> float:
-        """The part of the bounds that is used, from 0 to 1, whichever bound is nearer."""
+        """Returns the used fraction of the tighter bound, items or bytes, from 0 to 1."""
         return max(len(self._items) / self._max_items, self.bytes / self._max_bytes)
 
     def put(self, pending: PendingWrite, rush_at: int) -> bool:
-        """Adds it and wakes the writer; `False` where there is no room and it was not added.
+        """Adds an item and wakes the writer; returns `False` if the queue is full and the item was not added.
 
         Args:
-            pending: An urgent one, or a barrier, is let in beyond the bounds: it is small, and it is why we are here.
-            rush_at: Length from which the writer shall not wait for more.
+            pending: The item. An urgent item or a barrier is added even if the queue is full, because it is small.
+            rush_at: Length of the queue from which the writer starts without waiting for more.
         """
         with self._lock:
             length, size = len(self._items), self.bytes + pending.size
@@ -186,7 +186,7 @@ class Queue:
         return True
 
     def take(self, limit: int) -> list[PendingWrite]:
-        """The oldest pendings, at most `limit`."""
+        """Removes and returns the oldest items, at most `limit`."""
         with self._lock:
             group = [self._items.popleft() for _ in range(min(limit, len(self._items)))]
             self.bytes -= sum([pending.size for pending in group])
@@ -212,7 +212,7 @@ class Queue:
             self.bytes += sum([pending.size for pending in group])
 
     def settle(self, group: Iterable[PendingWrite], *, durable: bool) -> None:
-        """Marks the pendings and wakes whoever waits for one of them."""
+        """Sets the final state of the items and wakes the threads that wait for them."""
         with self.settled:
             callbacks = [callback for pending in group for callback in pending.settle(durable=durable)]
             self.settled.notify_all()

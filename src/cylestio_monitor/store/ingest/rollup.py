@@ -170,7 +170,7 @@ class Runs:
             totals = msgspec.structs.astuple(run.totals)
             values = (*name, *labels, run.start_ns, run.end_ns, *totals, number, trace_id)
             changed = connection.execute(_UPDATE_RUN, values).rowcount
-            if not changed:  # retention removed it meanwhile, and another run may have its id
+            if not changed:  # retention removed the run, and another run may have its id
                 del known[trace_id]
         fresh = []
         for number, trace_id in enumerate((one for one in runs if one not in known), newest + 1):

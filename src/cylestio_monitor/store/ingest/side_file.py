@@ -102,7 +102,7 @@ def waiting(database: Path) -> list[Path]:
 
 
 class Reader:
-    """One side file that this process inserts; no other process does so meanwhile."""
+    """One side file that this process inserts, under a lock that excludes other processes."""
 
     def __init__(self, path: Path) -> None:
         """Opens and locks the file.

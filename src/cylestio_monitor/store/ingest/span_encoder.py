@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 MAX_SPAN_BYTES: Final = 4_000_000
-"""Text on one span, in code points, from which it goes the careful road."""
+"""The largest text on one span, in code points, that is encoded without cleaning its attributes first."""
 
 _MAX_ATTRIBUTES: Final = 512
 _MAX_EVENTS: Final = 256
@@ -51,26 +51,26 @@ HOT: Final = {
     semconv.USAGE_INPUT_TOKENS: int,
     semconv.USAGE_OUTPUT_TOKENS: int,
 }
-"""Attributes that stand only in their column, and the type they must have to do so."""
+"""Attributes that are stored only in their own column, each with the type it must have."""
 
 
 class UnfitError(Exception):
-    """The span does not go the fast road."""
+    """The attributes of the span must be cleaned before they are encoded."""
 
 
 class SpanEncoder:
     """Encodes spans; remembers the resources and scopes it has seen."""
 
     def __init__(self, cipher: Cipher | None) -> None:
-        """Starts with nothing remembered.
+        """Creates an encoder with empty caches.
 
         Args:
-            cipher: What seals content, where it is encrypted at rest.
+            cipher: Encrypts content; `None` if content is not encrypted at rest.
         """
         self._cipher = cipher
         self._commons = AttributeCache(_check)
         self._stored: Mapping[tuple[str, str], Collection[tuple[Any, ...]]] = {}
-        # The objects stay referenced: an id is only theirs while they live.
+        # The objects stay referenced, because Python may reuse the id of an object that was freed.
         self._sources: dict[tuple[int, int], tuple[bytes, str | None, object, object]] = {}
 
     def encode(
@@ -95,7 +95,7 @@ class SpanEncoder:
         if size <= MAX_SPAN_BYTES:
             try:
                 return self._row(span, attributes_of(span), _plain_events(span), careful=False)
-            except Exception as error:  # noqa: BLE001 -- the careful road takes whatever it is
+            except Exception as error:  # noqa: BLE001 -- the span is cleaned and encoded again, whatever the error is
                 _logger.debug("a span goes the careful road: %s", type(error).__name__)
         attributes = _cleaned(span.attributes)
         attributes[semconv.SANITIZED] = True

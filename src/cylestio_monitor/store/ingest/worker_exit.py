@@ -21,5 +21,5 @@ def before_exit(action: Callable[[], Any]) -> None:
         util.Finalize(None, action, exitpriority=0)
     signals = sys.modules.get("celery.signals")
     if signals is not None:
-        # Of the prefork pool: the parent kills a worker as soon as it has said that it is done.
+        # In the prefork pool, the parent kills a worker as soon as the worker reports that it is done.
         signals.worker_process_shutdown.connect(lambda **_: action(), weak=False)

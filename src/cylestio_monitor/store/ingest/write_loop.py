@@ -44,7 +44,7 @@ _URGENT_BUSY_S: Final = 0.1
 """Time that an urgent commit waits for the lock of another process before the rows go to the side file."""
 
 _LARGE_QUEUE: Final = 0.5
-"""Part of the queue's bounds from which rows go to the side file as well."""
+"""The fraction of the queue's bounds from which rows are also written to the side file."""
 
 
 class WriteLoop:
@@ -78,7 +78,8 @@ class WriteLoop:
         self._next_complaint = 0.0
         self._failures = 0
         self._next_maintenance = 0.0
-        self._next_seal = time.monotonic() + _MAINTENANCE_S  # a short run is sealed by a longer one, or by hand
+        # The entries of a shorter process are sealed by a later, longer one or by a command.
+        self._next_seal = time.monotonic() + _MAINTENANCE_S
         self._has_unindexed = True
         if writer.has_leftovers():
             self.queue.filled.set()
@@ -189,7 +190,7 @@ class WriteLoop:
                 return
 
     def _write(self, group: list[PendingWrite]) -> bool:
-        """Commits a group; makes room where the budget is used up, and finds the item that cannot be stored.
+        """Commits a group; removes old rows if the size limit is reached, and isolates an item that cannot be stored.
 
         Returns:
             Whether the next group may follow; `False` where the file cannot be written now.

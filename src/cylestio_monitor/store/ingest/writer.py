@@ -361,10 +361,10 @@ class Writer:
         return 1
 
     def maintain(self, *, at_cap: bool = False) -> int:
-        """Removes one chunk of what is too old, or too much; returns how many rows went.
+        """Removes one chunk of rows beyond the age or size limit; returns the number of removed rows.
 
         Args:
-            at_cap: The page budget is used up: something has to go, whatever its age.
+            at_cap: The page limit is reached: rows are removed whatever their age.
         """
         connection = self.connection()
         if not at_cap:

@@ -41,7 +41,7 @@ _SEALED: Final = b"\x02"
 _LEVEL: Final = -1
 _of_thread: Final = threading.local()  # neither a compressor nor a decompressor is for two threads at once
 
-# What stands nearest to the end is reached by the shortest codes. A change needs a format byte of its own.
+# Strings near the end get the shortest codes. A changed dictionary needs a new format byte.
 _DICTIONARY: Final = (
     b" should would could there their which about other after first because between through during before without "
     b"however please provide following information summary report results question answer example number system "

@@ -24,8 +24,8 @@ BUSY_SECONDS: Final = 1.0
 _MIB = 1 << 20
 
 as_text: Final = methodcaller("decode", "utf-8", "replace")
-"""Reads text that is no UTF-8 any more, as one flipped bit makes it: its row's checksum says the rest. SQLite's module
-would read none of the rows of such a query."""
+"""Decodes text that a flipped bit has made invalid UTF-8; the checksum of the row then reports the damage. The default
+of `sqlite3` would fail the whole query."""
 
 _ROWS: Final = (64, 16, 4, 1) if sqlite3.sqlite_version_info >= (3, 32) else (16, 4, 1)
 """Rows of one statement; before 3.32 SQLite took no more than 999 values at a time."""
@@ -34,7 +34,7 @@ _ROWS: Final = (64, 16, 4, 1) if sqlite3.sqlite_version_info >= (3, 32) else (16
 def connect(path: Path, settings: config.StoreSettings, patience_s: float = BUSY_SECONDS) -> sqlite3.Connection:
     """Opens a connection that may write, in autocommit mode; creates or migrates the file.
 
-    A file that needs neither is opened without the write lock, so that another process may hold it meanwhile.
+    A file that needs neither is opened without the write lock, so that another process may hold the lock.
 
     Args:
         path: The database.

@@ -25,7 +25,7 @@ _CLOEXEC: Final = getattr(os, "O_CLOEXEC", 0)
 
 
 def prepare(path: Path) -> None:
-    """Makes sure that `path` is a private file in a folder that nobody else can tamper with.
+    """Makes sure that `path` is a private file in a folder that no other user can change.
 
     A missing folder is created with mode 0700, a missing file with 0600. An existing folder keeps its mode: it may be
     the user's project folder.
@@ -110,7 +110,7 @@ def _has_our_tables(path: Path) -> bool:
 
 
 def _is_private(path: Path) -> bool:
-    """Tells if a file is a regular one of this user that nobody else can read."""
+    """Returns whether the path is a regular file of this user that no other user can read."""
     try:
         status = path.lstat()
     except OSError:
@@ -194,7 +194,7 @@ def size_on_disk(path: Path) -> int:
     for suffix in SIBLINGS:
         try:
             total += Path(f"{path}{suffix}").stat().st_size
-        except OSError:  # it has gone meanwhile
+        except OSError:  # another process has removed it
             continue
     return total
 

@@ -50,7 +50,7 @@ _members: weakref.WeakSet[Forkable] = weakref.WeakSet()
 
 
 def register(member: Forkable) -> None:
-    """Has the member told of every fork, for as long as it lives."""
+    """Calls the hooks of the member at every fork while the member exists."""
     _members.add(member)
 
 

@@ -30,16 +30,16 @@ _NONCE = 12
 
 
 def key_file(database: Path) -> Path:
-    """Where the secret of a store lies when neither environment nor keyring has one."""
+    """Returns the path of the file that holds the secret if neither environment nor keyring has one."""
     return database.with_name(f"{database.name}.key")
 
 
 def load(database: Path) -> tuple[bytes, bool]:
-    """The deployment's secret.
+    """Loads the secret of the deployment.
 
     Returns:
-        The 32 bytes, and whether the user provided them: then content is encrypted at rest. A key that lies beside
-        the database would protect nothing.
+        The 32 bytes, and whether the user provided them. Content is encrypted at rest only then, because a key
+        beside the database would protect nothing.
 
     Raises:
         StoreError: The variable is too short, the keyring has no secret or is not installed, or the key file cannot

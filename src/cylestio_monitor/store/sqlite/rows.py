@@ -44,7 +44,7 @@ class SpanRecord(msgspec.Struct, array_like=True):
         end_ns: Nanoseconds since the epoch.
         status: `StatusCode`, 0 to 2.
         agent_id: `cylestio.agent.id`.
-        session_id: `cylestio.session.id`; it stands in no other column.
+        session_id: `cylestio.session.id`; no other column holds it.
         severity_number: 0 to 4.
         alert: ``none``, ``suspicious`` or ``dangerous``.
         event_type: Its type in the events view; `None` for a span that is not monitored.
@@ -54,8 +54,8 @@ class SpanRecord(msgspec.Struct, array_like=True):
         model: `gen_ai.request.model`.
         tool: `gen_ai.tool.name`.
         action: `cylestio.security.action`.
-        input_tokens: `gen_ai.usage.input_tokens`; it stands in no other column.
-        output_tokens: `gen_ai.usage.output_tokens`; it stands in no other column.
+        input_tokens: `gen_ai.usage.input_tokens`; no other column holds it.
+        output_tokens: `gen_ai.usage.output_tokens`; no other column holds it.
         attributes: JSON object of the attributes that are neither shared nor content.
         events: JSON array of ``{name, time_ns, attributes}``, or `None`.
         extra: JSON object of status message, links, trace state and drop counts, or `None`.
@@ -124,7 +124,7 @@ class FindingRecord(msgspec.Struct, array_like=True):
 
     @property
     def identity(self) -> tuple[str, str, str, str, int, int]:
-        """The values that tell findings of one span apart."""
+        """The values that identify a finding within its span."""
         return self.rule_id, self.target, self.subtype, self.path, self.start, self.end
 
 
@@ -312,7 +312,7 @@ _PLACE: Final = ("attribute", "pointer", "part_id", "source", "group_id", "excer
 
 
 def _place(finding: Finding) -> dict[str, str | None]:
-    """Returns where the finding stands in the recorded content, as far as the caller knows it."""
+    """Returns the position of the finding in the recorded content, as far as the caller knows it."""
     return {name: getattr(finding, name, None) or None for name in _PLACE}
 
 

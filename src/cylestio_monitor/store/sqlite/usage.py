@@ -20,7 +20,7 @@ LABEL_BYTES: Final = 200
 
 
 def label(value: str | None) -> str:
-    """Returns a text as it stands in a key."""
+    """Returns the form of a text that is used in a key."""
     if not value:
         return ""
     return value if len(value) <= LABEL_BYTES else clean_text(value, LABEL_BYTES)
