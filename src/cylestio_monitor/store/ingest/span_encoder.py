@@ -1,8 +1,8 @@
-"""A span, a finding or an event as the values of its row: once, on the writer's thread, whatever it holds.
+"""Encodes spans, findings and events into the values of their rows, on the writer's thread.
 
-The fast road takes the span as it is and lets the JSON encoder judge it. What does not encode, or would not survive
-the OTLP exporters (half a surrogate pair, NaN, nesting, integers beyond 64 bits, megabytes of text), goes the careful
-road: it is sanitised within caps, marked with `cylestio.sanitized`, and stored all the same.
+A span is first encoded unchanged, and the JSON encoder rejects values it cannot encode. A span that does not encode or
+would not survive the OTLP exporters (half a surrogate pair, NaN, nesting, integers beyond 64 bits, megabytes of text)
+is sanitised within limits, marked with `cylestio.sanitized` and stored.
 """
 
 from __future__ import annotations
