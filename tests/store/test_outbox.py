@@ -104,7 +104,7 @@ def test_a_span_leaves_the_store_as_it_came(bench, collector, exporter):
     assert group.resource == expected_group.resource
 
 
-@pytest.mark.parametrize("fault", ["drop", 429, 503, 500, 302, 401, 404, 400, "429+"])
+@pytest.mark.parametrize("fault", ["drop", 429, 503, 500, 302, 401, 403, 400, "429+"])
 def test_no_fault_loses_or_doubles_a_span(bench, collector, fault):
     collector.fault = fault
     outbox = bench.send_to(collector)

@@ -1,7 +1,8 @@
 """Sends one batch, splits a refused batch to find the bad record, or keeps it until the collector recovers.
 
 A record is set aside only if the collector accepted another record of the same batch. A collector that refuses every
-record is broken or is not a collector, and the records themselves are valid.
+record is broken or is not a collector, and the records themselves are valid. A backend that does not accept the signal
+answers with a status that says so; the whole batch is then set aside.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ class Line:
         not_before: Time (monotonic) before which nothing is sent.
         asked: Whether the collector itself named that time.
         problem: The reason why the last batch could not be delivered; empty after a delivery.
+        unsupported: The answer of a backend that does not accept this signal; empty while it accepts it.
     """
 
     signal: str
@@ -63,6 +65,7 @@ class Line:
     not_before: float = 0.0
     asked: bool = False
     problem: str = ""
+    unsupported: str = ""
 
     def rest(self, outcome: Outcome) -> None:
         """Waits after a batch that could not be delivered: longer every time, or as long as the collector asked."""
@@ -81,11 +84,11 @@ class Line:
 
     def part_refused(self) -> None:
         """Reduces the next requests to one record each, so that a refusal identifies the record."""
-        self.size, self.streak = 1, 0
+        self.size, self.streak, self.unsupported = 1, 0, ""
 
     def well(self) -> None:
-        """Clears the failure state after a delivery."""
-        self.failures, self.not_before, self.asked, self.problem = 0, 0.0, False, ""
+        """Clears the failure state after a batch was delivered or set aside."""
+        self.failures, self.not_before, self.asked, self.problem = 0, 0.0, False, self.unsupported
 
 
 class BatchDelivery:
@@ -134,6 +137,11 @@ class BatchDelivery:
         if outcome.verdict == "partial":
             self._part(entries, outcome)
             return None
+        if outcome.verdict == "unsupported":
+            reason = f"{outcome.reason}: the backend does not accept {self._line.signal}"
+            self._table.set_aside(self._line.signal, entries, reason)
+            self._line.unsupported = outcome.reason
+            return None
         if outcome.verdict != "rejected":
             return outcome
         if len(entries) > 1:
@@ -151,6 +159,7 @@ class BatchDelivery:
         Each is asked about once more: it may have been refused while the collector was still unwell.
         """
         self._accepted = True
+        self._line.unsupported = ""
         suspects, self._suspects = self._suspects, []
         for entry in suspects:
             outcome = self._line.channel.send(self._table.batch(self._line.signal, [entry]))

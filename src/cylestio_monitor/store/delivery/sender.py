@@ -62,6 +62,7 @@ class Outbox:
         self._lines = {signal: Line(signal, transport.Channel(exporter)) for signal, exporter in exporters.items()}
         self._reset()
         self._logged: dict[str, float] = {}
+        self._unsupported: dict[str, str] = {}
         fork_guard.register(self)
 
     def _reset(self) -> None:
@@ -213,7 +214,9 @@ class Outbox:
             return bool(unreadable)
         outcome = BatchDelivery(self._table, line).run(readable)
         if outcome is None:
-            if line.problem and self._logged.pop(line.signal, None) is not None:
+            if line.unsupported:
+                self._report_unsupported(line)
+            elif line.problem and self._forget_reports(line.signal):
                 _logger.warning("OTLP export of %s works again", line.signal)
             line.well()
             return True
@@ -229,6 +232,22 @@ class Outbox:
             answer = f"collector answered {line.problem}" if line.problem.startswith(("HTTP", "gRPC")) else line.problem
             _logger.warning(
                 "OTLP export of %s paused: %s; the records are kept in the local store", line.signal, answer
+            )
+
+    def _forget_reports(self, signal: str) -> bool:
+        """Forgets what was logged about a signal; returns true where something was."""
+        reports = (self._logged.pop(signal, None), self._unsupported.pop(signal, None))
+        return any(report is not None for report in reports)
+
+    def _report_unsupported(self, line: Line) -> None:
+        """One line for a signal that the backend does not accept, until it accepts it or answers something else."""
+        if self._unsupported.get(line.signal) != line.unsupported:
+            self._unsupported[line.signal] = line.unsupported
+            _logger.warning(
+                "OTLP export of %s: the backend does not accept this signal (%s); "
+                "the records are set aside in the local store",
+                line.signal,
+                line.unsupported,
             )
 
     def _attempt(self, action: Callable[[], T], *, default: T) -> T:

@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-Verdict: TypeAlias = Literal["sent", "partial", "retry", "hold", "rejected"]
+Verdict: TypeAlias = Literal["sent", "partial", "retry", "hold", "rejected", "unsupported"]
 
 _RETRY_STATUS: Final = frozenset({408, 429, 502, 503, 504})
 _REJECTED_STATUS: Final = frozenset({400, 413, 415, 422})
+_UNSUPPORTED_STATUS: Final = frozenset({404, 405, 501})
 _RETRY_CODES: Final = frozenset(
     {"CANCELLED", "DEADLINE_EXCEEDED", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE", "DATA_LOSS"}
 )
@@ -41,7 +42,8 @@ class Outcome(NamedTuple):
     Attributes:
         verdict: ``sent``; ``partial``: some of it was refused, and it must not be sent again; ``retry``: the collector
             is not there or too busy; ``hold``: it answers, but not as a collector at this address should (redirect,
-            refused credentials, no such path): nothing is wrong with the batch; ``rejected``: the batch is refused.
+            refused credentials): nothing is wrong with the batch; ``rejected``: the batch is refused;
+            ``unsupported``: the backend does not accept this signal at all.
         reason: One line without content, address or credentials.
         refused: For ``partial``: how many.
         wait_s: How long the collector asked to be left alone.
@@ -199,6 +201,8 @@ def of_response(status: int, headers: Mapping[str, str], body: bytes) -> Outcome
     reason = f"HTTP {status}"
     if status in _RETRY_STATUS:
         return Outcome("retry", reason, wait_s=_retry_after(headers.get("retry-after")))
+    if status in _UNSUPPORTED_STATUS:
+        return Outcome("unsupported", reason)
     return Outcome("rejected" if status in _REJECTED_STATUS else "hold", reason)
 
 
@@ -208,6 +212,8 @@ def of_rpc_error(error: Any) -> Outcome:
     wait = _retry_info(error)
     if code in _RETRY_CODES or (code == "RESOURCE_EXHAUSTED" and wait is not None):
         return Outcome("retry", f"gRPC {code}", wait_s=wait)
+    if code == "UNIMPLEMENTED":
+        return Outcome("unsupported", f"gRPC {code}")
     return Outcome("rejected" if code in {"INVALID_ARGUMENT", "RESOURCE_EXHAUSTED"} else "hold", f"gRPC {code}")
 
 
