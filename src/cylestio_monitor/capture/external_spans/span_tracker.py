@@ -105,17 +105,23 @@ class TrackedSpan:
 
     def completed(self) -> None:
         """The span has ended."""
+        _forgotten.discard(self._forgotten)
         self._forgotten = None
 
     def _end_if_forgotten(self, span: Any, pipeline: Pipeline, ended_at: int) -> None:
         """Ends the span when it is freed without an end: some instrumentations never end the span of a stream."""
         kind, state = type(span), span.__dict__
 
-        def freed(_: object) -> None:
+        def freed(reference: weakref.ref[Any]) -> None:
+            _forgotten.discard(reference)
             pipeline.background.put(lambda: _complete(_revived(kind, state), pipeline, self, ended_at))
 
         self._forgotten = weakref.ref(span, freed)
+        _forgotten.add(self._forgotten)
 
+
+_forgotten: set[weakref.ref[Any] | None] = set()
+"""References that wait for a span to be freed. The garbage collector calls back only references that are reachable."""
 
 _live: weakref.WeakValueDictionary[int, TrackedSpan] = weakref.WeakValueDictionary()
 _latest: ContextVar[weakref.ref[TrackedSpan] | None] = ContextVar("cylestio_external_span", default=None)
