@@ -22,6 +22,7 @@ from cylestio_monitor.capture import call_wrappers
 from cylestio_monitor.capture.enclosing_calls import hosting_call
 from cylestio_monitor.capture.external_spans import deferred
 from cylestio_monitor.capture.external_spans.deferred import DeferredSpanSource, Expected, ReplaceableSpan
+from cylestio_monitor.capture.external_spans.resolver import enable_external_spans
 from cylestio_monitor.capture.patching import Target
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def begin(make: call_wrappers.Make) -> Invocation | None:
     litellm = sys.modules["litellm"]
     if not any(getattr(litellm, name, None) for name in _LISTS):
         return call_wrappers.begin(make)
+    enable_external_spans()  # the callback has no span yet that would do so before the first call
     token = deferred.announced.set(_maker)
     try:
         return call_wrappers.begin(make)
