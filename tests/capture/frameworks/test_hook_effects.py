@@ -12,6 +12,12 @@ from peers import environment, run
 
 PROGRAM = Path(__file__).parents[2] / "peers" / "hook_effects.py"
 OWN = ("anthropic", "openai", "mcp")  # in the environment of this test
+ENVIRONMENTS = {
+    **dict.fromkeys(
+        ["smolagents", "strands", "google_adk", "agent_framework", "claude_agent_sdk"], "frameworks-agents"
+    ),
+    **dict.fromkeys(["stainless", "plain_http"], "sdk-others"),
+}
 WITHOUT_FUNCTIONS = {"pydantic_ai"}  # the default of its agents is set, by its documented name; no function is replaced
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("frameworks")]
@@ -32,4 +38,4 @@ def test_of_the_sdks(sdk):
 
 @pytest.mark.parametrize("sdk", sorted(SDKS.keys() - set(OWN) - WITHOUT_FUNCTIONS))
 def test_of_the_frameworks(sdk):
-    assert_nothing_changed(run(environment("frameworks"), PROGRAM, sdk))
+    assert_nothing_changed(run(environment(ENVIRONMENTS.get(sdk, "frameworks")), PROGRAM, sdk))

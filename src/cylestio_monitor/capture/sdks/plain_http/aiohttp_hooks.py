@@ -112,10 +112,13 @@ def _observe(response: Any, found: HttpCall) -> None:
 
 def _feed_data(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
-    def feed_data(self: Any, data: Any, *args: Any, **kwargs: Any) -> Any:
-        body = _bodies.get(id(self)) if _bodies else None
+    def feed_data(*args: Any, **kwargs: Any) -> Any:
+        if not _bodies or len(args) < 2:  # a wrong call gets the error of the original
+            return original(*args, **kwargs)
+        self, data = args[:2]
+        body = _bodies.get(id(self))
         if body is None or not data:
-            return original(self, data, *args, **kwargs)
+            return original(*args, **kwargs)
         try:
             body.answer.observe(bytes(data))
         except BlockedError as error:
@@ -125,37 +128,38 @@ def _feed_data(original: Callable[..., Any]) -> Callable[..., Any]:
         if body.withholds:
             body.kept.append(bytes(data))
             return False
-        return original(self, data, *args, **kwargs)
+        return original(*args, **kwargs)
 
     return feed_data
 
 
 def _feed_eof(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
-    def feed_eof(self: Any) -> Any:
-        body = _bodies.pop(id(self), None) if _bodies else None
+    def feed_eof(*args: Any, **kwargs: Any) -> Any:
+        body = _bodies.pop(id(args[0]), None) if _bodies and args else None
         if body is not None:
+            self = args[0]
             try:
                 body.answer.finished()
             except BlockedError as error:
                 self.set_exception(error)
-                return original(self)
+                return original(*args, **kwargs)
             for data in body.kept:
                 self.feed_data(data)
-        return original(self)
+        return original(*args, **kwargs)
 
     return feed_eof
 
 
 def _set_exception(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
-    def set_exception(self: Any, exc: BaseException, *args: Any, **kwargs: Any) -> Any:
-        body = _bodies.pop(id(self), None) if _bodies else None
+    def set_exception(*args: Any, **kwargs: Any) -> Any:
+        body = _bodies.pop(id(args[0]), None) if _bodies and len(args) > 1 else None
         if body is not None:
-            if str(exc) == _CLOSED:
+            if str(args[1]) == _CLOSED:
                 body.answer.closed()
             else:
-                body.answer.failed(exc)
-        return original(self, exc, *args, **kwargs)
+                body.answer.failed(args[1])
+        return original(*args, **kwargs)
 
     return set_exception
