@@ -86,7 +86,8 @@ def outcome_of(work: Any) -> str:
 def main() -> None:
     sdk = sys.argv[1]
     present = []
-    for name in registry.SDKS[sdk].modules:
+    # One package stands for all that are recognised by their shape.
+    for name in ["groq._base_client"] if sdk == "stainless" else registry.SDKS[sdk].modules:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
             present.append(name)

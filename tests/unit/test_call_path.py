@@ -41,7 +41,7 @@ def modules_entered(work):
     return entered
 
 
-def test_a_clean_call_enters_few_modules(client):
+def test_a_clean_call_enters_few_modules(client, monkeypatch):
     def ask():
         client.messages.create(
             model="claude-test", max_tokens=10, messages=[{"role": "user", "content": "hello there"}]
@@ -49,6 +49,8 @@ def test_a_clean_call_enters_few_modules(client):
 
     ask()
     ask()
+    for resolver in (enclosing_calls, external_spans):  # another test of this process may have left spans of libraries
+        monkeypatch.setattr(resolver, "is_active", False)
     entered = modules_entered(ask)
     assert "cylestio_monitor.pipeline" in entered
     assert len(entered) <= MOST_MODULES, sorted(entered)
