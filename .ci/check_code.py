@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "src/"
 MAX_MODULES = 14
 # How many places of each check there may be. A number only falls.
-LIMITS = {"class names": 8, "noqa": 53, "broad except": 17, "docstrings": 200, "folders": 0}
+LIMITS = {"class names": 0, "noqa": 0, "broad except": 0, "docstrings": 0, "folders": 0}
 NOQA = re.compile(r"#\s*noqa\b(?P<codes>:\s*[A-Z]+\d+(?:[,\s]+[A-Z]+\d+)*)?(?P<rest>.*)", re.IGNORECASE)
 REASON = re.compile(r"\s*--\s*\S")
 OPENING = re.compile(r"(?:What|Whether|Which|How)\b")

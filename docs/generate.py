@@ -163,7 +163,7 @@ is no finding. A rule of status `experimental` applies only with `rules.experime
 
 def rules() -> str:
     """The page of the shipped rules, from the rule files."""
-    from cylestio_monitor.rules import load_packs, shipped_files  # noqa: PLC0415
+    from cylestio_monitor.rules import load_packs, shipped_files  # noqa: PLC0415 -- only this page reads rules
 
     packs: dict[str, list[str]] = {}
     for rule in load_packs(shipped_files())[0]:

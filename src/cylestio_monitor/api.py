@@ -49,7 +49,7 @@ def start_monitoring(agent_id: str | None = None, config: Mapping[str, Any] | st
         from cylestio_monitor.otel import setup  # noqa: PLC0415 -- the SDK is imported when monitoring starts
 
         setup.start(overrides, path=path)
-    except Exception:
+    except Exception:  # an application must start, whatever its environment does to monitoring
         log.warning("Monitoring could not start; the application runs on without it", exc_info=True)
 
 
@@ -71,7 +71,7 @@ def stop_monitoring() -> None:
         from cylestio_monitor.otel import setup  # noqa: PLC0415 -- as above
 
         setup.stop()
-    except Exception:
+    except Exception:  # the application may be ending; nothing may raise into its shutdown
         log.warning("Monitoring could not be stopped as it should", exc_info=True)
 
 

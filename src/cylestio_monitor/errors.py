@@ -1,4 +1,4 @@
-"""What this package raises on purpose, and nothing else.
+"""The exceptions that this package raises on purpose.
 
 Monitoring itself never raises into the application; these are for what the user asked for: a block that was switched
 on, and a setting or rule that cannot be used.

@@ -65,14 +65,14 @@ class Lazy(Generic[T]):
         self._is_creating = False
 
 
-class OpenCall(Protocol):
+class EndableCall(Protocol):
     """A call whose answer the application reads piece by piece."""
 
     def left_open(self) -> None:
         """Ends the call with the answer as far as it has come: the process ends."""
 
 
-open_calls: weakref.WeakSet[OpenCall] = weakref.WeakSet()
+open_calls: weakref.WeakSet[EndableCall] = weakref.WeakSet()
 """Calls to be ended when the process ends, before the store and the exporters close."""
 
 pipeline: Pipeline | None = None

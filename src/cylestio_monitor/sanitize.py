@@ -115,7 +115,7 @@ def to_json(value: object, max_bytes: int = MAX_BYTES, *, is_plain: bool = False
 
 
 def _is_plain(value: object, budget: int) -> bool:
-    """Whether a value can be encoded as it is: exact JSON types, shallow, and of less text than the budget."""
+    """Returns whether a value can be encoded as it is: exact JSON types, shallow, and of less text than the budget."""
     waiting: list[tuple[object, int]] = [(value, 0)]
     nodes = MAX_NODES
     while waiting:

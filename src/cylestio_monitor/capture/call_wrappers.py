@@ -62,7 +62,7 @@ def begin(make: Make) -> Invocation | None:
     token = _reading.set(left)
     try:
         call = make()
-    except Exception:
+    except Exception:  # arguments of any shape: the framework's call goes on
         log.debug("Could not read a call", exc_info=True)
         return None
     finally:

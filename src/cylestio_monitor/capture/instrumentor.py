@@ -142,7 +142,7 @@ class _Standalone:
 
 def _pipeline(tracer_provider: Any, meter_provider: Any) -> Pipeline:
     from cylestio_monitor import config, pipeline  # noqa: PLC0415 -- when there is a call
-    from cylestio_monitor.scan import Scanner  # noqa: PLC0415
+    from cylestio_monitor.scan import Scanner  # noqa: PLC0415 -- as above
 
     settings = config.load().settings
     atexit.register(runtime.end_open_calls)

@@ -27,7 +27,7 @@ def read(reader: Callable[[Any], Result] | None, answer: object) -> Result | Non
     """Returns the answer as a `Result`; `None` where it cannot be read."""
     try:
         return reader(answer) if reader is not None else None
-    except Exception:
+    except Exception:  # answers of any shape: the application gets its answer
         log.debug("Could not read an answer", exc_info=True)
         return None
 

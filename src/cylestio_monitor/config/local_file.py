@@ -34,7 +34,7 @@ _LIMITS: Final[dict[Local, str]] = {
 }
 
 
-class _Change(NamedTuple):
+class _AllowedChange(NamedTuple):
     """The part of a change that is allowed.
 
     Attributes:
@@ -74,30 +74,30 @@ def restrict(
     return allowed
 
 
-def _change(option: Option, value: Any, current: Any, folder: Path) -> _Change:
+def _change(option: Option, value: Any, current: Any, folder: Path) -> _AllowedChange:
     if value == current:
-        return _Change(None, is_whole=True)
+        return _AllowedChange(None, is_whole=True)
     match option.local:
         case "greater" | "less":
             return _tightened(option, value, current)
         case "label":
-            return _Change(value, is_whole=True) if current is None else _Change(None, is_whole=False)
+            return _AllowedChange(value, is_whole=True) if current is None else _AllowedChange(None, is_whole=False)
         case "path":
             fits = current is None and is_inside(value, folder)
-            return _Change(str(folder / value) if fits else None, is_whole=fits)
+            return _AllowedChange(str(folder / value) if fits else None, is_whole=fits)
         case "add":
-            return _Change(list(dict.fromkeys([*current, *value])), is_whole=True)
+            return _AllowedChange(list(dict.fromkeys([*current, *value])), is_whole=True)
         case "paths":
             inside = [str(folder / path) for path in value if is_inside(path, folder)]
-            return _Change([*current, *inside] if inside else None, is_whole=len(inside) == len(value))
+            return _AllowedChange([*current, *inside] if inside else None, is_whole=len(inside) == len(value))
         case "critical":
             raised = [entry for entry in value if entry["severity"] == "critical"]
-            return _Change([*current, *raised] if raised else None, is_whole=len(raised) == len(value))
+            return _AllowedChange([*current, *raised] if raised else None, is_whole=len(raised) == len(value))
         case "no":
-            return _Change(None, is_whole=False)
+            return _AllowedChange(None, is_whole=False)
 
 
-def _tightened(option: Option, value: Any, current: Any) -> _Change:
+def _tightened(option: Option, value: Any, current: Any) -> _AllowedChange:
     """Applies an ordered value if it is the stricter one; an unset one gives way to the strictest value alone."""
     if option.choices or option.type is bool:
         order = option.choices or (False, True)
@@ -105,4 +105,4 @@ def _tightened(option: Option, value: Any, current: Any) -> _Change:
         is_stricter = value == strictest if current is None else stricter(option, current, value) == value
     else:
         is_stricter = value > current if option.local == "greater" else value < current
-    return _Change(value if is_stricter else None, is_whole=is_stricter)
+    return _AllowedChange(value if is_stricter else None, is_whole=is_stricter)

@@ -1,4 +1,4 @@
-"""What a detector is: the interface that an entry point of the group ``cylestio_detector`` offers."""
+"""The interface of a detector, which an entry point of the group ``cylestio_detector`` offers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Detection(NamedTuple):
-    """What a detector says of a text.
+    """The judgement of a detector about a text.
 
     Attributes:
         category: What it is, such as ``prompt_injection``.
@@ -34,7 +34,7 @@ class Detector(Protocol):
     def detect(
         self, text: str, *, target: Target, subtype: Subtype
     ) -> Sequence[Detection] | Awaitable[Sequence[Detection]]:
-        """What the text is; an awaitable is awaited for at most `detectors.budget_ms`.
+        """Judges a text; an awaitable is awaited for at most `detectors.budget_ms`.
 
         Args:
             text: The text, at most `detectors.max_chars` code points of it.
@@ -45,4 +45,4 @@ class Detector(Protocol):
 
 
 Factory: TypeAlias = "Callable[[config.DetectorSettings], Detector]"
-"""What the entry point names. It is called once, in the detectors' thread, and may take its time."""
+"""The factory that the entry point names. It is called once, in the thread of the detectors, and may block."""

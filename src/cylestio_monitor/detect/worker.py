@@ -50,7 +50,7 @@ class _Job(NamedTuple):
 
 
 class Asked:
-    """What one call has asked: findings come in from the detectors' thread, and are taken by the call."""
+    """The questions of one call: the detectors' thread adds findings, the call takes them."""
 
     def __init__(self, settle: Settled) -> None:
         """Nothing is asked yet.
@@ -86,7 +86,7 @@ class Asked:
             self._context.run(later, found)
 
     def take(self, timeout_s: float = 0) -> list[Finding]:
-        """What has come, after waiting at most so long for the rest; each finding once."""
+        """Returns the findings that have arrived, after a bounded wait for the others; each finding once."""
         if timeout_s:
             self._idle.wait(timeout_s)
         with self._lock:
@@ -121,11 +121,11 @@ class Detectors:
         self._loaded: list[tuple[str, Detector]] | None = None
 
     def wants(self, target: Target, subtype: Subtype) -> bool:
-        """Whether texts of this side and surface are asked about."""
+        """Returns whether texts of this side and surface are asked about."""
         return target == "input" and subtype in self.settings.surfaces
 
     def asked(self, settle: Settled) -> Asked:
-        """What a call asks with; `settle` completes a finding, or silences it."""
+        """Returns the questions of one call; `settle` completes a finding, or silences it."""
         return Asked(settle)
 
     def ask(self, asked: Asked, text: str, *, target: Target, subtype: Subtype, path: str) -> None:

@@ -1,1 +1,1 @@
-"""What a call becomes: span attributes, span events, content and metrics."""
+"""Turns a call into span attributes, span events, content and metrics."""

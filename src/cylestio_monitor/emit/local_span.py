@@ -126,7 +126,7 @@ class LocalSpan:
         if not self._events or self._store is None:
             return
         from opentelemetry.sdk.trace import Event, ReadableSpan  # noqa: PLC0415 -- only where there is a finding
-        from opentelemetry.sdk.util.instrumentation import InstrumentationScope  # noqa: PLC0415
+        from opentelemetry.sdk.util.instrumentation import InstrumentationScope  # noqa: PLC0415 -- as above
 
         self._store.add_span(
             ReadableSpan(

@@ -32,7 +32,7 @@ _DECISIONS: Final[dict[Action, Decision]] = {
 }
 
 
-class CollectedFindings(Protocol):
+class FindingsView(Protocol):
     """The findings of a call."""
 
     @property
@@ -44,7 +44,7 @@ class FindingCollector(Protocol):
     """Collects the findings of a call; the inspection is one."""
 
     @property
-    def found(self) -> CollectedFindings | None:
+    def found(self) -> FindingsView | None:
         """The findings so far; ``None`` where there are none."""
 
     def add(self, found: list[Finding]) -> None:
@@ -55,7 +55,7 @@ class FindingCollector(Protocol):
 
 
 class CallControl:
-    """What control knows of one call.
+    """The state of control for one call.
 
     Attributes:
         outcome: The outcome that counts for the span: the strictest of its tool calls.

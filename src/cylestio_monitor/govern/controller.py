@@ -62,7 +62,7 @@ class Actor(NamedTuple):
 
 
 class ControlOutcome(NamedTuple):
-    """What is decided about one tool call.
+    """The decision about one tool call, with its facts and findings.
 
     Attributes:
         facts: The facts that decided.
@@ -210,7 +210,7 @@ class Controller:
             self._limiter.after(facts)
 
     def is_offered(self, actor: Actor, tool: str, *, server: str = "") -> bool:
-        """Whether a tool may be offered to the model: false where each call of it would be denied."""
+        """Returns whether a tool may be offered to the model: false where each call of it would be denied."""
         if self.policy is None:
             return True
         facts = call_facts.CallFacts(

@@ -26,7 +26,7 @@ _MAX_USES: Final = 10_000
 
 
 class _Past:
-    """What happened in one session or trace."""
+    """The earlier calls of one session or trace."""
 
     __slots__ = ("findings", "tools")
 

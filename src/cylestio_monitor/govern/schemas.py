@@ -9,7 +9,7 @@ class Validator(Protocol):
     """A compiled schema."""
 
     def is_valid(self, instance: object) -> bool:
-        """Whether the value is valid."""
+        """Returns whether the value is valid."""
 
     def iter_errors(self, instance: object) -> Any:
         """The errors of a value, lazily."""

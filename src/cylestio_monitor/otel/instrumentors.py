@@ -41,7 +41,7 @@ def instrument() -> None:
             instrumentor = _instrumentor(entry)
             if not instrumentor.is_instrumented_by_opentelemetry:
                 instrumentor.instrument(skip_dep_check=True)
-        except Exception:
+        except Exception:  # one SDK that cannot be hooked must not keep the others from being hooked
             log.warning("%s could not be hooked and is not monitored", entry.name, exc_info=True)
 
 
@@ -54,7 +54,7 @@ def uninstrument() -> None:
             instrumentor = _instrumentor(entry)
             if instrumentor.is_instrumented_by_opentelemetry:
                 instrumentor.uninstrument()
-        except Exception:
+        except Exception:  # the other SDKs are restored in any case
             log.warning("%s could not be restored", entry.name, exc_info=True)
 
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("cylestio_monitor")
 
 EXIT_S = 2.0
-"""How long the end of the process, or of monitoring, waits for disk and network together, in seconds."""
+"""Seconds that the end of the process, or of monitoring, waits for disk and network together."""
 
 
 class ProviderChange(NamedTuple):
@@ -60,7 +60,7 @@ class ProviderChange(NamedTuple):
 
 
 class Running:
-    """What `start` put together. The store is opened, the rules are read, when something needs them first.
+    """The parts that `start` created. The store is opened and the rules are read on first use.
 
     Attributes:
         loaded: The settings, and where each came from.
@@ -144,7 +144,7 @@ _lock = threading.RLock()
 
 
 def running() -> Running | None:
-    """What runs now; `None` while monitoring is off."""
+    """Returns the running set-up; `None` while monitoring is off."""
     return _running
 
 

@@ -37,7 +37,7 @@ def expand(example: str, seed: str) -> str:
 
 
 def filler(rule: Rule, miss: str, number: int) -> bool:
-    """Whether a miss has nothing of what the rule looks for, so that any rule would pass over it.
+    """Returns whether a miss has nothing of what the rule looks for, so that any rule would pass over it.
 
     A miss comes close where one of these holds:
 

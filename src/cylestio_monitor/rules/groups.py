@@ -52,7 +52,7 @@ def _lengths(items: list[Any]) -> set[tuple[int, ...]]:
 
 
 def _guarded(items: list[Any]) -> bool:
-    """Whether what comes first is no digit, or cannot have one beside it."""
+    """Returns whether what comes first is no digit, or cannot have one beside it."""
     for op, value in items:
         if op is _c.AT and value is _c.AT_BOUNDARY:
             return True
@@ -64,7 +64,7 @@ def _guarded(items: list[Any]) -> bool:
 
 
 def _refuses_digits(tree: Any) -> bool:
-    """Whether a digit by itself is among what is refused."""
+    """Returns whether a digit by itself is among what is refused."""
     choices = tree[0][1][1] if len(tree) == 1 and tree[0][0] is _c.BRANCH else [tree]
     return any(len(choice) == 1 and choice[0][0] is _c.IN and _kinds(choice[0])[0] for choice in choices)
 
@@ -121,7 +121,7 @@ def _may_have_digits(item: Any) -> bool:
 
 
 def _kinds(item: Any) -> tuple[bool, bool]:
-    """Whether one character can be a digit, and whether it can be anything else."""
+    """Returns whether one character can be a digit, and whether it can be anything else."""
     op, value = item
     if op is _c.LITERAL:
         return value in _DIGITS, value not in _DIGITS

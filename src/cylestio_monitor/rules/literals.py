@@ -92,14 +92,14 @@ def best(found: list[Clause]) -> Clause:
 
 
 def score(clause: Clause) -> float:
-    """How rare a text is that holds one of the literals: about the letters of a literal that is as rare."""
+    """Returns the rarity of a text with one of the literals, as the length of a literal that is as rare."""
     if not clause:
         return -9.0
     return -log2(sum(2 ** (-1.5 * _weight(literal)) for literal in clause)) / 1.5
 
 
 def telling(clause: Clause) -> bool:
-    """Whether none of its literals is so short or so frequent that the engine meets it at every turn."""
+    """Returns whether none of its literals is so short or so frequent that the engine meets it at every turn."""
     return min(map(_weight, clause)) >= _LEAST_TOLD
 
 

@@ -1,4 +1,4 @@
-"""What a rule file may hold, as types."""
+"""The types of a rule file."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Examples(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     miss: Annotated[tuple[str, ...], Meta(min_length=1, description="Texts the rule must pass over.")]
 
 
-class Context(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RuleContext(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Words of which one must stand near the match, for forms that mean nothing alone."""
 
     words: Annotated[tuple[str, ...], Meta(min_length=1, description="Words or phrases, any letter case.")]
@@ -126,7 +126,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     detector: Detector | None = None
     case: Literal["sensitive", "insensitive"] = "insensitive"
     validators: tuple[str, ...] = ()
-    context: Context | None = None
+    context: RuleContext | None = None
     targets: tuple[Target, ...] = ()
     surfaces: tuple[Surface, ...] = ()
     locales: tuple[Annotated[str, Meta(pattern="^[A-Z]{2}$")], ...] = ()

@@ -1,4 +1,4 @@
-r"""What can be known of a regular expression without running it.
+r"""Properties of a regular expression that are known without running it.
 
 A rule's pattern is read as a tree, and two things are taken from it: its greatest width, so that a match can be
 confirmed in a window; and clauses of literals, of each of which every match holds one, so that the engines need look
@@ -27,7 +27,7 @@ else:
     import sre_parse as _p
 
 UNBOUNDED = 64
-"""What ``*`` and ``+`` stand for at most: without a bound no window would be large enough."""
+"""The bound of ``*`` and ``+``: without one no window would be large enough."""
 
 _BOUNDS = {r"\s": 11, r"\w": 23}
 """The same for a run of blanks and for a word."""
@@ -49,7 +49,7 @@ class PatternError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a pattern is known to be.
+    """The known properties of a pattern.
 
     Attributes:
         regex: The pattern with every repetition bounded, for `re` with `flags`.
@@ -98,7 +98,7 @@ def shape(pattern: str, *, ignore_case: bool) -> Shape:
 
 
 def _held(tree: Any, found: list[tuple[float, Clause]], lead: Clause) -> tuple[Clause, ...]:
-    """What is asked of a window before the pattern is put to it: the rarest clauses but the first, a word of each."""
+    """Returns the words that a window must hold before the pattern is tried: one of each rare clause but the first."""
     others = [clause for _, clause in found if clause != lead]
     items = [item for item in flat(tree) if item[0] is not _c.AT]
     if len(items) == 1 and items[0][0] is _c.BRANCH:

@@ -43,7 +43,7 @@ DIGITS = {digits(count): count for count in range(_FEWEST_DIGITS, _MOST_DIGITS +
 """The expressions for runs of digits, with the number of digits."""
 
 SHORTEST_DIGITS = digits(_FEWEST_DIGITS)
-"""What the engines look for in place of any of `DIGITS`."""
+"""The text that the engines look for in place of any of `DIGITS`."""
 
 TOKEN_LENGTH = 22
 TOKEN = rf"{MARK}[A-Za-z0-9+/_-]{{16}}"
@@ -82,7 +82,7 @@ def shared_form(tree: Any) -> str:
 
 
 def _has_code(items: list[Any]) -> bool:
-    """Whether two letters and two digits stand side by side in every match."""
+    """Returns whether two letters and two digits stand side by side in every match."""
     letters = digits = 0
     for item in items:
         letter, digit = _part(item, _LETTERS, frozenset()), _part(item, _DIGIT_CHARACTERS, frozenset())
@@ -138,7 +138,7 @@ def _asked(tree: Any) -> set[frozenset[int]]:
 
 
 def _worded(items: list[Any]) -> bool:
-    """Whether the items hold a letter by itself: then literals say more."""
+    """Returns whether the items hold a letter by itself: then literals say more."""
     return any(
         (op is _c.LITERAL and chr(value).isalpha())
         or (op is _c.BRANCH and any(_worded(flat(branch)) for branch in value[1]))
@@ -273,7 +273,7 @@ def _segments(items: list[Any]) -> list[list[Any]]:
 
 
 def _most_copies(body: Any) -> int:
-    """How many copies of a repeated part tell enough: what has several characters costs the engine states."""
+    """Returns the number of copies of a repeated part that suffice: parts of several characters cost engine states."""
     return _LONGEST if len(body) == 1 and body[0][0] in {_c.IN, _c.LITERAL} else _FEW
 
 
@@ -336,7 +336,7 @@ def _emit(item: Any) -> str:
 
 
 def _digits_of(items: list[Any]) -> tuple[int, int]:
-    """How many digits the items are at least and at most; none where they are anything else."""
+    """Returns the least and the most digits of the items; none where they hold anything else."""
     fewest = most = 0
     for op, value in items:
         least, greatest, body = value if op in REPEATS else (1, 1, [(op, value)])

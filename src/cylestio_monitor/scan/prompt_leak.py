@@ -143,7 +143,7 @@ class PromptLeakDetector:
         self._make = make
 
     def text(self, text: str, path: str) -> list[Finding]:
-        """What a whole text gives away."""
+        """Returns the findings of a whole text."""
         return self.run(text, path) or self.sentences(text, path)
 
     def run(self, text: str, path: str) -> list[Finding]:

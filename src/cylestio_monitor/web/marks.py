@@ -43,7 +43,7 @@ class Mark(NamedTuple):
     masked: str = ""
 
 
-class Segment(NamedTuple):
+class MarkedSegment(NamedTuple):
     """A piece of a text that is marked alike.
 
     Attributes:
@@ -67,7 +67,7 @@ class Segment(NamedTuple):
     ends: tuple[int, ...] = ()
 
 
-def segments(text: str, marks: Iterable[Mark]) -> list[Segment]:
+def segments(text: str, marks: Iterable[Mark]) -> list[MarkedSegment]:
     """The segments of a text under marks.
 
     Args:
@@ -76,7 +76,7 @@ def segments(text: str, marks: Iterable[Mark]) -> list[Segment]:
     """
     kept = [fitted for mark in list(marks)[:MAX_MARKS] if (fitted := _fit(text, mark)) is not None]
     borders = sorted({0, len(text)} | {mark.start for mark in kept} | {mark.end for mark in kept})
-    found: list[Segment] = []
+    found: list[MarkedSegment] = []
     for start, end in itertools.pairwise(borders):
         over = [mark for mark in kept if mark.start <= start and mark.end >= end]
         found += _segment(text[start:end], over, start, end)
@@ -109,10 +109,10 @@ def _combines(character: str) -> bool:
     return unicodedata.combining(character) != 0 or character in _JOINERS or "\U0001f3fb" <= character <= "\U0001f3ff"
 
 
-def _segment(text: str, over: Sequence[Mark], start: int, end: int) -> list[Segment]:
+def _segment(text: str, over: Sequence[Mark], start: int, end: int) -> list[MarkedSegment]:
     findings = [mark for mark in over if mark.number]
     worst = max((_SEVERITIES.index(mark.severity) for mark in findings), default=-1)
-    base = Segment(
+    base = MarkedSegment(
         text,
         severity=_SEVERITIES[worst] if worst >= 0 else "",
         overlaps=len(findings) > 1,
@@ -125,8 +125,8 @@ def _segment(text: str, over: Sequence[Mark], start: int, end: int) -> list[Segm
     return pieces
 
 
-def _split_hidden(segment: Segment) -> list[Segment]:
-    pieces: list[Segment] = []
+def _split_hidden(segment: MarkedSegment) -> list[MarkedSegment]:
+    pieces: list[MarkedSegment] = []
     shown = ""
     for character in segment.text:
         name = hidden_name(character)

@@ -63,7 +63,7 @@ class Sessions:
             return session
 
     def is_open(self, session: str) -> bool:
-        """Whether a session id is valid."""
+        """Returns whether a session id is valid."""
         with self._lock:
             until = self._open.get(_digest(session))
             return until is not None and self._clock() <= until
@@ -78,7 +78,7 @@ class Sessions:
         return hmac.new(self._secret, session.encode("utf-8", "replace"), hashlib.sha256).hexdigest()
 
     def is_form_token(self, session: str, token: str) -> bool:
-        """Whether a form carries the token of its session."""
+        """Returns whether a form carries the token of its session."""
         return hmac.compare_digest(self.form_token(session).encode(), token.encode("utf-8", "replace"))
 
 

@@ -1,4 +1,4 @@
-"""What a span of another instrumentation says of its call, whichever of the formats in use it was written in.
+"""Reads the call from a span of another instrumentation, in each of the formats in use.
 
 Read are, the first that a side has: the GenAI message JSON (`gen_ai.input.messages`), indexed attributes
 (`gen_ai.prompt.N.content`, `llm.input_messages.N.message.content`), span and log events (`gen_ai.user.message`), and
@@ -73,7 +73,7 @@ class MessageEvent(NamedTuple):
 
 
 class SpanContent(NamedTuple):
-    """What a span says of its call.
+    """The call that a span describes.
 
     Attributes:
         call: What went in.
@@ -87,7 +87,7 @@ class SpanContent(NamedTuple):
 
     @property
     def has_content(self) -> bool:
-        """Whether there is anything to scan."""
+        """Returns whether there is anything to scan."""
         call, result = self.call, self.result
         return bool(
             call.system
@@ -100,12 +100,12 @@ class SpanContent(NamedTuple):
 
 
 def is_genai(attributes: Mapping[str, Any]) -> bool:
-    """Whether any attribute is one that only GenAI and MCP instrumentations set."""
+    """Returns whether any attribute is one that only GenAI and MCP instrumentations set."""
     return any(key.startswith(_MARKS) for key in attributes)
 
 
 def is_afterword(attributes: Mapping[str, Any]) -> bool:
-    """Whether the span only repeats one that was made for the same call before, to add a streamed answer."""
+    """Returns whether the span only repeats one that was made for the same call before, to add a streamed answer."""
     return attributes.get("logfire.span_type") == "log" and semconv.OUTPUT_MESSAGES in attributes
 
 

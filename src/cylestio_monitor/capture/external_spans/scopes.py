@@ -23,7 +23,7 @@ silent: set[str] = set()
 """Scopes whose content was switched on by us, for the scan alone: it does not stay on their spans."""
 
 known: dict[str, int] = {semconv.SCOPE: IGNORED}
-"""What was made of the scopes that were met."""
+"""The classification of each scope that was met."""
 
 
 def classify(scope: str) -> int:
@@ -36,5 +36,5 @@ def classify(scope: str) -> int:
 
 
 def is_framework(scope: str) -> bool:
-    """Whether it is one of the frameworks that call several providers' SDKs."""
+    """Returns whether it is one of the frameworks that call several providers' SDKs."""
     return re.search(_FRAMEWORKS, scope, re.IGNORECASE) is not None

@@ -190,7 +190,7 @@ def mask(span: Any, pipeline: Pipeline, shortest: int = _SHORT) -> None:
             k: c for k, v in (event.attributes or {}).items() if (c := _masked(k, v, pipeline, shortest)) is not None
         }
         if changed and isinstance(event, Event):
-            event._attributes = {**(event.attributes or {}), **changed}  # noqa: SLF001
+            event._attributes = {**(event.attributes or {}), **changed}  # noqa: SLF001 -- the SDK has no way to change an event
 
 
 def _masked(key: str, value: object, pipeline: Pipeline, shortest: int) -> AttributeValue | None:

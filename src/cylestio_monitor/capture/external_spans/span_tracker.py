@@ -214,7 +214,7 @@ def on_log(record: Any) -> None:
         body = record.body if isinstance(record.body, Mapping) else {"content": record.body}
         if len(watch.events) < _MAX_EVENTS:
             watch.events.append(MessageEvent(str(name), {**attributes, **body}))
-    except Exception:
+    except Exception:  # another library wrote the record: its logging goes on
         log.debug("Could not read a log record", exc_info=True)
 
 
@@ -314,7 +314,7 @@ def _is_for(watch: TrackedSpan, call: Call) -> bool:
 
 
 def _is_free(watch: TrackedSpan, span: Any) -> bool:
-    """Whether it is the live span of one model call that none of our hooks has taken over."""
+    """Returns whether it is the live span of one model call that none of our hooks has taken over."""
     if watch.has_call or not span.is_recording():
         return False
     operation = reader.operation(span.attributes or {})
@@ -340,7 +340,7 @@ def _complete(span: Any, pipeline: Pipeline | None, watch: TrackedSpan | None, e
     try:
         if pipeline is not None and (watch is not None or reader.is_genai(span.attributes or {})):
             _tag(span, pipeline, watch)
-    except Exception:
+    except Exception:  # the span of another library must end in any case
         log.debug("Could not tag the span of another instrumentation", exc_info=True)
     finally:
         if watch is not None:

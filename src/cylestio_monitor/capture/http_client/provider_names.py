@@ -1,4 +1,4 @@
-"""Which provider a client of the Anthropic or OpenAI SDK talks to, from its class and its base URL."""
+"""Names the provider of a client of the Anthropic or OpenAI SDK, from its class and its base URL."""
 
 from __future__ import annotations
 

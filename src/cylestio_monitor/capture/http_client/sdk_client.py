@@ -41,7 +41,7 @@ _MAX_CONTENT = 64 * 1024 * 1024
 
 
 class SDKClients(Protocol):
-    """What a provider's module knows about the clients of its SDK.
+    """The knowledge of a provider's module about the clients of its SDK.
 
     Attributes:
         provider: The provider whose format the SDK speaks, for requests that cannot be read.
@@ -237,7 +237,7 @@ class _Attempt:
         cast_to = self.args[0] if self.args else self.kwargs["cast_to"]
         streaming = {name: self.kwargs[name] for name in ("stream", "stream_cls") if name in self.kwargs}
         # The SDK's own `request` calls this method once its span has begun.
-        return self._client._request(cast_to, self.options, **streaming, **own_trace)  # noqa: SLF001
+        return self._client._request(cast_to, self.options, **streaming, **own_trace)  # noqa: SLF001 -- as above
 
     @staticmethod
     def failed(invocation: Invocation, error: BaseException) -> None:

@@ -64,7 +64,7 @@ class Exchange:
         carrier = dict(wire.meta_of(params))
         try:
             propagate.inject(carrier, trace.set_span_in_context(self._invocation.span))
-        except Exception:
+        except Exception:  # a propagator of the application raised: the request goes on without a trace context
             log.debug("Could not put the trace context into an MCP request", exc_info=True)
         return carrier
 
@@ -97,7 +97,7 @@ class Exchange:
             content = read(answer)
             if isinstance(content, dict):
                 result = wire.read_result(method, content)
-        except Exception:
+        except Exception:  # a peer may answer anything: what was read so far is recorded
             log.debug("Could not read an MCP result", exc_info=True)
             result.response = content
         try:
@@ -105,7 +105,7 @@ class Exchange:
                 self._peers.learn(self._peer, method, content, result)
             if semconv.NETWORK_TRANSPORT not in call.attributes or semconv.MCP_SESSION_ID not in call.attributes:
                 result.attributes.update(self._peer.connection())
-        except Exception:
+        except Exception:  # the session objects differ between SDK versions; the request goes on
             log.debug("Could not describe an MCP session", exc_info=True)
         self._invocation.end(result)
 
@@ -204,7 +204,7 @@ class Exchanges:
             return None
         try:
             call = wire.read_call(kind, method, params, request_id)
-        except Exception:
+        except Exception:  # a peer may send anything: the request is recorded as unread
             log.debug("Could not read an MCP request", exc_info=True)
             call = wire.unread_call(kind, method, params)
         peer, parent = Peer(), None
@@ -215,13 +215,13 @@ class Exchanges:
             peer.describe(call)
             call.attributes.update(of_request(request))
             parent = _parent(wire.meta_of(params)) if kind == "server" else None
-        except Exception:
+        except Exception:  # the session objects differ between SDK versions; the request goes on
             log.debug("Could not describe an MCP session", exc_info=True)
         return Exchange(pipeline.begin(call, parent=parent), self.peers, peer)
 
 
 def refusal(error: BlockedError) -> dict[str, Any]:
-    """What a refused tool call is answered with: an error that the model may read."""
+    """Returns the answer to a refused tool call: an error that the model may read."""
     return {"content": [{"type": "text", "text": str(error)}], "isError": True}
 
 

@@ -114,7 +114,7 @@ def dumped(value: Any) -> Any:
 
 
 def _input_responses(given: Any) -> list[Message]:
-    """What a client adds when it asks again: its answers to what the server asked for in place of a result."""
+    """Returns the answers that a client adds to a repeated call, for which the server asked in place of a result."""
     if not isinstance(given, Mapping) or not given:
         return []
     answers = [
@@ -158,7 +158,7 @@ def _without_blob(item: Any) -> Any:
 
 
 def _repeats(content: Any, structured: Any) -> bool:
-    """Whether the text blocks say what the structured content says, as the specification asks servers to do."""
+    """Returns whether the text blocks say what the structured content says, as the specification asks servers to do."""
     texts = [item.get("text") for item in _items(content) if isinstance(item, Mapping) and item.get("type") == "text"]
     decoded = [_decoded(text) for text in texts if isinstance(text, str)]
     wrapped = structured.get("result") if isinstance(structured, Mapping) and len(structured) == 1 else structured

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 sending: ContextVar[Exchange | None] = ContextVar("cylestio_mcp_sending", default=None)
 answering: ContextVar[Exchange | None] = ContextVar("cylestio_mcp_answering", default=None)
 looking_up: ContextVar[bool] = ContextVar("cylestio_mcp_looking_up", default=False)
-"""Whether the server lists its own tools to itself: that is no request."""
+"""Returns whether the server lists its own tools to itself: that is no request."""
 
 
 @contextmanager

@@ -23,7 +23,7 @@ _responding: ContextVar[tuple[object, Exchange] | None] = ContextVar("cylestio_m
 
 
 class Version1:
-    """What stands in for methods of the SDK's sessions, its server and its responder."""
+    """The replacements of methods of the SDK's sessions, server and responder."""
 
     def __init__(self, exchanges: Exchanges) -> None:
         """Shares what is known of the sessions."""
@@ -114,7 +114,7 @@ class _Carrying(wrapt.ObjectProxy):  # type: ignore[type-arg]  # generic in wrap
         self._self_data = data
 
     def model_dump(self, **_: Any) -> dict[str, Any]:
-        """What the SDK writes."""
+        """Returns the JSON that the SDK writes."""
         return self._self_data
 
 
@@ -124,7 +124,7 @@ def _read(request: object) -> dict[str, Any] | None:
         return None
     try:
         data = wire.dumped(request)
-    except Exception:
+    except Exception:  # a model of the SDK that does not serialise: the SDK reports that itself
         log.debug("Could not read an MCP request", exc_info=True)
         return None
     return data if isinstance(data, dict) and isinstance(data.get("method"), str) else None

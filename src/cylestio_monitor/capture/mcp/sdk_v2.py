@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Version2:
-    """What stands in for methods of the SDK's dispatchers, its server kernel and its client session."""
+    """The replacements of methods of the SDK's dispatchers, server kernel and client session."""
 
     def __init__(self, exchanges: Exchanges) -> None:
         """Shares what is known of the sessions."""

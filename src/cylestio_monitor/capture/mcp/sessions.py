@@ -1,4 +1,4 @@
-"""What is known of the other end of an MCP session: transport, session id, protocol version, tool definitions."""
+"""The other end of an MCP session: transport, session id, protocol version, tool definitions."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ class Peers:
 
 
 def of_request(request: Any) -> dict[str, AttributeValue]:
-    """What the Starlette request that brought a message says of the connection; nothing where there is none."""
+    """Returns the connection attributes of the Starlette request that carried a message; none without one."""
     if request is None:
         return {}
     out: dict[str, AttributeValue] = {semconv.NETWORK_TRANSPORT: "tcp"}
@@ -162,7 +162,7 @@ def _raw(stream: Any) -> Any:
 
 
 def _transport(stream: Any) -> str | None:
-    """Which kind of transport reads from a stream, by the task that waits there; ``None`` in memory or when busy.
+    """Returns the transport that reads from a stream, by the task that waits there; ``None`` in memory or when busy.
 
     The SDK's transports are tasks behind a pair of memory streams: nothing else tells a session what carries it.
     """

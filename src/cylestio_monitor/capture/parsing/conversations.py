@@ -1,4 +1,4 @@
-"""Which conversation an answer belongs to, where each request only names the answer before it."""
+"""Finds the conversation of an answer, where each request only names the answer before it."""
 
 from __future__ import annotations
 

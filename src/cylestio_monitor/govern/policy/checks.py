@@ -88,7 +88,7 @@ def _covered(document: PolicyDocument, number: int, rule: PolicyRule, key: str) 
 
 
 def _covers(wide: PolicyRule, narrow: PolicyRule) -> bool:
-    """Whether each call that fits `narrow` fits `wide`, as far as the conditions show."""
+    """Returns whether each call that fits `narrow` fits `wide`, as far as the conditions show."""
     for name in _NAMES:
         asked = getattr(wide, name)
         if asked is not None and not _names_cover(asked, getattr(narrow, name)):

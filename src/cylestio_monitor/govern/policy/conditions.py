@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class History(Protocol):
-    """What a decision may know of earlier calls; one class serves live decisions, one a replay."""
+    """The earlier calls that a decision may ask about."""
 
     def tools(self, facts: CallFacts) -> Iterable[str]:
         """Full names of the tools that ran earlier in the session or trace."""

@@ -127,7 +127,7 @@ class PolicyRule(_Keys, frozen=True, kw_only=True):
 
 
 class AgentPolicy(_Keys, frozen=True, kw_only=True):
-    """What differs for one agent."""
+    """The settings of a policy that differ for one agent."""
 
     default: Annotated[Literal["allow", "deny"], _doc("The action where no rule fits a tool call of this agent.")]
 

@@ -106,7 +106,7 @@ class Policy:
         )
 
     def never_allows(self, facts: CallFacts) -> bool:
-        """Whether a tool is denied whatever its arguments are, so that it need not be offered to the model.
+        """Returns whether a tool is denied whatever its arguments are, so that it need not be offered to the model.
 
         Args:
             facts: Facts of agent, user, roles and session with the tool's name; no arguments.

@@ -26,7 +26,7 @@ _MINUTE_NS: Final = 60_000_000_000
 
 
 class LearnedTool(NamedTuple):
-    """What was observed of one tool of one agent.
+    """The observed calls of one tool by one agent.
 
     Attributes:
         agent: Agent id; empty where the calls named none.
@@ -46,7 +46,7 @@ class LearnedTool(NamedTuple):
 
 
 class Learned(NamedTuple):
-    """What was observed of all tools.
+    """The observed calls of all tools.
 
     Attributes:
         tools: The tools, by agent and name.
@@ -58,7 +58,7 @@ class Learned(NamedTuple):
 
 
 def learn(calls: Iterable[CallFacts]) -> Learned:
-    """What the tool calls among the facts have in common, by agent and tool.
+    """Returns the common conditions of the tool calls among the facts, by agent and tool.
 
     Args:
         calls: Facts of calls, in any order.

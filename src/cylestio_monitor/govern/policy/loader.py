@@ -41,7 +41,7 @@ _KEYS = sorted({field.encode_name for struct in _STRUCTS for field in msgspec.st
 
 
 class LoadedPolicy(NamedTuple):
-    """What was read.
+    """The result of reading a policy.
 
     Attributes:
         policy: The compiled policy; ``None`` where the document has an error.

@@ -129,7 +129,7 @@ class Conversation:
         self._lock = threading.Lock()
 
     def is_new(self, mark: int) -> bool:
-        """Whether a part with this mark has not been met in the session; it has been from now on."""
+        """Returns whether a part with this mark has not been met in the session; it has been from now on."""
         with self._lock:
             if mark in self._marks:
                 return False
@@ -245,7 +245,7 @@ class Conversation:
                 yield leaf.path, "phrase", folded, 0, len(folded), source
 
     def _is_related(self, kind: AtomKind, value: str) -> bool:
-        """Whether an address holds a name that the user said, as ``dora@example.org`` does for ``Dora``."""
+        """Returns whether an address holds a name that the user said, as ``dora@example.org`` does for ``Dora``."""
         return kind in _NAMED_KINDS and any(
             f" {word} " in self._said["user"] for word in _NAME.findall(value) if len(word) > 3
         )
@@ -283,7 +283,7 @@ def _is_quoted(folded: str, start: int, end: int) -> bool:
 
 
 def _is_free_text(path: str) -> bool:
-    """Whether an argument holds text that is composed, such as a body: that it quotes a result chooses nothing."""
+    """Returns whether an argument holds composed text, such as a body, that may quote a result."""
     return not _FREE_TEXT.isdisjoint(_NAME.findall(path.lower()))
 
 

@@ -26,7 +26,7 @@ _ORDER: Final = re.compile(
 
 
 def near(folded: str, start: int, end: int) -> bool:
-    """Whether an order stands within `REACH` code points of a place.
+    """Returns whether an order stands within `REACH` code points of a place.
 
     Args:
         folded: The text, folded to lower case.

@@ -158,7 +158,7 @@ def effect_of(
 
 
 def asked_for(tool: str, user_words: str) -> bool:
-    """Whether a word of the user asks for what the tool does.
+    """Returns whether a word of the user asks for what the tool does.
 
     Args:
         tool: The tool's name.

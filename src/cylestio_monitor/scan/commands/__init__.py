@@ -1,1 +1,1 @@
-"""How the arguments of a tool call are used, and what of them is executed."""
+"""The use of the arguments of a tool call: executed, written or searched for."""

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 
 class Use(Enum):
-    """What a tool does with an argument."""
+    """The use that a tool makes of an argument."""
 
     SHELL = "shell"
     SQL = "sql"

@@ -53,7 +53,7 @@ class Command(NamedTuple):
     targets: list[Word]
 
 
-class Script(NamedTuple):
+class ShellScript(NamedTuple):
     """A script.
 
     Attributes:
@@ -65,7 +65,7 @@ class Script(NamedTuple):
     comments: list[tuple[int, int]]
 
 
-def read(text: str) -> Script:  # noqa: PLR0912, PLR0915 -- one loop over the tokens of the grammar
+def read(text: str) -> ShellScript:  # noqa: PLR0912, PLR0915 -- one loop over the tokens of the grammar
     """Reads a script; a text that is none gives words all the same."""
     commands: list[Command] = []
     comments: list[tuple[int, int]] = []
@@ -131,7 +131,7 @@ def read(text: str) -> Script:  # noqa: PLR0912, PLR0915 -- one loop over the to
             parts.append(value)
     close(len(text))
     commands.append(current)
-    return Script([one for one in commands if one.words or one.inputs or one.nested], comments)
+    return ShellScript([one for one in commands if one.words or one.inputs or one.nested], comments)
 
 
 def _substitutions(text: str) -> list[str]:

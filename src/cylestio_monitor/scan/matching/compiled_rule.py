@@ -83,22 +83,22 @@ class CompiledRule(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
     @property
     def of_names(self) -> bool:
-        """Whether it applies to names of called tools."""
+        """Returns whether it applies to names of called tools."""
         return "tool_name" in self.surfaces
 
     @property
     def of_texts(self) -> bool:
-        """Whether it applies to other texts than arguments and names of tools."""
+        """Returns whether it applies to other texts than arguments and names of tools."""
         return not self.of_arguments and self.surfaces != ("tool_name",)
 
     @property
     def beyond_ascii(self) -> bool:
-        """Whether only a text with characters beyond ASCII can match."""
+        """Returns whether only a text with characters beyond ASCII can match."""
         return all(literal[0] > "\x7f" or _BEYOND_ASCII.match(literal) for literal in self.clauses[0])
 
     @property
     def of_arguments(self) -> bool:
-        """Whether it applies to arguments of tools and to no other text."""
+        """Returns whether it applies to arguments of tools and to no other text."""
         return "tool_call" in self.surfaces and not set(self.surfaces) - _ARGUMENT_SURFACES
 
     def applies(self, target: str, surface: str) -> bool:
@@ -109,7 +109,7 @@ class CompiledRule(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
     @property
     def reads_statement(self) -> bool:
-        """Whether a validator reads the whole statement."""
+        """Returns whether a validator reads the whole statement."""
         return any(name.partition(":")[0] in WHOLE_STATEMENT for name in self.validators)
 
     def needs_more(self, text: str, end: int) -> bool:

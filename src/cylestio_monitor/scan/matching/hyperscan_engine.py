@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _CONTINUATION_BYTES = bytes(range(0x80, 0xC0))
 _LOCATED_FORMS = {*DIGITS, TOKEN, CODE}
-"""What `SearchedText` locates faster than the engine reports its many ends."""
+"""The literals that `SearchedText` locates faster than the engine reports their many ends."""
 
 _MOST_HITS = 50_000
 """Hits of one search, beside one for each 16 bytes; at a further one the search stops and is incomplete."""

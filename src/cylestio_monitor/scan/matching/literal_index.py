@@ -1,4 +1,4 @@
-"""Which rules need which literals."""
+"""The index from literals to the rules that need them."""
 
 from __future__ import annotations
 

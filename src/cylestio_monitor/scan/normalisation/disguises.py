@@ -1,4 +1,4 @@
-"""Which disguises a text may wear, and what it says without them.
+"""Disguises of a text, and the text without them.
 
 The signs of each disguise are looked for together with the rules' literals, so that plain text pays nothing for it.
 """
@@ -50,7 +50,7 @@ _SPACED = (b"axaxaxa", b"a.a.a.a")
 
 
 class Variant(NamedTuple):
-    """What a text says with one disguise taken off.
+    """A text without one of its disguises.
 
     Attributes:
         kind: The evasion, as `Rule.evasion` names it.

@@ -113,12 +113,12 @@ def _parameters(query: str) -> Iterator[tuple[str, str]]:
 
 
 def _stand_ins(value: str) -> list[str]:
-    """What the placeholders in the value are called."""
+    """Returns the names of the placeholders in the value."""
     return [next(filter(None, match.groups())) for match in _STAND_IN.finditer(value)]
 
 
 def _hides_words(value: str) -> bool:
-    """Whether base64 or hexadecimal in the value reads as words, and not as one more address."""
+    """Returns whether base64 or hexadecimal in the value reads as words, and not as one more address."""
     for run in _RUN.findall(unquote(value)):
         try:
             raw = bytes.fromhex(run) if _HEX.fullmatch(run) else base64.b64decode(_padded(run), b"-_", validate=True)
@@ -140,13 +140,13 @@ def _padded(run: str) -> str:
 
 
 def _is_prose(value: str) -> bool:
-    """Whether the value is a sentence about somebody or something private."""
+    """Returns whether the value is a sentence about somebody or something private."""
     said = unquote_plus(value)
     return " " in said and len(_WORDS.findall(said)) >= _FEWEST_WORDS and _PRIVATE.search(said) is not None
 
 
 def _is_opaque(value: str) -> bool:
-    """Whether the value is one long run of what looks drawn at random, no words and no path."""
+    """Returns whether the value is one long run of what looks drawn at random, no words and no path."""
     run = unquote(value)
     if re.fullmatch(r"[A-Za-z0-9+/_=-]{60,}", run) is None or run.count("/") > len(run) // 20:
         return False

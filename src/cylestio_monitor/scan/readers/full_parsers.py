@@ -100,7 +100,7 @@ def shell_words(text: str, start: int) -> list[str] | None:
 
 
 class _Script:
-    """What a script has set before a place in it: variables, and the folder it is in."""
+    """The state of a script before a place in it: its variables and its folder."""
 
     def __init__(self, root: Any, place: int) -> None:
         self._known: dict[str, str] = {}
@@ -116,7 +116,7 @@ class _Script:
                     self._folder = words[1].rstrip("/") or "/"
 
     def value(self, node: Any) -> str:
-        """What a word comes to, as far as the script says."""
+        """Returns the value of a word, as far as the script defines it."""
         kind = node.type
         if kind == "raw_string":
             return _text(node)[1:-1]
@@ -160,7 +160,7 @@ def _braces(word: str) -> list[str]:
 
 
 def unbounded(statement: str, text: str) -> bool | None:
-    """Whether a ``DELETE`` or ``UPDATE`` reaches every row; ``None`` where no parser can tell.
+    """Returns whether a ``DELETE`` or ``UPDATE`` reaches every row; ``None`` where no parser can tell.
 
     Args:
         statement: The statement, alone.
@@ -191,7 +191,7 @@ def unbounded(statement: str, text: str) -> bool | None:
 
 
 def _same_sides(condition: Any, exp: Any) -> bool:
-    """Whether a condition compares a thing with itself, alone or behind an ``OR``."""
+    """Returns whether a condition compares a thing with itself, alone or behind an ``OR``."""
     if isinstance(condition, exp.Paren):
         return _same_sides(condition.this, exp)
     if isinstance(condition, exp.Or):

@@ -111,7 +111,7 @@ def _read(text: str, start: int, limit: int = 2000) -> Iterator[str]:
 
 
 def _closes(text: str, index: int) -> bool:
-    """Whether a quote at `index - 1` ends a text around the command rather than opening a word."""
+    """Returns whether a quote at `index - 1` ends a text around the command rather than opening a word."""
     return index >= len(text) or text[index] in " \t\n.,;:)]}"
 
 
@@ -124,7 +124,7 @@ _SETTING = re.compile(
 
 
 def sets_environment(text: str, start: int, end: int) -> bool:
-    """Whether the match only adds a variable, an alias or a tool's set-up to a shell's profile, as installers do."""
+    """Returns whether the match only adds a variable, an alias or a tool's set-up to a shell's profile."""
     if _PROFILE.search(text, start, end) is None:
         return False
     line = max(text.rfind("\n", max(0, start - 400), start) + 1, start - 400, 0)
@@ -132,7 +132,7 @@ def sets_environment(text: str, start: int, end: int) -> bool:
 
 
 def rm_reach(text: str, start: int) -> str:
-    """How far an ``rm`` that begins at `start` reaches.
+    """Returns the reach of an ``rm`` that begins at `start`.
 
     Returns:
         ``root`` for the root, the home, a system folder or a drive; ``wide`` for a recursive removal of everything
@@ -191,7 +191,7 @@ _REBUILT = frozenset({"apt", "dpkg", "cache", "docker"})
 
 
 def _second(parts: list[str]) -> str:
-    """What lies one step below a system folder, such as ``/usr/lib`` or ``/home/ann``."""
+    """Returns whether a path lies one step below a system folder, such as ``/usr/lib`` or ``/home/ann``."""
     if len(parts) > 2 and [part.lower() for part in parts[:2]] == ["var", "lib"]:
         return "" if parts[2] in _REBUILT else "root"
     return "root" if len(parts) == 2 and parts[0].lower() in {"usr", "etc", "home", "var", "system", "users"} else ""

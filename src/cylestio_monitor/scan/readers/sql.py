@@ -61,7 +61,7 @@ def statement(text: str, start: int) -> list[str]:
 
 
 def is_statement(text: str, start: int, end: int) -> bool:
-    """Whether what stands behind a statement's head, its verb and object, reads on as SQL and not as prose."""
+    """Returns whether what stands behind a statement's head, its verb and object, reads on as SQL and not as prose."""
     head = text[start:end]
     rest = text[end : end + 80]
     following = rest.lstrip(" \t")
@@ -80,7 +80,7 @@ def is_statement(text: str, start: int, end: int) -> bool:
 
 
 def _an_object(head: str) -> bool:
-    """Whether the last word of a statement's head is a name rather than a word of a sentence."""
+    """Returns whether the last word of a statement's head is a name rather than a word of a sentence."""
     return head.rsplit(maxsplit=1)[-1].lower() not in {
         "statement",
         "statements",
@@ -95,7 +95,7 @@ def _an_object(head: str) -> bool:
 
 
 def without_condition(text: str, start: int, end: int, *, sure: bool = False) -> bool:
-    """Whether a ``DELETE`` or ``UPDATE`` that begins at `start` has no condition, or one that always holds.
+    """Returns whether a ``DELETE`` or ``UPDATE`` that begins at `start` has no condition, or one that always holds.
 
     Args:
         text: What the statement stands in.
@@ -129,7 +129,7 @@ _PAIR = re.compile(r"(\w+)[^\w]*?(?:=|like|is|in|<=?|>=?|<>|!=)[^\w]*(\w+)[^\w]*
 
 
 def constant_condition(text: str) -> bool:
-    """Whether a comparison is of two constants, or of one thing with itself: its outcome hangs on no data."""
+    """Returns whether a comparison is of two constants, or of one thing with itself: its outcome hangs on no data."""
     pair = _PAIR.search(text)
     if pair is None:
         return False
@@ -143,7 +143,7 @@ _MORE = re.compile(
 
 
 def reads_as_sql(text: str, start: int, end: int) -> bool:
-    """Whether more of SQL stands around a function call, or the text is no more than a short query."""
+    """Returns whether more of SQL stands around a function call, or the text is no more than a short query."""
     around = text[max(0, start - 80) : end + 120]
     words = {word.lower() for word in _MORE.findall(around)}
     return len(words) > 1 or re.match(r"\s*select\b", text, re.IGNORECASE) is not None
@@ -159,7 +159,7 @@ _BEFORE = 2000
 
 
 def injected(text: str, start: int, end: int) -> bool:
-    """Whether a condition behind a quote was slipped in.
+    """Returns whether a condition behind a quote was slipped in.
 
     One of a whole statement, such as ``select a from t where b = 'x' or b = 'y'``, was not, unless it always holds.
     """
@@ -169,7 +169,7 @@ def injected(text: str, start: int, end: int) -> bool:
 
 
 def opens_quote(text: str, start: int, _end: int) -> bool:
-    """Whether the quote at the match ends a literal that the text did not begin: quotes of its kind do not pair."""
+    """Returns whether the quote at the match ends a literal that began before the text."""
     quote = text[start]
     return quote not in "'\"`" or text.count(quote, max(0, start - _BEFORE), start + 1) % 2 == 1
 
@@ -186,7 +186,7 @@ _TELLTALE = re.compile(
 
 
 def slipped_in(text: str, start: int, end: int) -> bool:
-    """Whether a ``UNION`` or second statement was put behind a value, and is none of a whole query or script.
+    """Returns whether a ``UNION`` or second statement was put behind a value, and is none of a whole query or script.
 
     A whole one begins with a statement, closes its quotes before the place, and has nothing behind it that injections
     have: rows of ``NULL``, comments, the server's variables.

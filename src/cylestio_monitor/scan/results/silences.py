@@ -54,7 +54,7 @@ class Silences:
         return bool(self._entries)
 
     def covers(self, rule_id: str, path: str, match_hash: str) -> bool:
-        """Whether the finding is silenced today (UTC)."""
+        """Returns whether the finding is silenced today (UTC)."""
         today: date | None = None
         for entry in self._entries:
             if entry.rule is not None and not selects(entry.rule, rule_id):

@@ -34,7 +34,7 @@ def _day(year: int, month: int, day: int) -> bool:
 
 
 def _short_day(digits: str, order: str) -> bool:
-    """Whether six digits are a day; `order` is ``ymd`` or ``dmy``."""
+    """Returns whether six digits are a day; `order` is ``ymd`` or ``dmy``."""
     one, two, three = int(digits[:2]), int(digits[2:4]), int(digits[4:6])
     return _day(2000 + one, two, three) if order == "ymd" else _day(2000 + three, two, one)
 

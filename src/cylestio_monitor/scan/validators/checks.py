@@ -35,7 +35,7 @@ def identifier(text: str, start: int, end: int, _argument: str = "") -> bool:
 
 
 def _joined(left: str, right: str) -> bool:
-    """Whether two neighbours belong to one word: no blank, no underscore, no camel hump, no script without blanks."""
+    """Returns whether two neighbours belong to one word: no blank, underscore or camel hump between them."""
     if not (left.isalnum() and right.isalnum()):
         return False
     if left.isalpha() and right.isalpha():
@@ -46,7 +46,7 @@ def _joined(left: str, right: str) -> bool:
 
 
 def _without_blanks(character: str) -> bool:
-    """Whether the script is written without blanks between words: Chinese, Japanese, Thai and the like."""
+    """Returns whether the script is written without blanks between words: Chinese, Japanese, Thai and the like."""
     code = ord(character)
     return 0x0E00 <= code <= 0x0EFF or 0x1000 <= code <= 0x109F or 0x1780 <= code <= 0x17FF or 0x2E80 <= code <= 0x9FFF
 
@@ -233,7 +233,7 @@ _VOWELS = frozenset("aeiouy")
 
 
 def _pronounceable(word: str) -> bool:
-    """Whether vowels and consonants take turns as they do in words."""
+    """Returns whether vowels and consonants take turns as they do in words."""
     vowels = sum(letter in _VOWELS for letter in word.lower())
     return 0.25 <= vowels / len(word) <= 0.65
 
@@ -280,7 +280,7 @@ def rm(text: str, start: int, _end: int, argument: str) -> bool:
 
 
 def startup(text: str, start: int, end: int, _argument: str = "") -> bool:
-    """What is written into a start-up file is more than a variable or an alias in a shell's profile."""
+    """Accepts text that writes more into a start-up file than a variable or an alias of a shell's profile."""
     return not shell.sets_environment(text, start, end)
 
 
@@ -307,7 +307,7 @@ def sql_injected(text: str, start: int, end: int, _argument: str = "") -> bool:
 
 
 def sql_slipped_in(text: str, start: int, end: int, _argument: str = "") -> bool:
-    """What the match begins was put behind a value, and is no part of a whole query or script."""
+    """Accepts a match that was appended to a value and is no part of a whole query or script."""
     return sql.slipped_in(text, start, end)
 
 

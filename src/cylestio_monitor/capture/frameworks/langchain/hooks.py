@@ -37,7 +37,7 @@ _SDK_BELOW = {
 
 
 def _is_traced_by_others() -> bool:
-    """Whether another instrumentation makes these spans: it adds its handler to every callback manager."""
+    """Returns whether another instrumentation makes these spans: it adds its handler to every callback manager."""
     if not call_wrappers.is_traced(_OTHERS):
         return False
     manager = sys.modules["langchain_core.callbacks.base"].BaseCallbackManager

@@ -63,7 +63,7 @@ def remember(stream: Any, invocation: Invocation) -> None:
 
 
 def _is_active() -> bool:
-    """Whether the callback is there: LiteLLM makes it from its name in the course of the first call."""
+    """Returns whether the callback is there: LiteLLM makes it from its name in the course of the first call."""
     module, litellm = sys.modules.get(MODULE), sys.modules["litellm"]
     if module is None:
         return False

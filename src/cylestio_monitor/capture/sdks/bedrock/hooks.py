@@ -131,11 +131,11 @@ def _observe(answer: Any, invocation: Invocation) -> bool:
     if body is None:
         return False
     if hasattr(body, "_raw_stream") and hasattr(body, "read"):
-        fold = _BodyFold(invocation, headers)
+        fold = _BedrockBodyFold(invocation, headers)
         raw = body._raw_stream  # noqa: SLF001 -- the one object that every method of a body reads from
         body._raw_stream = _ObservedRawStream(raw, ObservedAnswer(invocation, fold, is_stream=False))  # noqa: SLF001 -- as above
     else:
-        fold_ = _ChunkFold(invoke_model.InvokeFold(invocation, headers))
+        fold_ = _BedrockChunkFold(invoke_model.InvokeFold(invocation, headers))
         _observe_stream(body, ObservedAnswer(invocation, fold_))
     return True
 
@@ -144,7 +144,7 @@ def _text(body: Any) -> Any:
     return body.decode("utf-8", "replace") if isinstance(body, bytes) else body
 
 
-class _ChunkFold:
+class _BedrockChunkFold:
     """Unpacks the events of `invoke_model_with_response_stream`, which hold a piece of the model's own format."""
 
     def __init__(self, inner: Fold) -> None:
@@ -168,7 +168,7 @@ class _ChunkFold:
         return self._inner.result()
 
 
-class _BodyFold:
+class _BedrockBodyFold:
     """Keeps the bytes of a whole body and reads them at the end."""
 
     def __init__(self, invocation: Invocation, headers: Any) -> None:
