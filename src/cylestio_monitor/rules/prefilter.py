@@ -336,7 +336,7 @@ def _emit(item: Any) -> str:
 
 
 def _digits_of(items: list[Any]) -> tuple[int, int]:
-    """Returns the least and the most digits of the items; none where they hold anything else."""
+    """Returns the least and the most digits of the items; ``(0, 0)`` for items that hold anything else."""
     fewest = most = 0
     for op, value in items:
         least, greatest, body = value if op in REPEATS else (1, 1, [(op, value)])

@@ -1,4 +1,4 @@
-"""Decisions of operators: approvals, tool definitions, states of finding groups, silences, notes and incidents.
+"""Decisions of operators: tool definitions, states of finding groups, silences, notes and incidents.
 
 Each function changes rows in one transaction together with an event in the audit trail that says who did it.
 """
@@ -10,13 +10,10 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from cylestio_monitor.errors import StoreError
 from cylestio_monitor.store.audit.chain import Chain
 from cylestio_monitor.store.ingest.row_writer import RowWriter
 from cylestio_monitor.store.sqlite import database, keys
-from cylestio_monitor.store.sqlite.records import Approval
 from cylestio_monitor.store.sqlite.rows import Event, event_record
 
 if TYPE_CHECKING:
@@ -29,8 +26,6 @@ if TYPE_CHECKING:
 
 DISMISSED: Final = frozenset({"false_alarm", "accepted_risk", "test_data"})
 """States of a group that need a reason."""
-
-_APPROVAL: Final = ", ".join(Approval.__struct_fields__)
 
 
 class _Change:
@@ -63,98 +58,6 @@ def _change(path: Path, settings: config.StoreSettings) -> Iterator[_Change]:
         rows = RowWriter(connection, chain)
         yield _Change(connection, rows)
         rows.finish()
-
-
-def decide_approval(
-    path: Path, settings: config.StoreSettings, approval_id: str, *, allow: bool, by: str, digest: str | None = None
-) -> Approval:
-    """Answers a call that waits for a person.
-
-    Args:
-        path: The database.
-        settings: Its budget.
-        approval_id: The approval.
-        allow: Whether the call may run, once.
-        by: Who answers.
-        digest: The digest of the arguments that the person saw.
-
-    Returns:
-        The approval with its new state.
-
-    Raises:
-        StoreError: There is no such approval, it was answered before, it has expired, or the arguments are others.
-    """
-    with _change(path, settings) as change:
-        found = _approval(change, approval_id)
-        if found.state != "waiting":
-            raise StoreError(f"approval {approval_id} is {found.state} already")
-        if digest is not None and digest != found.digest:
-            raise StoreError(f"approval {approval_id} is for other arguments")
-        expired = found.expires_ns <= change.now_ns
-        state = "expired" if expired else "allowed" if allow else "denied"
-        change.connection.execute(
-            "UPDATE approval SET state = ?, decided_ns = ?, decided_by = ? WHERE id = ?",
-            (state, change.now_ns, by, approval_id),
-        )
-        data = {"id": approval_id, "state": state, "by": by, "tool": found.tool, "digest": found.digest}
-        change.audit("approval_decided", data, agent_id=found.agent_id)
-    if expired:
-        raise StoreError(f"approval {approval_id} has expired; the call is denied")
-    return msgspec.structs.replace(found, state=state, decided_ns=change.now_ns, decided_by=by)
-
-
-def use_approval(
-    path: Path,
-    settings: config.StoreSettings,
-    approval_id: str,
-    *,
-    session_id: str | None,
-    tool: str,
-    digest: str,
-    policy_version: str,
-) -> str:
-    """Spends an approval for one call; of several callers one gets it.
-
-    Args:
-        path: The database.
-        settings: Its budget.
-        approval_id: The approval.
-        session_id: The session of the call.
-        tool: The tool of the call.
-        digest: Digest of the call's arguments.
-        policy_version: Digest of the policy that asks.
-
-    Returns:
-        ``used`` where the call may run; else the state that forbids it: ``waiting``, ``denied``, ``expired``,
-        ``spent`` (used before) or ``mismatch`` (another session, tool, policy, or other arguments).
-
-    Raises:
-        StoreError: There is no such approval, or the store cannot be written.
-    """
-    with _change(path, settings) as change:
-        found = _approval(change, approval_id)
-        outcome = found.state
-        if (found.session_id, found.tool, found.digest, found.policy_version) != (
-            session_id,
-            tool,
-            digest,
-            policy_version,
-        ):
-            outcome = "mismatch"
-        elif found.state == "used":
-            outcome = "spent"
-        elif found.state in {"waiting", "allowed"} and found.expires_ns <= change.now_ns:
-            outcome = "expired"
-            change.connection.execute("UPDATE approval SET state = 'expired' WHERE id = ?", (approval_id,))
-        elif found.state == "allowed":
-            outcome = "used"
-            change.connection.execute(
-                "UPDATE approval SET state = 'used', used_ns = ? WHERE id = ?", (change.now_ns, approval_id)
-            )
-        if outcome != "waiting":
-            data = {"id": approval_id, "outcome": outcome, "tool": tool, "digest": digest, "session_id": session_id}
-            change.audit("approval_used", data, agent_id=found.agent_id)
-    return outcome
 
 
 def decide_tool(
@@ -326,10 +229,3 @@ def change_incident(
             [(incident, kind, ref, change.now_ns) for kind, ref in items],
         )
         change.audit("incident_changed", {"id": incident, "state": state, "owner": owner, "items": items, "by": by})
-
-
-def _approval(change: _Change, approval_id: str) -> Approval:
-    row = change.connection.execute(f"SELECT {_APPROVAL} FROM approval WHERE id = ?", (approval_id,)).fetchone()  # noqa: S608 -- constants
-    if row is None:
-        raise StoreError(f"there is no approval {approval_id}")
-    return Approval(**dict(zip(Approval.__struct_fields__, row, strict=True)))

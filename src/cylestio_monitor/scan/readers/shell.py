@@ -191,7 +191,10 @@ _REBUILT = frozenset({"apt", "dpkg", "cache", "docker"})
 
 
 def _second(parts: list[str]) -> str:
-    """Returns whether a path lies one step below a system folder, such as ``/usr/lib`` or ``/home/ann``."""
+    """Returns ``root`` for a path one step below a system folder, such as ``/usr/lib`` or ``/home/ann``; else nothing.
+
+    A folder of ``/var/lib`` counts as well, unless a package manager or an image fills it again.
+    """
     if len(parts) > 2 and [part.lower() for part in parts[:2]] == ["var", "lib"]:
         return "" if parts[2] in _REBUILT else "root"
     return "root" if len(parts) == 2 and parts[0].lower() in {"usr", "etc", "home", "var", "system", "users"} else ""

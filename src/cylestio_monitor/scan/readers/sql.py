@@ -169,7 +169,7 @@ def injected(text: str, start: int, end: int) -> bool:
 
 
 def opens_quote(text: str, start: int, _end: int) -> bool:
-    """Returns whether the quote at the match ends a literal that began before the text."""
+    """Returns whether the match begins without a quote, or with one that no earlier quote of its kind opened."""
     quote = text[start]
     return quote not in "'\"`" or text.count(quote, max(0, start - _BEFORE), start + 1) % 2 == 1
 

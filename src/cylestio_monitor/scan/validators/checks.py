@@ -35,7 +35,10 @@ def identifier(text: str, start: int, end: int, _argument: str = "") -> bool:
 
 
 def _joined(left: str, right: str) -> bool:
-    """Returns whether two neighbours belong to one word: no blank, underscore or camel hump between them."""
+    """Returns whether two neighbours belong to one word.
+
+    They do not where a blank, an underscore or a camel hump is between them, nor in a script without blanks.
+    """
     if not (left.isalnum() and right.isalnum()):
         return False
     if left.isalpha() and right.isalpha():
