@@ -276,8 +276,8 @@ class Invocation:
             inspection.add_incomplete(error, "output", "llm", "output")
         self._pipeline.metrics.scan(time.perf_counter() - started, "output")
         if result is not None and self._control is not None:
+            self._control.on_result(self.call, result, inspection, is_new=self.sink.reported_in is None)
             self._control_parts(inspection, [part for message in result.messages for part in message.parts])
-            self._control.on_result(self.call, result.response, inspection)
         if inspection.found is not None:
             self._judge(inspection.found.take_new(), is_answer=True, may_refuse=may_refuse)
 

@@ -223,13 +223,16 @@ class Pipeline:
 
     def new_control(self, call: Call, span: SpanContext) -> CallControl | None:
         """Creates the control of one call; `None` where nothing is controlled."""
-        if self.controller is None or not (call.tool_name or call.tools):
+        controller = self.controller
+        if controller is None:
+            return None
+        if not (call.tool_name or call.tools or (controller.counts_use and call.operation in semconv.INFERENCE)):
             return None  # a model that is offered no tool asks for none
         from cylestio_monitor.govern.call_control import CallControl, actor_of  # noqa: PLC0415 -- only where it is used
 
         who, trace_id = self.actor(), f"{span.trace_id:032x}"
         actor = actor_of(who.agent_id, call.user_id or who.user_id, who.session_id, trace_id, who.roles)
-        return CallControl(self.controller, actor, f"{trace_id}:{span.span_id:016x}")
+        return CallControl(controller, actor, f"{trace_id}:{span.span_id:016x}")
 
     def new_inspection(self, reported_in: int | None = None) -> Inspection:
         """Creates the scan of one call; findings that were reported in the trace `reported_in` are left out."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -33,15 +34,41 @@ with identify(session_id="s1", user_id="ann"):
         refund(amount=number)
 stop_monitoring()
 """
+MODEL_AGENT = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+
+import anthropic
+
+from cylestio_monitor import start_monitoring, stop_monitoring, tool
+from wire import WireServer
+
+start_monitoring("support")
+
+@tool
+def send_email(to):
+    return "sent"
+
+with WireServer() as wire, anthropic.Anthropic(api_key="k", base_url=wire.url, max_retries=0) as client:
+    for number in range(3):
+        client.messages.create(
+            model="claude-wire", max_tokens=10, messages=[{{"role": "user", "content": "hello there"}}]
+        )
+        send_email(f"u{{number}}@example.com")
+stop_monitoring()
+"""
 SPARE = Path(sys.executable).parent
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("control")
+    return run(AGENT, tmp_path_factory.mktemp("control"))
+
+
+def run(program, folder):
     path = folder / "store.db"
     environment = {"PATH": str(SPARE), "HOME": str(folder), "CYLESTIO_DB_PATH": str(path)}
-    subprocess.run([sys.executable, "-c", AGENT], env=environment, check=True, cwd=folder, timeout=120)
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True, cwd=folder, timeout=120)
     return path
 
 
@@ -119,3 +146,12 @@ def test_stored_facts_load(store):
     assert {one.session for one in facts} == {"s1"}
     assert facts[0].arguments[0].hosts == ("example.com",)
     assert isinstance(facts[1], f.CallFacts)
+
+
+def test_a_replay_counts_what_the_stored_model_calls_used(tmp_path):
+    store = run(MODEL_AGENT, tmp_path)
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("rules: [{id: b, budget: {tokens: 30, by: agent}, tool: send_email, action: deny}]")
+    tested = json.loads(cylestio(store, "policy", "test", policy, "--json", status=1))
+    assert tested["calls"] == 3
+    assert {rule["rule"]: rule["calls"] for rule in tested["rules"]} == {"default": 1, "b": 2}

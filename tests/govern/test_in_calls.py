@@ -9,11 +9,13 @@ import time
 
 import anthropic
 import pytest
+from opentelemetry import trace
 
 from cylestio_monitor import BlockedError, runtime, tool
 from cylestio_monitor.capture import span_resolvers
 from cylestio_monitor.config import load
 from cylestio_monitor.errors import RateLimitedError
+from cylestio_monitor.govern import runaway
 from cylestio_monitor.identity import identify
 from cylestio_monitor.otel import control
 from cylestio_monitor.pipeline import Pipeline
@@ -229,6 +231,99 @@ def test_a_limit_refuses_with_the_time_to_wait(controlled):
     assert caught.value.retry_after > 80_000
     with identify(user_id="bob"):
         assert send_email("d@example.org") == "sent"
+
+
+def ask(wire, *answers, stream=False, tools=None, **more):
+    """One call of a model that uses 18 tokens."""
+    if answers:
+        wire.answer(*answers)
+    request = {**REQUEST, "tools": tools} if tools else {key: REQUEST[key] for key in REQUEST if key != "tools"}
+    with anthropic.Anthropic(base_url=wire.url, api_key="k", max_retries=0) as client:
+        if not stream:
+            return client.messages.create(**{**request, **more})
+        return list(client.messages.create(**request, stream=True))
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("tools", [None, TOOLS])
+@pytest.mark.parametrize("limit", ["measure: tokens, amount: 30", "measure: cost, amount: 0.04, by: user"])
+def test_what_model_calls_use_refuses_the_next_model_call_and_tool_call(controlled, hooked, wire, limit, tools, stream):
+    prices = "prices: [{model: claude, input: 1000, output: 2000}]"
+    controlled(f"mode: block\ncontrol: {{limits: [{{name: budget, {limit}}}], {prices}}}")
+    with identify(user_id="ann", session_id="s"):
+        for _ in range(2):
+            ask(wire, tools=tools, stream=stream)
+        assert last(hooked, "chat claude-wire").attributes["cylestio.usage.cost"] == pytest.approx(0.025)
+        for call in (lambda: ask(wire, tools=tools, stream=stream), lambda: send_email("a@example.org")):
+            with pytest.raises(RateLimitedError, match="limit budget is used up"):
+                call()
+    assert len(wire.requests) == 2
+    with identify(user_id="bob", session_id="t"):
+        assert send_email("a@example.org") == "sent"
+
+
+def test_a_limit_of_tokens_is_recorded_in_mode_monitor(controlled, hooked, wire):
+    controlled("control: {limits: [{name: few, measure: tokens, amount: 18, by: model}]}")
+    ask(wire)
+    ask(wire)
+    span = last(hooked, "chat claude-wire")
+    assert span.attributes["cylestio.security.verdict"] == "deny"
+    assert span.attributes["cylestio.security.rules"] == ("limit.exceeded",)
+    ask(wire, model="another")
+    assert last(hooked, "chat another").attributes["cylestio.security.verdict"] == "allow"
+
+
+def test_a_budget_of_the_policy_counts_what_model_calls_use(controlled, wire):
+    rule = "{id: budget, tool: send_email, budget: {tokens: 30, by: agent}, action: deny}"
+    controlled(f"mode: block\npolicy: {{rules: [{rule}]}}")
+    ask(wire)
+    assert send_email("a@example.org") == "sent"
+    ask(wire)
+    with pytest.raises(BlockedError, match="budget"):
+        send_email("b@example.org")
+
+
+def test_the_calls_of_the_answer_that_reaches_the_amount_are_refused(controlled, wire):
+    controlled("mode: block\ncontrol: {limits: [{name: few, measure: tokens, amount: 10}]}")
+    with pytest.raises(RateLimitedError, match="few"):
+        ask(wire, ToolCall("send_email", {"to": "a@example.org"}), tools=TOOLS)
+
+
+def test_a_model_without_a_price_is_named_once(controlled, wire, caplog):
+    controlled("control: {limits: [{name: b, measure: cost, amount: 9}], prices: [{model: gpt, input: 1, output: 2}]}")
+    ask(wire)
+    ask(wire)
+    assert caplog.text.count("control.prices has no price") == 1
+    assert "'claude-wire'" in caplog.text
+
+
+def test_use_that_cannot_be_counted_is_reported(controlled, hooked, wire, monkeypatch):
+    controlled("control: {limits: [{name: few, measure: tokens, amount: 10}]}")
+    monkeypatch.setattr(hooked.pipeline.controller._limiter, "after", lambda _: 1 / 0)
+    ask(wire)
+    span = last(hooked, "chat claude-wire")
+    assert span.attributes["cylestio.security.rules"] == ("scan.incomplete",)
+    assert span.attributes["gen_ai.usage.input_tokens"] == 11
+
+
+def test_many_tokens_are_a_finding_without_any_setting(controlled, hooked, wire, monkeypatch):
+    controlled("control: {provenance: false}")
+    monkeypatch.setattr(runaway, "TOKENS", runaway.TOKENS._replace(reached=30))
+    with trace.get_tracer("t", tracer_provider=hooked.provider).start_as_current_span("turn"):
+        ask(wire, tools=TOOLS)
+        ask(wire, tools=TOOLS)
+    assert last(hooked, "chat claude-wire").attributes["cylestio.security.rules"] == ("runaway.tokens",)
+
+
+@pytest.mark.parametrize("limit", ["measure: tokens, by: tool", "measure: cost, by: server", "measure: cost, tool: t"])
+def test_a_limit_that_no_call_could_reach_is_refused(tmp_path, limit):
+    path = tmp_path / "cylestio.yaml"
+    path.write_text(f"control: {{limits: [{{name: a, amount: 1, {limit}}}]}}")
+    loaded = load({"CYLESTIO_CONFIG": str(path)})
+    (problem,) = loaded.problems
+    assert "control.limits[0]" in str(problem)
+    assert "belong to no tool" in str(problem)
+    assert loaded.settings.control.limits == ()
 
 
 def test_roles_decide(controlled):

@@ -198,6 +198,11 @@ class LimitSettings(Section, frozen=True, kw_only=True):
     ] = "session"
     tool: Annotated[str, _setting("Counts only this tool, as `server/tool`.")] = ""
 
+    def __post_init__(self) -> None:
+        """Refuses a limit that no call could reach."""
+        if self.measure != "calls" and (self.tool or self.by in {"tool", "server"}):
+            raise ValueError("`tokens` and `cost` are used by model calls, which belong to no tool and no server")
+
 
 class PriceSettings(Section, frozen=True, kw_only=True):
     """The price of a model, per million tokens."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cylestio_monitor.govern.policy import Action, PolicyDecision
     from cylestio_monitor.govern.provenance.conversation import Speaker
     from cylestio_monitor.model import Action as VerdictAction
-    from cylestio_monitor.model import AttributeValue, Call, Decision, Finding, Part, Subtype, Target
+    from cylestio_monitor.model import AttributeValue, Call, Decision, Finding, Part, Result, Subtype, Target, Usage
 
 _DECISIONS: Final[dict[Action, Decision]] = {
     "allow": "allow",
@@ -62,7 +62,18 @@ class CallControl:
         request: The approval that the call waits for.
     """
 
-    __slots__ = ("_actor", "_controller", "_held", "_judged", "_span", "outcome", "request")
+    __slots__ = (
+        "_actor",
+        "_controller",
+        "_cost",
+        "_exceeded",
+        "_held",
+        "_judged",
+        "_model",
+        "_span",
+        "outcome",
+        "request",
+    )
 
     def __init__(self, controller: Controller, actor: Actor, span: str) -> None:
         """Takes the call.
@@ -79,11 +90,14 @@ class CallControl:
         self.request: ApprovalRequest | None = None
         self._held: ApprovalRequest | None = None
         self._judged: set[str] = set()
+        self._model = ""
+        self._exceeded: Exceeded | None = None
+        self._cost = 0.0
 
     @property
     def exceeded(self) -> Exceeded | None:
         """The limit that is used up."""
-        return self.outcome.exceeded if self.outcome is not None else None
+        return self._exceeded or (self.outcome.exceeded if self.outcome is not None else None)
 
     def on_input(
         self, call: Call, collector: FindingCollector, mask: Callable[[Any], Any], trace: str, span: str
@@ -99,8 +113,11 @@ class CallControl:
         """
         try:
             if not call.tool_name:
-                self._hear_call(call, _kept(collector))
-                return None
+                self._model = call.model or ""
+                if call.tools:
+                    self._hear_call(call, _kept(collector))
+                self._test_use(collector)
+                return self.verdict()
             collector.add(self._judge(call.tool_name, call.arguments, "arguments", _kept(collector), is_asked=False))
             self._hold(call, mask, trace, span)
         except Exception as error:  # noqa: BLE001 -- a call that could not be judged must not pass as one that was
@@ -124,8 +141,18 @@ class CallControl:
                 collector.add_incomplete(error, "output", "tool_call", part.path)
         return self.verdict()
 
-    def on_result(self, call: Call, response: object, collector: FindingCollector) -> None:
-        """Hears what a tool returned, which makes its span the one that introduced the values."""
+    def on_result(self, call: Call, result: Result, collector: FindingCollector, *, is_new: bool) -> None:
+        """Hears what a tool returned, which makes its span that of the values; counts what a model used.
+
+        Args:
+            call: The call.
+            result: Its answer.
+            collector: What the scanner found; takes the findings of control.
+            is_new: Off where the same call is counted elsewhere: a framework's call around that of an SDK.
+        """
+        if result.usage is not None and not call.tool_name and is_new:
+            self._record_use(result.usage, collector)
+        response = result.response
         conversation = self._controller.conversation(self._actor) if call.tool_name and response is not None else None
         if conversation is not None and conversation.is_new(_mark("tool", response)):
             suspect = any(
@@ -166,14 +193,27 @@ class CallControl:
                 suspect=part.path.startswith(suspects) if suspects else False,
             )
 
+    def _test_use(self, collector: FindingCollector) -> None:
+        used_up = self._controller.used_up(self._actor, self._model)
+        if used_up is not None:
+            self._exceeded, finding = used_up
+            collector.add([finding])
+
+    def _record_use(self, usage: Usage, collector: FindingCollector) -> None:
+        try:
+            self._cost, found = self._controller.record_use(self._actor, self._model, usage)
+            collector.add(found)
+        except Exception as error:  # noqa: BLE001 -- what could not be counted must not pass as unused
+            collector.add_incomplete(error, "output", "llm", "usage")
+
     def verdict(self) -> Verdict | None:
         """The verdict of policy and limits; ``None`` where they allow the call."""
-        outcome = self.outcome
+        outcome, enforces = self.outcome, self._controller.enforces
+        if self.exceeded is not None:
+            return Verdict("deny", "block" if enforces else "audit", LIMIT_RULE)
         if outcome is None:
             return None
-        decision, enforces = outcome.decision, self._controller.enforces
-        if outcome.exceeded is not None:
-            return Verdict("deny", "block" if enforces else "audit", LIMIT_RULE)
+        decision = outcome.decision
         if decision.action == "allow":
             return None
         if decision.action == "ask" and self._controller.approvals is None:
@@ -220,11 +260,12 @@ class CallControl:
         return request is None or (approvals is not None and await approvals.wait_async(request, sleep))
 
     def attributes(self) -> dict[str, AttributeValue]:
-        """The ``cylestio.policy.*`` attributes of the span; empty where there is no policy."""
+        """The cost of the call and the ``cylestio.policy.*`` attributes of the span, as far as they are known."""
         outcome = self.outcome
+        found: dict[str, AttributeValue] = {semconv.USAGE_COST: self._cost} if self._cost else {}
         if outcome is None or self._controller.policy is None:
-            return {}
-        found = _attributes(outcome.decision)
+            return found
+        found.update(_attributes(outcome.decision))
         found[semconv.POLICY_ENFORCED] = self._controller.enforces
         if self._held is not None:
             found[semconv.APPROVAL_ID] = self._held.id
@@ -243,7 +284,9 @@ class CallControl:
     def _judge(
         self, tool: str, arguments: object, path: str, findings: Iterable[Finding], *, is_asked: bool
     ) -> list[Finding]:
-        outcome = self._controller.decide(self._actor, tool, arguments, path=path, findings=findings, is_asked=is_asked)
+        outcome = self._controller.decide(
+            self._actor, tool, arguments, model=self._model, path=path, findings=findings, is_asked=is_asked
+        )
         before = self.outcome
         if before is None or _rank(outcome.decision) > _rank(before.decision):
             self.outcome = outcome

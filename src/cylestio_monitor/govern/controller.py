@@ -6,14 +6,18 @@ It is decided and counted at the first of these places; the others take that dec
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import msgspec
+
 from cylestio_monitor.govern import facts as call_facts
 from cylestio_monitor.govern.approvals.request import call_digest
 from cylestio_monitor.govern.history import CallHistory
+from cylestio_monitor.govern.limits import cost_of, price_of
 from cylestio_monitor.govern.policy.engine import PolicyDecision
 from cylestio_monitor.govern.provenance import Conversation, OpenConversations
 from cylestio_monitor.govern.runaway import RunawayDetector
@@ -23,16 +27,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from cylestio_monitor.govern.approvals import Approvals
-    from cylestio_monitor.govern.limits import CallLimiter, Exceeded
+    from cylestio_monitor.govern.limits import CallLimiter, Exceeded, Price
     from cylestio_monitor.govern.policy.engine import Policy
     from cylestio_monitor.govern.provenance import Origin
     from cylestio_monitor.govern.provenance.tools import Effect
-    from cylestio_monitor.model import Severity
+    from cylestio_monitor.model import Severity, Subtype, Target, Usage
+
+log = logging.getLogger("cylestio_monitor")
 
 LIMIT_RULE: Final = "limit.exceeded"
 
 _MEMORY: Final = 4096  # decisions kept for the later places of the same call
 _MEMORY_S: Final = 600.0
+_MAX_UNPRICED: Final = 64  # models named in the log as without a price
 _NO_POLICY: Final = PolicyDecision("allow", "default", "", "No policy is in force.")
 
 
@@ -88,6 +95,7 @@ class Controller:
 
     Attributes:
         policy: The policy in force; ``None`` where there is none.
+        counts_use: A limit, a price or a condition of the policy is about tokens or cost: every model call counts.
         enforces: Decisions are carried out.
         approvals: Holds the calls that the policy asks about.
         approval_s: Seconds that a call waits.
@@ -101,6 +109,7 @@ class Controller:
         policy: Policy | None = None,
         enforces: bool = False,
         limiter: CallLimiter | None = None,
+        prices: Mapping[str, Price] | None = None,
         approvals: Approvals | None = None,
         approval_s: float = 300.0,
         traces_values: bool = True,
@@ -114,6 +123,7 @@ class Controller:
             policy: The policy in force, if there is one.
             enforces: Decisions are carried out; else they are recorded only.
             limiter: The limits, if there are any.
+            prices: Prices of models, by the beginning of their names.
             approvals: Holds the calls that the policy asks about; without it they are denied.
             approval_s: Seconds that a call waits.
             traces_values: Argument values are traced to their first speaker.
@@ -128,6 +138,12 @@ class Controller:
         self._traces_values = traces_values
         self._key = key
         self._limiter = limiter
+        self._prices = dict(prices or {})
+        self._unpriced: set[str] = set()
+        budgets = [one.budget for one in policy.document.rules if one.budget is not None] if policy is not None else []
+        measures = limiter.measures if limiter is not None else frozenset()
+        self._counts_cost = "cost" in measures or any(one.cost is not None for one in budgets)
+        self.counts_use = bool(budgets or prices or measures - {"calls"})
         self._clock_ns = clock_ns
         self._history = CallHistory()
         self._conversations = OpenConversations()
@@ -148,6 +164,7 @@ class Controller:
         arguments: object,
         *,
         server: str = "",
+        model: str = "",
         path: str = "arguments",
         hints: Mapping[str, object] | None = None,
         findings: Iterable[Finding] = (),
@@ -160,6 +177,7 @@ class Controller:
             tool: The tool's name.
             arguments: Its arguments.
             server: The server that offers the tool.
+            model: The model that asks for the call.
             path: Place of the arguments, for the findings.
             hints: MCP annotations of the tool.
             findings: What the scanner found in the call.
@@ -182,6 +200,7 @@ class Controller:
             time_ns=now_ns,
             tool=tool,
             server=server,
+            model=model,
             agent=actor.agent,
             user=actor.user,
             roles=actor.roles,
@@ -195,9 +214,9 @@ class Controller:
         exceeded = self._limiter.before(facts) if self._limiter is not None else None
         decision = self.policy.decide(facts, self._history) if self.policy is not None else _NO_POLICY
         raised = [_provenance_finding(origin, path) for origin in origins]
-        raised += [_finding(rule, "resource_abuse", severity, path) for rule, severity in self._runaway.record(facts)]
+        raised += [_finding(rule, severity, path) for rule, severity in self._runaway.record(facts)]
         if exceeded is not None:
-            raised.append(_finding(LIMIT_RULE, "resource_abuse", "medium", path))
+            raised.append(_finding(LIMIT_RULE, "medium", path))
         outcome = ControlOutcome(facts, decision, origins, raised, exceeded, digest, is_first=True)
         if is_asked:
             self._remember(digest, outcome)
@@ -208,6 +227,47 @@ class Controller:
         self._history.record(facts)
         if self._limiter is not None:
             self._limiter.after(facts)
+
+    def used_up(self, actor: Actor, model: str) -> tuple[Exceeded, Finding] | None:
+        """The limit that earlier model calls have used up, with its finding; ``None`` where there is none."""
+        if self._limiter is None:
+            return None
+        exceeded = self._limiter.before(self._model_facts(actor, model))
+        return None if exceeded is None else (exceeded, _finding(LIMIT_RULE, "medium", "input", "input", "llm"))
+
+    def record_use(self, actor: Actor, model: str, usage: Usage) -> tuple[float, list[Finding]]:
+        """Counts what a model call used; its cost, and the findings of runaway use.
+
+        Args:
+            actor: Who made the call.
+            model: The model.
+            usage: The tokens of the call.
+        """
+        given, answered = max(0, usage.input_tokens or 0), max(0, usage.output_tokens or 0)
+        cost = cost_of(model, given, answered, self._prices)
+        if self._counts_cost and price_of(model, self._prices) is None:
+            self._warn_unpriced(model)
+        facts = msgspec.structs.replace(self._model_facts(actor, model), tokens=given + answered, cost=cost)
+        self.record(facts)
+        raised = self._runaway.record(facts)
+        return cost, [_finding(rule, severity, "output", subtype="llm") for rule, severity in raised]
+
+    def _model_facts(self, actor: Actor, model: str) -> call_facts.CallFacts:
+        return call_facts.CallFacts(
+            time_ns=self._clock_ns(),
+            model=model,
+            agent=actor.agent,
+            user=actor.user,
+            roles=actor.roles,
+            session=actor.session or actor.thread,
+            trace=actor.trace,
+        )
+
+    def _warn_unpriced(self, model: str) -> None:
+        """Says once for each model that its cost is not known."""
+        if model not in self._unpriced and len(self._unpriced) < _MAX_UNPRICED:
+            self._unpriced.add(model)
+            log.warning("The cost of the model %r is not counted: control.prices has no price for it", model[:80])
 
     def is_offered(self, actor: Actor, tool: str, *, server: str = "") -> bool:
         """Returns whether a tool may be offered to the model: false where each call of it would be denied."""
@@ -270,7 +330,8 @@ def _provenance_finding(origin: Origin, path: str) -> Finding:
     )
 
 
-def _finding(rule: str, category: str, severity: Severity, path: str) -> Finding:
-    return Finding(
-        rule, category, severity, ALERT_OF[severity], "output", "tool_call", path, 0, 0, owasp=("LLM10:2025", "ASI02")
-    )
+def _finding(
+    rule: str, severity: Severity, path: str, target: Target = "output", subtype: Subtype = "tool_call"
+) -> Finding:
+    owasp = ("LLM10:2025", "ASI02")
+    return Finding(rule, "resource_abuse", severity, ALERT_OF[severity], target, subtype, path, 0, 0, owasp=owasp)

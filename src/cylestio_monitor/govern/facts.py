@@ -96,7 +96,7 @@ class CallFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         time_ns: When it happened, in ns since the epoch.
         tool: The tool's name; empty for a model call.
         server: The server that offers the tool; empty where there is none.
-        model: The model of a model call.
+        model: The model of a model call, and of one that asks for the tool; empty where that is not known.
         agent: Agent id.
         user: User id.
         roles: Roles of the user.

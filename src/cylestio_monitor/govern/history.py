@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar, get_args
 
-from cylestio_monitor.govern.policy.document import SECONDS
+from cylestio_monitor.govern.policy.document import SECONDS, UseSubject
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -106,7 +106,7 @@ class CallHistory:
         return sum(tokens for tokens, _ in within), sum(cost for _, cost in within)
 
     def _record_use(self, facts: CallFacts) -> None:
-        for subject in ("session", "user", "agent", "model", "all"):
+        for subject in get_args(UseSubject):
             uses = self._window(self._uses, (subject, subject_of(subject, facts)))
             if len(uses) == _MAX_USES:  # the two oldest become one, so that nothing used is forgotten early
                 first, second = uses.popleft(), uses.popleft()

@@ -88,10 +88,15 @@ class CallLimiter:
         self._windows: Any = strategies.MovingWindowRateLimiter(kept)
         self._sums: Any = strategies.FixedWindowRateLimiter(kept)
 
+    @property
+    def measures(self) -> frozenset[Measure]:
+        """The measures that the limits count."""
+        return frozenset(limit.measure for limit in self._limits)
+
     def before(self, facts: CallFacts) -> Exceeded | None:
-        """Counts a call that is about to happen; the first limit that it exceeds, or ``None``."""
+        """Counts a tool call that is about to happen, or tests a model call; the first limit exceeded, or ``None``."""
         for limit in self._limits:
-            if limit.tool and limit.tool != facts.full_tool:
+            if (limit.tool and limit.tool != facts.full_tool) or (limit.measure == "calls" and not facts.tool):
                 continue
             item, subject = _item(limit), subject_of(limit.by, facts)
             if limit.measure == "calls":
@@ -120,10 +125,14 @@ def cost_of(model: str, input_tokens: int, output_tokens: int, prices: Mapping[s
         output_tokens: Tokens of the output.
         prices: Prices by model.
     """
+    price = price_of(model, prices)
+    return 0.0 if price is None else (input_tokens * price.input + output_tokens * price.output) / 1_000_000
+
+
+def price_of(model: str, prices: Mapping[str, Price]) -> Price | None:
+    """The price of a model: that of the longest name that the model's name begins with."""
     name = max((name for name in prices if model.startswith(name)), key=len, default=None)
-    if name is None:
-        return 0.0
-    return (input_tokens * prices[name].input + output_tokens * prices[name].output) / 1_000_000
+    return prices[name] if name is not None else None
 
 
 @lru_cache(maxsize=1024)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cylestio_monitor.govern.controller import Controller
+from cylestio_monitor.govern.limits import Price
 from cylestio_monitor.govern.policy import Policy, PolicyDocument, loader
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def make_controller(loaded: config.Loaded, store: Store | None) -> Controller:
         policy=policy,
         enforces=enforces,
         limiter=_limiter(settings.control),
+        prices={one.model: Price(one.input, one.output) for one in settings.control.prices},
         approvals=_approvals(settings, store) if policy is not None else None,
         approval_s=settings.approvals.timeout_s,
         traces_values=settings.control.provenance,

@@ -17,6 +17,8 @@ STRICTNESS: dict[str, int] = {action: number for number, action in enumerate(ACT
 Period: TypeAlias = Literal["second", "minute", "hour", "day", "week"]
 SECONDS: dict[str, int] = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
 Subject: TypeAlias = Literal["session", "user", "agent", "tool", "server", "model", "all"]
+UseSubject: TypeAlias = Literal["session", "user", "agent", "model", "all"]
+"""By what tokens and cost are added up: a model call uses them, and belongs to no tool."""
 Texts: TypeAlias = str | tuple[str, ...]
 Severity: TypeAlias = Literal["low", "medium", "high", "critical"]
 Scalar: TypeAlias = str | bool | int | float | None
@@ -97,7 +99,7 @@ class BudgetCondition(_Keys, frozen=True, kw_only=True):
     tokens: Annotated[Annotated[int, Meta(ge=0)] | None, _doc("Tokens, input and output.")] = None
     cost: Annotated[Annotated[float, Meta(ge=0)] | None, _doc("Cost in the currency of the price list.")] = None
     per: Annotated[Period, _doc("The period, as a sliding window.")] = "day"
-    by: Annotated[Subject, _doc("What is used by calls with the same value of this is added up.")] = "session"
+    by: Annotated[UseSubject, _doc("What is used by calls with the same value of this is added up.")] = "session"
 
 
 class PolicyRule(_Keys, frozen=True, kw_only=True):

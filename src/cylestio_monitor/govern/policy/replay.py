@@ -57,15 +57,18 @@ class ReplaySummary(msgspec.Struct):
 
 
 def replay(policy: Policy, calls: Iterable[CallFacts], *, enforce: bool = False) -> Iterator[Replayed]:
-    """The decisions of a policy about stored calls, in their order.
+    """The decisions of a policy about stored tool calls, in their order.
 
     Args:
         policy: The policy, compiled with the key of the store.
-        calls: Facts in the order in which the calls happened.
+        calls: Facts in the order in which the calls happened; what model calls used counts for `budget`.
         enforce: Whether a call that is denied counts as one that never ran, as in mode ``block``.
     """
     history = CallHistory()
     for facts in calls:
+        if not facts.tool:
+            history.record(facts)
+            continue
         decision = policy.decide(facts, history)
         if not enforce or decision.action != "deny":
             history.record(facts)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import getpass
+import json
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from cylestio_monitor import semconv
 from cylestio_monitor.govern import facts as call_facts
 
 if TYPE_CHECKING:
@@ -89,6 +91,38 @@ def facts_since(
         if len(rows) < _ROWS:
             return
         after = rows[-1][0], rows[-1][1]
+
+
+def uses_since(connection: sqlite3.Connection, since_ns: int, agent: str | None = None) -> list[call_facts.CallFacts]:
+    """Tokens and cost of the stored model calls, as facts without a tool, in the order in which the calls ended.
+
+    Args:
+        connection: The store.
+        since_ns: Not begun before this time, in ns since the epoch.
+        agent: Of this agent only.
+    """
+    rows = connection.execute(
+        "SELECT s.end_ns, s.model, s.agent_id, run.user_id, s.session_id, s.trace_id, "
+        "coalesce(s.input_tokens, 0) + coalesce(s.output_tokens, 0), "
+        "coalesce(json_extract(s.attributes, ?), 0.0) "
+        "FROM span AS s LEFT JOIN run ON run.id = s.run WHERE s.start_ns >= ? AND (? IS NULL OR s.agent_id = ?) "
+        "AND s.operation IN (SELECT value FROM json_each(?)) "
+        "AND (s.input_tokens > 0 OR s.output_tokens > 0) ORDER BY s.end_ns, s.id",
+        (f'$."{semconv.USAGE_COST}"', since_ns, agent, agent, json.dumps(sorted(semconv.INFERENCE))),
+    )
+    return [
+        call_facts.CallFacts(
+            time_ns=end_ns,
+            model=model or "",
+            agent=of_agent or "",
+            user=user or "",
+            session=session or "",
+            trace=trace,
+            tokens=tokens,
+            cost=float(cost),
+        )
+        for end_ns, model, of_agent, user, session, trace, tokens, cost in rows
+    ]
 
 
 def approvals(connection: sqlite3.Connection, *, waiting: bool, limit: int = 50) -> list[ApprovalRow]:

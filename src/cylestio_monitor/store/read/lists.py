@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class RunRow(msgspec.Struct, frozen=True):
-    """One run: a trace with its totals; times in nanoseconds since the epoch, cost in US dollars."""
+    """One run: a trace with its totals; times in ns since the epoch, cost in the currency of `control.prices`."""
 
     id: int
     trace_id: str
@@ -44,7 +44,7 @@ class RunRow(msgspec.Struct, frozen=True):
 
 
 class EntityRow(msgspec.Struct, frozen=True):
-    """One agent, session, user or tool with its totals; times in nanoseconds since the epoch, cost in US dollars."""
+    """One agent, session, user or tool with its totals; times in ns since the epoch, cost as of a run."""
 
     kind: str
     name: str

@@ -29,7 +29,7 @@ class UsageTotal(msgspec.Struct, frozen=True):
         duration_ns: Sum of the durations, in nanoseconds.
         input_tokens: Input tokens.
         output_tokens: Output tokens.
-        cost: US dollars.
+        cost: In the currency of `control.prices`.
         first_ns: The earliest, nanoseconds since the epoch.
         last_ns: The latest, nanoseconds since the epoch.
     """

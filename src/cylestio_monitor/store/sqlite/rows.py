@@ -202,7 +202,7 @@ class EncodedSpan(NamedTuple):
         findings: Its findings.
         service_name: `service.name` of the resource.
         user_id: `enduser.id`.
-        cost: `cylestio.usage.cost`, in US dollars.
+        cost: `cylestio.usage.cost`, in the currency of `control.prices`.
         is_exported: The span enters the outbox; a span of an unsampled trace stays local.
     """
 
