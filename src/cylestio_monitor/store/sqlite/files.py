@@ -40,7 +40,7 @@ def prepare(path: Path) -> None:
             check_file(Path(f"{path}{suffix}"))
         _check_is_ours(path)
         if not path.exists():
-            os.close(create(path))
+            _create_known(path)
         elif stat.S_IMODE(path.stat().st_mode) & 0o077:
             # SQLite gives its side files the mode of the database. By path, not by descriptor: closing one of our
             # own would drop the locks that SQLite holds on the file in this process.
@@ -55,6 +55,15 @@ def create(path: Path) -> int:
     if hasattr(os, "fchmod"):
         os.fchmod(descriptor, 0o600)
     return descriptor
+
+
+def _create_known(path: Path) -> None:
+    descriptor = create(path)
+    try:
+        status = os.fstat(descriptor)
+        _known.add((status.st_dev, status.st_ino))
+    finally:
+        os.close(descriptor)
 
 
 def check_file(path: Path) -> None:
@@ -78,9 +87,13 @@ def _check_is_ours(path: Path) -> None:
         status = path.lstat()
     except FileNotFoundError:
         return
-    # A file is read once in a process: closing it would drop the locks that SQLite holds on it.
+    # A file is read once in a process, before SQLite opens it: closing it drops the locks that SQLite holds on it, and
+    # then another process takes itself for the last one, and removes the log that this one still writes to.
     identity = (status.st_dev, status.st_ino)
-    if identity in _known or (status.st_size == 0 and not status.st_mode & 0o077):
+    if identity in _known:
+        return
+    if status.st_size == 0 and not status.st_mode & 0o077:
+        _known.add(identity)
         return
     descriptor = os.open(path, os.O_RDONLY | _NOFOLLOW | _NONBLOCK | _CLOEXEC)
     try:
