@@ -1,10 +1,12 @@
 """A small classifier in the ONNX format, and detectors that other packages bring by an entry point."""
 
 import struct
+import sys
 import textwrap
 
 import pytest
 
+from cylestio_monitor.detect import worker
 from road import Road
 
 WORDS = ["[UNK]", "ignore", "all", "instructions", "hello", "world", "please"]
@@ -67,7 +69,9 @@ def model(tmp_path):
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """Installs a package that brings a detector under a name."""
+    """Installs a package that brings a detector under a name; afterwards neither module nor detector is left."""
+    started = dict(worker._started)
+    modules = set(sys.modules)
 
     def install(name, source):
         site = tmp_path / f"site_{name}"
@@ -78,7 +82,12 @@ def package(tmp_path, monkeypatch):
         (info / "entry_points.txt").write_text(f"[cylestio_detector]\n{name} = {name}_detector:make\n")
         monkeypatch.syspath_prepend(str(site))
 
-    return install
+    yield install
+    worker._started.clear()
+    worker._started.update(started)
+    for name in set(sys.modules) - modules:
+        if name.endswith("_detector"):
+            del sys.modules[name]
 
 
 @pytest.fixture
