@@ -111,7 +111,7 @@ class Invocation:
         self._inspection: Inspection | None = None
         if is_scanned and pipeline.settings.scan.enabled:
             self._inspection = pipeline.new_inspection(sink.reported_in)
-        self._control = pipeline.new_control(call, sink.span.get_span_context()) if is_scanned else None
+        self._control = pipeline.new_control(call, sink.span) if is_scanned else None
         self._ended = threading.Lock()
         self._pending: PendingFindings | None = None
         self._verdict = ALLOW

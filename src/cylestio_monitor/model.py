@@ -180,6 +180,8 @@ class Call(msgspec.Struct):
         messages: The conversation so far, in order.
         tools: What the model may call.
         tool_name: For a tool call: the tool.
+        tool_server: For a call of an MCP tool: the name that its server gives itself, empty where it has given none;
+            ``None`` where the server is to be looked up in what servers have listed.
         arguments: For a tool call: its arguments, any JSON-like value.
         attributes: Further span attributes known before the call, by their full names.
         server_address: Host of the endpoint.
@@ -197,6 +199,7 @@ class Call(msgspec.Struct):
     messages: list[Message] = []
     tools: list[ToolDefinition] = []
     tool_name: str | None = None
+    tool_server: str | None = None
     arguments: object = None
     attributes: dict[str, AttributeValue] = {}
     server_address: str | None = None

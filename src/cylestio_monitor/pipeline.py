@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
     from opentelemetry.metrics import MeterProvider
-    from opentelemetry.trace import Span, SpanContext, Status, TracerProvider
+    from opentelemetry.trace import Span, Status, TracerProvider
 
     from cylestio_monitor.config import Settings
     from cylestio_monitor.detect import Detectors
@@ -221,7 +221,7 @@ class Pipeline:
             store=self.store,
         )
 
-    def new_control(self, call: Call, span: SpanContext) -> CallControl | None:
+    def new_control(self, call: Call, span: Span) -> CallControl | None:
         """Creates the control of one call; `None` where nothing is controlled."""
         controller = self.controller
         if controller is None:
@@ -230,9 +230,12 @@ class Pipeline:
             return None  # a model that is offered no tool asks for none
         from cylestio_monitor.govern.call_control import CallControl, actor_of  # noqa: PLC0415 -- only where it is used
 
-        who, trace_id = self.actor(), f"{span.trace_id:032x}"
+        who, place = self.actor(), span.get_span_context()
+        around = getattr(span, "parent", None) or trace.get_current_span().get_span_context()
+        trace_id = f"{place.trace_id:032x}"
         actor = actor_of(who.agent_id, call.user_id or who.user_id, who.session_id, trace_id, who.roles)
-        return CallControl(controller, actor, f"{trace_id}:{span.span_id:016x}")
+        inside = f"{around.trace_id:032x}:{around.span_id:016x}"
+        return CallControl(controller, actor, f"{trace_id}:{place.span_id:016x}", inside)
 
     def new_inspection(self, reported_in: int | None = None) -> Inspection:
         """Creates the scan of one call; findings that were reported in the trace `reported_in` are left out."""

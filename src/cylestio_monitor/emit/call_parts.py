@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from opentelemetry.trace import SpanContext
+    from opentelemetry.trace import Span
 
     from cylestio_monitor.background import BackgroundWorker
     from cylestio_monitor.config import Settings
@@ -48,7 +48,7 @@ class CallParts(Protocol):
     def store(self) -> FindingStore | None:
         """Takes severe findings at once."""
 
-    def new_control(self, call: Call, span: SpanContext) -> CallControl | None:
+    def new_control(self, call: Call, span: Span) -> CallControl | None:
         """Creates the control of one call; `None` where nothing is controlled."""
 
     def new_inspection(self, reported_in: int | None) -> Inspection:

@@ -68,6 +68,7 @@ class CallControl:
         "_cost",
         "_exceeded",
         "_held",
+        "_inside",
         "_judged",
         "_model",
         "_span",
@@ -75,17 +76,19 @@ class CallControl:
         "request",
     )
 
-    def __init__(self, controller: Controller, actor: Actor, span: str) -> None:
+    def __init__(self, controller: Controller, actor: Actor, span: str, inside: str) -> None:
         """Takes the call.
 
         Args:
             controller: Decides.
             actor: Who makes the call.
             span: Trace and span id, as ``trace:span``.
+            inside: Trace and span id of the span around it.
         """
         self._controller = controller
         self._actor = actor
         self._span = span
+        self._inside = inside
         self.outcome: ControlOutcome | None = None
         self.request: ApprovalRequest | None = None
         self._held: ApprovalRequest | None = None
@@ -118,7 +121,7 @@ class CallControl:
                     self._hear_call(call, _kept(collector))
                 self._test_use(collector)
                 return self.verdict()
-            collector.add(self._judge(call.tool_name, call.arguments, "arguments", _kept(collector), is_asked=False))
+            collector.add(self._judge_run(call, _kept(collector)))
             self._hold(call, mask, trace, span)
         except Exception as error:  # noqa: BLE001 -- a call that could not be judged must not pass as one that was
             collector.add_incomplete(error, "output", "tool_call", "arguments")
@@ -136,7 +139,7 @@ class CallControl:
                 continue
             self._judged.add(part.path)
             try:
-                collector.add(self._judge(part.name, part.content, part.path, _kept(collector), is_asked=True))
+                collector.add(self._judge_asked(part, _kept(collector)))
             except Exception as error:  # noqa: BLE001 -- as of the input
                 collector.add_incomplete(error, "output", "tool_call", part.path)
         return self.verdict()
@@ -231,9 +234,9 @@ class CallControl:
             span: Span id, 16 hexadecimal digits.
         """
         outcome = self.outcome
-        if outcome is None or outcome.decision.action != "ask" or not self._controller.enforces:
+        if outcome is None or outcome.decision.action != "ask" or outcome.is_inside:
             return
-        if self._controller.approvals is None:
+        if self._controller.approvals is None or not self._controller.enforces:
             return
         facts = msgspec.structs.replace(outcome.facts, trace=trace)
         self.request = new_request(
@@ -276,19 +279,37 @@ class CallControl:
         outcome = self.outcome
         if outcome is None:
             return
+        self._controller.ended(self._span)
         if outcome.is_first and self._controller.recorder is not None:
             self._controller.recorder(outcome, self._span, self._controller.enforces)
         if ran:
             self._controller.record(outcome.facts)
 
-    def _judge(
-        self, tool: str, arguments: object, path: str, findings: Iterable[Finding], *, is_asked: bool
-    ) -> list[Finding]:
-        outcome = self._controller.decide(
-            self._actor, tool, arguments, model=self._model, path=path, findings=findings, is_asked=is_asked
+    def _judge_run(self, call: Call, findings: Iterable[Finding]) -> list[Finding]:
+        """Decides about a tool call that is about to run."""
+        self.outcome = self._controller.decide(
+            self._actor,
+            call.tool_name or "",
+            call.arguments,
+            server=call.tool_server,
+            inside=self._inside,
+            findings=findings,
         )
-        before = self.outcome
-        if before is None or _rank(outcome.decision) > _rank(before.decision):
+        self._controller.started(self._span, self.outcome)
+        return self.outcome.findings
+
+    def _judge_asked(self, part: Part, findings: Iterable[Finding]) -> list[Finding]:
+        """Decides about a tool call that the model asks for; the strictest of them counts."""
+        outcome = self._controller.decide(
+            self._actor,
+            part.name or "",
+            part.content,
+            model=self._model,
+            path=part.path,
+            findings=findings,
+            is_asked=True,
+        )
+        if self.outcome is None or _rank(outcome.decision) > _rank(self.outcome.decision):
             self.outcome = outcome
         return outcome.findings
 

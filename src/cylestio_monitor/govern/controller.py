@@ -1,7 +1,8 @@
 """The control of tool calls: facts of a call in, a decision and its findings out.
 
-One call passes here several times: when the model asks for it, when a framework runs it, when an MCP client sends it.
-It is decided and counted at the first of these places; the others take that decision over.
+One call passes here several times: when the model asks for it, when a framework runs it, when an MCP client sends it,
+and when a server in the same process answers it. It is decided and counted at the first of these places; the others
+take that decision over: running the call, from when the model asked for it; inside the call that runs, from that one.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from cylestio_monitor.govern import facts as call_facts
 from cylestio_monitor.govern.approvals.request import call_digest
 from cylestio_monitor.govern.history import CallHistory
 from cylestio_monitor.govern.limits import cost_of, price_of
+from cylestio_monitor.govern.listed_tools import ListedTools
 from cylestio_monitor.govern.policy.engine import PolicyDecision
 from cylestio_monitor.govern.provenance import Conversation, OpenConversations
 from cylestio_monitor.govern.runaway import RunawayDetector
@@ -79,6 +81,7 @@ class ControlOutcome(NamedTuple):
         exceeded: The limit that the call exceeds.
         digest: The digest that binds an approval to this call.
         is_first: Whether this is the first place of the call; the later ones report nothing again.
+        is_inside: Whether the same call runs around this one; it is not held for approval again.
     """
 
     facts: call_facts.CallFacts
@@ -88,6 +91,7 @@ class ControlOutcome(NamedTuple):
     exceeded: Exceeded | None
     digest: str
     is_first: bool
+    is_inside: bool = False
 
 
 class Controller:
@@ -100,6 +104,7 @@ class Controller:
         approvals: Holds the calls that the policy asks about.
         approval_s: Seconds that a call waits.
         recorder: Called with each first outcome, the id of its span, and whether it was carried out.
+        listed_tools: The tools that MCP servers have listed.
     """
 
     def __init__(
@@ -148,7 +153,9 @@ class Controller:
         self._history = CallHistory()
         self._conversations = OpenConversations()
         self._runaway = RunawayDetector()
+        self.listed_tools = ListedTools()
         self._decided: OrderedDict[str, list[tuple[int, ControlOutcome]]] = OrderedDict()
+        self._running: OrderedDict[str, ControlOutcome] = OrderedDict()
         self._lock = threading.Lock()
 
     def conversation(self, actor: Actor) -> Conversation | None:
@@ -163,10 +170,10 @@ class Controller:
         tool: str,
         arguments: object,
         *,
-        server: str = "",
+        server: str | None = None,
         model: str = "",
         path: str = "arguments",
-        hints: Mapping[str, object] | None = None,
+        inside: str = "",
         findings: Iterable[Finding] = (),
         is_asked: bool = False,
     ) -> ControlOutcome:
@@ -176,30 +183,27 @@ class Controller:
             actor: Who makes it.
             tool: The tool's name.
             arguments: Its arguments.
-            server: The server that offers the tool.
+            server: The name of the server that is called; with ``None``, the only one that lists the tool.
             model: The model that asks for the call.
             path: Place of the arguments, for the findings.
-            hints: MCP annotations of the tool.
+            inside: The span around the call, as ``trace:span``.
             findings: What the scanner found in the call.
             is_asked: Whether the model asks for the call, which will run later; else it runs now.
         """
-        digest = call_digest(
-            self._key,
-            session=actor.session,
-            tool=tool,
-            arguments=arguments,
-            policy_version=self.policy.version if self.policy is not None else "",
-        )
+        listed = self.listed_tools.find(tool, server)
+        digest = self._digest(actor, listed.server, tool, arguments)
         now_ns = self._clock_ns()
-        earlier = None if is_asked else self._take(digest, now_ns)
-        if earlier is not None:
-            return earlier._replace(findings=[], is_first=False)
-        origins = self._origins(actor, tool, arguments, hints)
+        if not is_asked:
+            around = self._running_around(actor, listed.server, tool, arguments, inside)
+            earlier = around or self._take(digest, now_ns)
+            if earlier is not None:
+                return earlier._replace(findings=[], is_first=False, is_inside=around is not None)
+        origins = self._origins(actor, tool, arguments, listed.hints)
         found, complete = call_facts.argument_facts(arguments, self._key)
         facts = call_facts.CallFacts(
             time_ns=now_ns,
             tool=tool,
-            server=server,
+            server=listed.server,
             model=model,
             agent=actor.agent,
             user=actor.user,
@@ -221,6 +225,23 @@ class Controller:
         if is_asked:
             self._remember(digest, outcome)
         return outcome
+
+    def started(self, place: str, outcome: ControlOutcome) -> None:
+        """Takes a call that is about to run: the same call inside it is not decided and counted again.
+
+        Args:
+            place: Its span, as ``trace:span``.
+            outcome: What was decided.
+        """
+        with self._lock:
+            self._running[place] = outcome
+            if len(self._running) > _MEMORY:
+                self._running.popitem(last=False)
+
+    def ended(self, place: str) -> None:
+        """Takes the end of a call. Argument as of `started`."""
+        with self._lock:
+            self._running.pop(place, None)
 
     def record(self, facts: call_facts.CallFacts) -> None:
         """Takes a call that ran, for the conditions on earlier calls and on use."""
@@ -284,9 +305,7 @@ class Controller:
         )
         return not self.policy.never_allows(facts)
 
-    def _origins(
-        self, actor: Actor, tool: str, arguments: object, hints: Mapping[str, object] | None
-    ) -> Sequence[Origin]:
+    def _origins(self, actor: Actor, tool: str, arguments: object, hints: Mapping[str, object]) -> Sequence[Origin]:
         conversation = self.conversation(actor)
         if conversation is None:
             return ()
@@ -299,6 +318,30 @@ class Controller:
             self._decided.move_to_end(digest)
             if len(self._decided) > _MEMORY:
                 self._decided.popitem(last=False)
+
+    def _digest(self, actor: Actor, server: str, tool: str, arguments: object) -> str:
+        return call_digest(
+            self._key,
+            session=actor.session,
+            tool=f"{server}/{tool}" if server else tool,
+            arguments=arguments,
+            policy_version=self.policy.version if self.policy is not None else "",
+        )
+
+    def _running_around(
+        self, actor: Actor, server: str, tool: str, arguments: object, place: str
+    ) -> ControlOutcome | None:
+        """The outcome of the same call that runs around this one; ``None`` where there is none.
+
+        A server in the same process may not know the name by which its client knows it: the client's is taken then. A
+        client that knows the server decides anew about a call that was decided without one.
+        """
+        with self._lock:
+            outcome = self._running.get(place)
+        if outcome is None or outcome.facts.tool != tool:
+            return None
+        same = self._digest(actor, server or outcome.facts.server, tool, arguments)
+        return outcome if outcome.digest == same else None
 
     def _take(self, digest: str, now_ns: int) -> ControlOutcome | None:
         """The outcome of when the model asked for this call; each is taken over once."""

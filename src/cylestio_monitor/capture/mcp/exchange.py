@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
 
     from cylestio_monitor.errors import BlockedError
+    from cylestio_monitor.govern.listed_tools import ListedTools
     from cylestio_monitor.model import Kind
     from cylestio_monitor.pipeline import Invocation
 
@@ -36,11 +37,12 @@ _INVALID_PARAMS: Final = -32602
 class Exchange:
     """One request under way."""
 
-    __slots__ = ("_invocation", "_noted", "_peer", "_peers", "claimed", "ended")
+    __slots__ = ("_invocation", "_listed_tools", "_noted", "_peer", "_peers", "claimed", "ended")
 
-    def __init__(self, invocation: Invocation, peers: Peers, peer: Peer) -> None:
-        """Holds the begun invocation and what is known of the session."""
+    def __init__(self, invocation: Invocation, peers: Peers, peer: Peer, listed_tools: ListedTools | None) -> None:
+        """Holds the begun invocation, what is known of the session, and who learns the tools that are listed."""
         self._invocation = invocation
+        self._listed_tools = listed_tools
         self._peers = peers
         self._peer = peer
         self._noted: set[str] = set()
@@ -101,8 +103,11 @@ class Exchange:
             log.debug("Could not read an MCP result", exc_info=True)
             result.response = content
         try:
-            if call.kind == "client" and isinstance(content, dict):
-                self._peers.learn(self._peer, method, content, result)
+            if isinstance(content, dict):
+                if call.kind == "client":
+                    self._peers.learn(self._peer, method, content, result, self._listed_tools)
+                else:
+                    self._peer.take_introduction(method, content)
             if semconv.NETWORK_TRANSPORT not in call.attributes or semconv.MCP_SESSION_ID not in call.attributes:
                 result.attributes.update(self._peer.connection())
         except Exception:  # the session objects differ between SDK versions; the request goes on
@@ -217,7 +222,8 @@ class Exchanges:
             parent = _parent(wire.meta_of(params)) if kind == "server" else None
         except Exception:  # the session objects differ between SDK versions; the request goes on
             log.debug("Could not describe an MCP session", exc_info=True)
-        return Exchange(pipeline.begin(call, parent=parent), self.peers, peer)
+        listed_tools = pipeline.controller.listed_tools if pipeline.controller is not None else None
+        return Exchange(pipeline.begin(call, parent=parent), self.peers, peer, listed_tools)
 
 
 def refusal(error: BlockedError) -> dict[str, Any]:

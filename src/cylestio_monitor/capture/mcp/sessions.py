@@ -12,11 +12,13 @@ from urllib.parse import urlsplit
 import msgspec
 
 from cylestio_monitor import semconv
-from cylestio_monitor.capture.mcp.messages import DISCOVER, INITIALIZE, LIST_TOOLS
+from cylestio_monitor.capture.mcp.messages import DISCOVER, INITIALIZE, LIST_TOOLS, meta_of
+from cylestio_monitor.govern.listed_tools import server_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from cylestio_monitor.govern.listed_tools import ListedTools
     from cylestio_monitor.model import AttributeValue, Call, Result
 
 MAX_TOOLS: Final = 4096
@@ -25,6 +27,7 @@ MAX_SERVERS: Final = 256
 """Servers whose definitions are remembered beyond one session."""
 
 _SESSION_HEADER = "mcp-session-id"
+_SERVER_INFO = "io.modelcontextprotocol/serverInfo"
 
 
 class Definitions:
@@ -60,6 +63,7 @@ class Peer:
         """Knows nothing yet."""
         self.http: Any = None  # the SDK's StreamableHTTPTransport: its session id is known after the first answer
         self.version: str | None = None
+        self.server = ""
         self.definitions = Definitions()
         self._stream: Callable[[], object] = _nothing
         self._transport: str | None = None
@@ -71,11 +75,26 @@ class Peer:
     def describe(self, call: Call) -> None:
         """Adds to a request what is known of the connection before it is made."""
         call.attributes.update(self.connection())
+        if call.tool_name:
+            # What a server answers is its own tool, also where it has not named itself in this session.
+            call.tool_server = self.server if call.kind == "server" else self.server or None
         if self.version:
             call.attributes.setdefault(semconv.MCP_PROTOCOL_VERSION, self.version)
         if self.http is not None and call.kind == "client":
             url = urlsplit(self.http.url)
             call.server_address, call.server_port = url.hostname, url.port or {"https": 443}.get(url.scheme, 80)
+
+    def take_introduction(self, method: str, answer: Mapping[str, Any]) -> None:
+        """Takes protocol version and server name from the first answer of a session; ignores every other answer.
+
+        Args:
+            method: The JSON-RPC method.
+            answer: The result member of the answer.
+        """
+        if method == INITIALIZE and isinstance(version := answer.get("protocolVersion"), str):
+            self.version = version
+        if method in {INITIALIZE, DISCOVER}:
+            self.server = server_name(_stated_name(answer))
 
     def connection(self) -> dict[str, AttributeValue]:
         """Transport and session id as attributes, as far as they are known by now."""
@@ -118,19 +137,28 @@ class Peers:
         with self._lock:
             self._http[_raw(write_stream)] = transport
 
-    def learn(self, peer: Peer, method: str, answer: Mapping[str, Any], result: Result) -> None:
-        """Takes from an answer what will be true of the session from now on."""
-        if method == INITIALIZE and isinstance(version := answer.get("protocolVersion"), str):
-            peer.version = version
+    def learn(
+        self, peer: Peer, method: str, answer: Mapping[str, Any], result: Result, listed_tools: ListedTools | None
+    ) -> None:
+        """Takes from an answer what will be true of the session from now on.
+
+        Args:
+            peer: The other end of the session.
+            method: The JSON-RPC method.
+            answer: The result member of the answer.
+            result: Takes the attributes that follow.
+            listed_tools: Takes the tools for the control of calls; ``None`` where nothing is controlled.
+        """
+        peer.take_introduction(method, answer)
         if method in {INITIALIZE, DISCOVER} and peer.http is not None:
-            info = answer.get("serverInfo")
-            name = info.get("name") if isinstance(info, dict) else None
             # Two servers started over stdio may bear one name, two behind one URL do not.
-            peer.definitions = self._server(str(peer.http.url), str(name))
+            peer.definitions = self._server(str(peer.http.url), peer.server)
         if method == LIST_TOOLS and isinstance(tools := answer.get("tools"), list):
             listed = [tool for tool in tools if isinstance(tool, dict)]
             if changed := peer.definitions.changed(listed):
                 result.attributes[semconv.MCP_CHANGED_TOOLS] = changed
+            if listed_tools is not None:
+                listed_tools.add(peer.server, listed)
 
     def _server(self, url: str, name: str) -> Definitions:
         with self._lock:
@@ -150,6 +178,12 @@ def of_request(request: Any) -> dict[str, AttributeValue]:
     if session_id:
         out[semconv.MCP_SESSION_ID] = session_id
     return out
+
+
+def _stated_name(answer: Mapping[str, Any]) -> object:
+    """The name that a server gives itself in its first answer; since version 2026-07-28 it stands in ``_meta``."""
+    info = answer.get("serverInfo") or meta_of(answer).get(_SERVER_INFO)
+    return info.get("name") if isinstance(info, dict) else None
 
 
 def _nothing() -> None:

@@ -1,0 +1,78 @@
+"""The tools that MCP servers have listed: which server offers a tool, and what the server says that it does."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from cylestio_monitor import sanitize
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_MAX_NAMES: Final = 4096
+_MAX_SERVERS: Final = 16  # servers remembered for one name
+_MAX_CHARS: Final = 128
+
+
+class ListedTool(NamedTuple):
+    """A tool as a server has listed it.
+
+    Attributes:
+        server: The name that the server gives itself; empty where it is not known.
+        hints: Its MCP annotations.
+    """
+
+    server: str = ""
+    hints: Mapping[str, object] = MappingProxyType({})
+
+
+class ListedTools:
+    """The tools of all servers that this process has listed, bounded; the name listed longest ago goes first."""
+
+    def __init__(self) -> None:
+        """Starts with none."""
+        self._tools: OrderedDict[str, dict[str, ListedTool]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def add(self, server: str, tools: Iterable[Mapping[str, Any]]) -> None:
+        """Takes a listing.
+
+        Args:
+            server: The name of the server; without one nothing is taken.
+            tools: Tool definitions as in the answer to ``tools/list``.
+        """
+        server = server_name(server)
+        if not server:
+            return
+        with self._lock:
+            for tool in tools:
+                name, hints = tool.get("name"), tool.get("annotations")
+                if not isinstance(name, str):
+                    continue
+                servers = self._tools.setdefault(name, {})
+                if server in servers or len(servers) < _MAX_SERVERS:
+                    servers[server] = ListedTool(server, dict(hints) if isinstance(hints, dict) else {})
+                self._tools.move_to_end(name)
+                if len(self._tools) > _MAX_NAMES:
+                    self._tools.popitem(last=False)
+
+    def find(self, tool: str, server: str | None = None) -> ListedTool:
+        """A tool by its name.
+
+        Args:
+            tool: Its name.
+            server: The server that is called; with ``None``, the only server that has listed the name is taken.
+        """
+        with self._lock:
+            servers = self._tools.get(tool, {})
+            if server is not None:
+                return servers.get(server, ListedTool(server))
+            return next(iter(servers.values())) if len(servers) == 1 else ListedTool()
+
+
+def server_name(given: object) -> str:
+    """The name of a server as it is shown and matched: one line, at most 128 characters; empty where it has none."""
+    return sanitize.clean_text(sanitize.one_line(given, _MAX_CHARS), _MAX_CHARS) if isinstance(given, str) else ""
