@@ -41,6 +41,7 @@ COMMANDS = {
     "scan": "builds.scan:scan",
     "status": "status:status",
     "tail": "reading.events:tail",
+    "ui": "ui:ui",
     "agents": "reading.lists:agents",
     "search": "reading.lists:search",
     "sessions": "reading.lists:sessions",

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from cylestio_monitor.store.read.values import parse_moment
+
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-_AGO = re.compile(r"(\d{1,6})\s*([smhdw])")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 class Moment(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
@@ -25,16 +23,10 @@ class Moment(click.ParamType):  # type: ignore[type-arg]  # generic from click 8
         """The moment as an aware time."""
         if isinstance(value, datetime):
             return value
-        if ago := _AGO.fullmatch(value.strip().lower()):
-            try:
-                return datetime.now(timezone.utc) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-            except OverflowError:
-                self.fail(f"{value!r} lies before all time", param, ctx)
         try:
-            moment = datetime.fromisoformat(value.strip().upper().replace("Z", "+00:00"))
-        except ValueError:
-            self.fail(f"{value!r} is neither an age such as 24h nor a date such as 2026-01-31", param, ctx)
-        return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+            return parse_moment(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 def limited(default: int) -> Callable[[Any], Any]:

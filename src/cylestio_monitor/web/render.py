@@ -1,41 +1,87 @@
-"""Jinja templates: escaping always on, undefined names are errors, and the filters that write times and numbers."""
+"""Jinja templates: escaping always on, undefined names are errors, and the filters that write times and numbers.
+
+Every value that a template writes passes `visible`: what the store holds was written by others, and may hold characters
+that hide or reorder the text around them.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
+import jinja2
+
+from cylestio_monitor.model import SEVERITIES
+from cylestio_monitor.web import marks
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    import jinja2
-
 FOLDER: Final = Path(__file__).parent
+MAX_TEXT: Final = 65_536
+"""Longest text that is written of one value, in code points."""
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 @lru_cache(maxsize=1)
 def environment() -> jinja2.Environment:
     """The environment of all templates."""
-    import jinja2  # noqa: PLC0415 -- part of the extra `ui`
-
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FOLDER / "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=visible,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(iso=iso, utc=utc, duration=duration, number=number, short=short)
+    made.filters.update(
+        iso=iso, utc=utc, day_time=day_time, ago=ago, duration=duration, number=number, money=money, short=short
+    )
+    made.globals.update(segments=marks.segments, severities=SEVERITIES, static=static_addresses())
     return made
 
 
 def page(name: str, values: Mapping[str, Any]) -> str:
     """A template as HTML."""
     return str(environment().get_template(name).render(values))
+
+
+def visible(value: Any) -> Any:
+    """A value as a template may write it: hidden characters are written as escapes, long texts are cut.
+
+    Markup that a macro made has passed already.
+    """
+    if value is None:
+        return ""
+    if not isinstance(value, str) or hasattr(value, "__html__"):
+        return value
+    text = value if len(value) <= MAX_TEXT else f"{value[:MAX_TEXT]}\u2026"
+    return text if text.isprintable() else "".join(map(_visible_character, text))
+
+
+@lru_cache(maxsize=4096)
+def _visible_character(character: str) -> str:
+    if marks.hidden_name(character) is None:
+        return character
+    return f"\\u{ord(character):04x}" if ord(character) < 0x10000 else f"\\U{ord(character):08x}"
+
+
+@lru_cache(maxsize=1)
+def static_files() -> dict[str, bytes]:
+    """The files that pages load, by name."""
+    return {file.name: file.read_bytes() for file in (FOLDER / "static").iterdir() if file.is_file()}
+
+
+def static_addresses() -> dict[str, str]:
+    """The address of each of these files; it changes with the file, so that a browser may keep it."""
+    return {
+        name: f"/static/{name}?v={hashlib.sha256(content).hexdigest()[:12]}" for name, content in static_files().items()
+    }
 
 
 def iso(ns: int) -> str:
@@ -46,6 +92,28 @@ def iso(ns: int) -> str:
 def utc(ns: int) -> str:
     """A time for reading, in UTC."""
     return _moment(ns).strftime("%d %b %Y %H:%M:%S UTC")
+
+
+def day_time(ns: int) -> str:
+    """A time in UTC without the year: ``27 Nov 23:14:43``."""
+    return _moment(ns).strftime("%d %b %H:%M:%S")
+
+
+def ago(ns: int, now_ns: int) -> str:
+    """The distance of a time from now with one unit: ``48 s ago``, ``in 4 min``."""
+    distance = abs(now_ns - ns) // 1_000_000_000
+    for size, unit in ((86_400, "days"), (3600, "h"), (60, "min")):
+        if distance >= 2 * size:
+            text = f"{distance // size:,} {unit}"
+            break
+    else:
+        text = f"{distance} s"
+    return f"{text} ago" if ns <= now_ns else f"in {text}"
+
+
+def money(value: float) -> str:
+    """A cost with two digits, below one with three that count."""
+    return f"{value:,.2f}" if value >= 1 or not value else f"{value:.3g}"
 
 
 def duration(ns: int) -> str:

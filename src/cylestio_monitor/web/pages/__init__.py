@@ -1,0 +1,1 @@
+"""The pages of the web UI, one module for each subject; each lists its routes in ``ROUTES``."""
