@@ -9,6 +9,7 @@ import msgspec
 
 from cylestio_monitor.model import ALERT_OF, Alert, Severity
 from cylestio_monitor.rules import Rule, pattern
+from cylestio_monitor.rules.heads import head
 from cylestio_monitor.rules.literals import MARK
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class CompiledRule(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         locales: Countries of a national form.
         ruleset: Name of the pack.
         is_costly: Whether a search for the pattern may take long at one place of a text.
+        head: For a costly pattern, a look-ahead that holds where a match can begin; see `rules.heads`. May be empty.
     """
 
     rule_id: str
@@ -80,6 +82,7 @@ class CompiledRule(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     locales: tuple[str, ...] = ()
     ruleset: str = ""
     is_costly: bool = False
+    head: str = ""
 
     @property
     def of_names(self) -> bool:
@@ -155,6 +158,7 @@ def compile_rule(rule: Rule) -> list[CompiledRule]:
 
 def _with_pattern(rule: CompiledRule, expression: str, ignore_case: bool) -> CompiledRule:
     shape = pattern.shape(expression, ignore_case=ignore_case)
+    is_costly = shape.ways > _COSTLY
     return msgspec.structs.replace(
         rule,
         regex=shape.regex,
@@ -163,7 +167,8 @@ def _with_pattern(rule: CompiledRule, expression: str, ignore_case: bool) -> Com
         clauses=shape.clauses,
         held=shape.held,
         groups=shape.groups,
-        is_costly=shape.ways > _COSTLY,
+        is_costly=is_costly,
+        head=head(shape.regex, shape.flags) if is_costly else "",
     )
 
 

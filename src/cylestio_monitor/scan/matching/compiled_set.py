@@ -18,6 +18,7 @@ from cylestio_monitor.scan.matching.compiled_rule import CompiledRule, compile_r
 from cylestio_monitor.scan.matching.hyperscan_engine import HyperscanEngine, HyperscanIndex, compile_index
 from cylestio_monitor.scan.matching.literal_index import LiteralIndex
 from cylestio_monitor.scan.matching.python_engine import PythonEngine
+from cylestio_monitor.scan.matching.searched_text import Lead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -120,13 +121,13 @@ class SearchableGroup:
         """Takes the group; it is searched in pure Python until its database is in use."""
         self.rules = group.rules
         self.always = group.literals.always
+        self._always = [(number, Lead.of(group.literals.leads[number].values())) for number in self.always]
         self._group = group
         self.engine: Engine = PythonEngine(group.rules, group.literals)
 
     def always_places(self, text: SearchedText, wanted: Sequence[bool]) -> dict[int, Sequence[int]]:
         """Returns the places of the wanted ones among `always`; see `Candidates`."""
-        leads = self._group.literals.leads
-        return {number: text.places(leads[number], frozenset()) for number in self.always if wanted[number]}
+        return {number: text.places_of(lead) for number, lead in self._always if wanted[number]}
 
     def use_database(self) -> None:
         """Takes the compiled database into use.

@@ -151,7 +151,7 @@ def _matches(
             yield first
         return
     if rule.is_costly:
-        yield from _one_by_one(pattern, text, window, budget)
+        yield from _one_by_one(pattern, _starts(rule, text, window), text, end, budget)
         return
     if end - start <= _PIECE + rule.width:
         yield from pattern.finditer(text, start, end)
@@ -167,18 +167,24 @@ def _matches(
         start = max(border, last)
 
 
+def _starts(rule: CompiledRule, text: str, window: tuple[int, int]) -> Iterable[int]:
+    """The places of a window at which a match of a costly pattern can begin, ascending."""
+    if not rule.head:
+        return range(*window)
+    return (match.start() for match in _compiled(rule.head, rule.flags).finditer(text, *window))
+
+
 def _one_by_one(
-    pattern: re.Pattern[str], text: str, window: tuple[int, int], budget: Budget
+    pattern: re.Pattern[str], starts: Iterable[int], text: str, end: int, budget: Budget
 ) -> Iterator[re.Match[str]]:
-    """Gives the matches in a window, with a look at the clock between the places at which the search tries one."""
-    at, end = window
-    while at < end and not (at % _PLACES == 0 and budget.spent()):
-        match = pattern.match(text, at, end)
-        if match is None:
-            at += 1
-            continue
-        yield match
-        at = max(match.end(), at + 1)
+    """Gives the matches at some places, with a look at the clock between them."""
+    after = 0
+    for number, at in enumerate(starts):
+        if number % _PLACES == 0 and budget.spent():
+            return
+        if at >= after and (match := pattern.match(text, at, end)) is not None:
+            yield match
+            after = match.end()
 
 
 def _holds(rule: CompiledRule, low: str, window: tuple[int, int]) -> bool:

@@ -16,6 +16,7 @@ from cylestio_monitor.rules.literals import MARK
 from cylestio_monitor.rules.prefilter import CODE, DIGITS, START, TOKEN
 from cylestio_monitor.scan.matching.engine import Candidates
 from cylestio_monitor.scan.matching.expressions import MAX_POSITIONS, literal_expression, whole_expression
+from cylestio_monitor.scan.matching.searched_text import Lead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -150,14 +151,15 @@ class HyperscanEngine:
 
         self._rules = rules
         self._index = msgspec.structs.replace(index, database=b"")
-        self._leads = leads
+        self._literals = leads
+        self._leads: dict[int, Lead] = {}  # made when a text has a candidate: most rules never have one
         self._fallback = fallback
         self._error = hyperscan.error
         self._terminated = hyperscan.ScanTerminated
         self._scratch = hyperscan.Scratch
         self._database = hyperscan.loadb(index.database, mode=hyperscan.HS_MODE_BLOCK) if index.database else None
         self._local = threading.local()
-        self._always = [(number, leads[number]) for number in index.always]
+        self._always = [(number, self._lead(number)) for number in index.always]
 
     def find(self, text: SearchedText, wanted: Sequence[bool]) -> Candidates:
         """Returns the candidates for a text; see `Engine`."""
@@ -167,7 +169,7 @@ class HyperscanEngine:
         places: dict[int, Sequence[int]] = {}
         for number, lead in self._always:
             if wanted[number]:
-                places[number] = text.places(lead, frozenset())
+                places[number] = text.places_of(lead)
         if not hits:
             return Candidates(places, set())
         signs: set[str] = set()
@@ -176,10 +178,16 @@ class HyperscanEngine:
                 places[number] = ends if text.is_ascii else _code_points(text.data, ends)
                 continue
             rule = self._rules[number]
-            found = text.groups(rule.groups) if rule.groups else text.places(self._leads[number], frozenset())
+            found = text.groups(rule.groups) if rule.groups else text.places_of(self._lead(number))
             if found:
                 places[number] = found
         return Candidates(places, signs)
+
+    def _lead(self, number: int) -> Lead:
+        lead = self._leads.get(number)
+        if lead is None:
+            lead = self._leads[number] = Lead.of(self._literals[number].values())
+        return lead
 
     def quiet(self, text: SearchedText, wanted: Sequence[bool]) -> bool:
         """Returns whether no rule has a candidate in any part of the text; see `Engine`."""

@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from functools import cached_property, lru_cache
 from itertools import islice, repeat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cylestio_monitor.rules.literals import EDGE, MARK
 from cylestio_monitor.rules.prefilter import CODE, DIGITS, START, TOKEN, TOKEN_LENGTH
 from cylestio_monitor.scan.matching.compiled_rule import SLACK
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
 EVERYWHERE = -1
@@ -32,6 +32,29 @@ _WORD_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
 _DIGITS = re.compile(r"\d+", re.ASCII)
 _DIGITS_ONLY = bytes(code if code in b"0123456789" else 32 for code in range(256))
 _DIGIT_RUN = re.compile(r"\d(?:[\s./()-]*\d){5,}", re.ASCII)
+
+
+class Lead(NamedTuple):
+    """The literals of a rule's first clause, of which every match has one.
+
+    Attributes:
+        worded: The literals of words, each with the longest of its words.
+        others: Expressions, and literals beyond ASCII.
+    """
+
+    worded: tuple[tuple[str, str], ...]
+    others: tuple[str, ...]
+
+    @classmethod
+    def of(cls, literals: Iterable[str]) -> Lead:
+        """Sorts literals; see `rules.literals`."""
+        worded, others = [], []
+        for literal in literals:
+            if MARK in literal or not literal.isascii():
+                others.append(literal)
+            else:
+                worded.append((max(literal.strip(EDGE).split(), key=len, default=""), literal))
+        return cls(tuple(worded), tuple(others))
 
 
 class SearchedText:
@@ -73,10 +96,18 @@ class SearchedText:
             lead: The literals of its first clause by number; see `LiteralIndex`.
             present: Numbers of the literals that the text has; empty where they are not known.
         """
+        return self._merged(lead[number] for number in present & lead.keys() or lead)
+
+    def places_of(self, lead: Lead) -> Sequence[int]:
+        """Returns the places of a rule, ascending, or `EVERYWHERE`, where it is not known what the text has."""
+        low = self.low
+        return self._merged([*lead.others, *[literal for word, literal in lead.worded if word in low]])
+
+    def _merged(self, literals: Iterable[str]) -> Sequence[int]:
         found: list[int] = []
         several = False
-        for number in present & lead.keys() or lead:
-            places = self._of(lead[number])
+        for literal in literals:
+            places = self._of(literal)
             if places and places[0] == EVERYWHERE:
                 return places
             several = several or bool(found)
