@@ -1,4 +1,4 @@
-"""The exceptions that this package raises on purpose.
+"""The exceptions that this package raises on purpose, and the words that messages share.
 
 Monitoring itself never raises into the application; these are for what the user asked for: a block that was switched
 on, and a setting or rule that cannot be used.
@@ -85,6 +85,22 @@ class ConfigError(CylestioError, ValueError):
         self.key = key
         self.reason = reason
 
+    def but_used(self, used: str) -> ConfigError:
+        """Returns the same problem with what the package does instead, where nothing says that yet."""
+        if self.used:
+            return self
+        return ConfigError(self.reason, source=self.source, line=self.line, key=self.key, used=used)
+
 
 class StoreError(CylestioError):
     """The local store cannot be used: nothing can be written there, or a newer version of the package wrote it."""
+
+
+def counted(count: int, noun: str) -> str:
+    """Returns a number with its noun in singular or plural, such as ``1 call`` and ``1,200 calls``.
+
+    Args:
+        count: How many there are.
+        noun: The noun in singular; its plural must end in ``s``.
+    """
+    return f"{count:,} {noun}{'s' * (count != 1)}"

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import pytest
 
+from cylestio_monitor.errors import counted
 from cylestio_monitor.model import SEVERITY_NUMBER, Finding
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ def assert_no_findings(
         and rule in {None, finding.rule_id}
     ]
     if found:
-        raise AssertionError(f"{_counted(len(found), 'finding')}:\n{_lines(map(_describe, found))}")
+        raise AssertionError(f"{counted(len(found), 'finding')}:\n{_lines(map(_describe, found))}")
 
 
 def assert_refused(recording: Recording, *, tool: str | None = None, rule: str | None = None) -> RecordedSpan:
@@ -225,10 +226,10 @@ def assert_tool_called(
         and wanted.items() <= (span.arguments if isinstance(span.arguments, dict) else {}).items()
     ]
     if len(calls) != times if times is not None else not calls:
-        expected = "at least once" if times is None else _counted(times, "time")
+        expected = "at least once" if times is None else counted(times, "time")
         what = f"{tool}({', '.join(f'{name}={value!r}' for name, value in wanted.items())})"
         raise AssertionError(
-            f"{what} was called {_counted(len(calls), 'time')}, expected {expected}; the tool calls were:\n"
+            f"{what} was called {counted(len(calls), 'time')}, expected {expected}; the tool calls were:\n"
             f"{_lines(map(_describe_span, recording.tool_calls))}"
         )
     return calls
@@ -335,10 +336,6 @@ def _decoded(value: object) -> Any:
         return json.loads(value)
     except ValueError:
         return value
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def _describe(finding: Finding) -> str:

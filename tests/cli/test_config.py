@@ -65,3 +65,22 @@ def test_a_settings_file_that_is_named_and_missing_is_a_problem(cylestio):
     answer = cylestio("--config", "gone.yaml", "config", "check", "--json")
     assert answer.code == 1
     assert answer.json["problems"] == [{"file": "gone.yaml", "line": None, "key": "", "reason": "no such file"}]
+
+
+def test_every_problem_says_what_cylestio_does_instead(place, cylestio):
+    (place / "pack.yaml").write_text("ruleset: acme\nrules:\n  - id: acme.x\n", "utf-8")
+    (place / "own.yaml").write_text(
+        "mode: 7\nunknown: 1\n"
+        "keywords: {dangerous: ['']}\n"
+        "rules:\n  packs: [missing.yaml, pack.yaml]\n"
+        "  silence: [{rule: no.such}, {rule: secret.named-field, until: soon}]\n"
+        "  override: [{rule: no.such, severity: critical}]\n"
+        "store: {max_mb: 2}\nbroken: [\n",
+        "utf-8",
+    )
+    answer = cylestio("--config", "own.yaml", "config", "check")
+    problems = answer.out.splitlines()
+    assert answer.code == 1
+    assert problems.pop() == "own.yaml: 10 problems"
+    assert all("; Cylestio " in problem for problem in problems), answer.out
+    assert "; Cylestio " in cylestio("--config", "nowhere.yaml", "config", "check").out

@@ -219,7 +219,7 @@ def test_status_counts_what_is_stored(cylestio, place):
     }  # fmt: skip
     text = cylestio("status")
     assert text.code == 0
-    assert "2 spans, 1 of them with a finding; 1 findings; 1 logged events" in text.out
+    assert "2 spans, 1 of them with a finding; 1 finding; 1 logged event\n" in text.out
     assert str(place / "cylestio.db") in text.out
 
 

@@ -44,7 +44,7 @@ def test_what_waits_is_shown_sent_and_what_was_refused_tried_again(filled, colle
     assert json.loads(sent.stdout)["signals"]["traces"]["quarantined"] == 1
     assert "HTTP 400" in cylestio(filled, "outbox").stdout
     collector.fault = None
-    assert "1 records" in cylestio(filled, "outbox", "--retry").stderr
+    assert "1 record\n" in cylestio(filled, "outbox", "--retry").stderr
     assert cylestio(filled, "flush", env=environment).exit_code == 0
     assert len(collector.spans) == 11
     assert "empty" in cylestio(filled, "outbox").stderr
@@ -79,7 +79,7 @@ def test_what_is_given_up_stays_in_the_store(filled, collector):
     assert cylestio(filled, "flush", env=at(collector)).exit_code == 0
     assert "0 records" in cylestio(filled, "outbox", "--drop", "--signal", "metrics").stderr
     dropped = cylestio(filled, "outbox", "--drop")
-    assert "1 records are not sent any more" in dropped.stderr
+    assert "given up: 1 record\n" in dropped.stderr
     assert "empty" in dropped.stderr
     assert "nothing was refused" in cylestio(filled, "outbox", "--refused").stderr
     with sqlite3.connect(filled) as connection:

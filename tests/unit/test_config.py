@@ -97,7 +97,7 @@ def test_a_list_in_the_environment_is_separated_by_commas():
 def test_a_named_file_that_is_missing_is_a_problem_and_a_looked_for_one_is_not(tmp_path):
     missing = tmp_path / "none.yaml"
     assert [str(problem) for problem in config.load({"CYLESTIO_CONFIG": str(missing)}).problems] == [
-        f"{missing}: no such file"
+        f"{missing}: no such file; Cylestio looks for another settings file"
     ]
 
 

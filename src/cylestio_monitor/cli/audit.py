@@ -10,6 +10,7 @@ import msgspec
 
 from cylestio_monitor.cli import options, output
 from cylestio_monitor.cli.group import NEGATIVE
+from cylestio_monitor.errors import counted
 from cylestio_monitor.store.audit import trail
 
 if TYPE_CHECKING:
@@ -21,7 +22,11 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 
 @click.group()
 def audit() -> None:
-    """Verify, seal and export the audit trail."""
+    """Verify, seal and export the audit trail.
+
+    \b
+    Example: cylestio audit verify
+    """  # noqa: D301 -- \b is click's mark for lines that are not to be wrapped
 
 
 @audit.command()
@@ -33,7 +38,11 @@ def audit() -> None:
 def verify(
     context: click.Context, *, checkpoints: Path | None, evidence: Path | None, public_key: str | None, as_json: bool
 ) -> None:
-    """Find what was edited, deleted, inserted, moved, cut off or replaced, and where."""
+    """Find what was edited, deleted, inserted, moved, cut off or replaced, and where.
+
+    \b
+    Example: cylestio audit verify --checkpoints checkpoints.jsonl
+    """  # noqa: D301 -- \b is click's mark for lines that are not to be wrapped
     obj: Context = context.obj
     if (evidence is None) != (public_key is None):
         raise click.UsageError("--evidence and --public-key go together")
@@ -53,17 +62,25 @@ def verify(
 @click.argument("target", type=_FILE, metavar="FILE")
 @click.pass_obj
 def export(obj: Context, target: Path) -> None:
-    """Write evidence that a third party can verify with the public key alone."""
+    """Write evidence that a third party can verify with the public key alone.
+
+    \b
+    Example: cylestio audit export evidence.jsonl
+    """  # noqa: D301 -- \b is click's mark for lines that are not to be wrapped
     lines = trail.export(obj.database, obj.loaded.settings.store, target)
     report = trail.verify(obj.database)
-    output.say(f"{target}: {lines} lines")
+    output.say(f"{target}: {counted(lines, 'line')}")
     output.say(f"public key: {report.public_key}")
 
 
 @audit.command()
 @click.pass_obj
 def checkpoint(obj: Context) -> None:
-    """Sign the trail up to now and print the checkpoint, to be kept elsewhere."""
+    """Sign the trail up to now and print the checkpoint, to be kept elsewhere.
+
+    \b
+    Example: cylestio audit checkpoint >> checkpoints.jsonl
+    """  # noqa: D301 -- \b is click's mark for lines that are not to be wrapped
     made = trail.seal(obj.database, obj.loaded.settings.store)
     if made is None:
         output.hint("nothing came since the last checkpoint")
@@ -89,7 +106,9 @@ def _print(report: TrailReport) -> None:
     for problem in report.problems:
         output.say(f"{problem.what} at {problem.seq}: {problem.detail}")
     output.say(
-        f"{report.entries} entries checked, {report.removed} removed by retention, sealed up to {report.sealed_seq} by "
-        f"{report.checkpoints} checkpoints, {report.unsealed} not sealed yet"
+        f"{report.entries} {'entry' if report.entries == 1 else 'entries'} checked, "
+        f"{report.removed} removed by retention, sealed up to {report.sealed_seq} by "
+        f"{counted(report.checkpoints, 'checkpoint')}, {report.unsealed} not sealed yet"
     )
-    output.say("the trail is sound" if report.sound else f"the trail is NOT sound: {len(report.problems)} problems")
+    problems = counted(len(report.problems), "problem")
+    output.say("the trail is sound" if report.sound else f"the trail is NOT sound: {problems}")

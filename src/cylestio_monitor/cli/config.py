@@ -9,6 +9,7 @@ import click
 
 from cylestio_monitor.cli import options, output
 from cylestio_monitor.cli.group import NEGATIVE, Context
+from cylestio_monitor.errors import counted
 
 if TYPE_CHECKING:
     from cylestio_monitor.errors import ConfigError
@@ -16,14 +17,22 @@ if TYPE_CHECKING:
 
 @click.group()
 def config() -> None:
-    """Show or check the settings."""
+    """Show or check the settings.
+
+    \b
+    Example: cylestio config check
+    """  # noqa: D301 -- \b is click's mark for lines that are not to be wrapped
 
 
 @config.command()
 @options.json_document
 @click.pass_obj
 def show(obj: Context, *, as_json: bool) -> None:
-    """Show every setting: its value, and where it was set."""
+    """Show every setting: its value, and where it was set.
+
+    \b
+    Example: cylestio config show --json
+    """  # noqa: D301 -- \b is click's mark for lines that are not to be wrapped
     from cylestio_monitor import config as table  # noqa: PLC0415 -- read when used
 
     loaded = obj.loaded
@@ -45,7 +54,7 @@ def show(obj: Context, *, as_json: bool) -> None:
     output.console().print(output.table(("key", "value", "set in"), body))
     output.say(f"settings file: {loaded.source or 'none'}")
     if loaded.problems:
-        output.hint(f"{len(loaded.problems)} problems: see `cylestio config check`")
+        output.hint(f"{counted(len(loaded.problems), 'problem')}: see `cylestio config check`")
 
 
 @config.command()
@@ -55,7 +64,10 @@ def check(obj: Context, *, as_json: bool) -> int:
     """Name every setting and rule file that cannot be used, by file, line and key.
 
     Exit code 1 if there is one.
-    """
+
+    \b
+    Example: cylestio --config cylestio.yaml config check
+    """  # noqa: D301 -- \b is click's mark for lines that are not to be wrapped
     loaded = obj.loaded
     problems = [*loaded.problems, *obj.scanner().problems]
     if as_json:
@@ -66,7 +78,7 @@ def check(obj: Context, *, as_json: bool) -> int:
         for problem in problems:
             output.say(str(problem))
         output.say(
-            f"{loaded.source or 'no settings file'}: {len(problems) or 'no'} problem{'s' * (len(problems) != 1)}"
+            f"{loaded.source or 'no settings file'}: {counted(len(problems), 'problem') if problems else 'no problems'}"
         )
     return NEGATIVE if problems else 0
 

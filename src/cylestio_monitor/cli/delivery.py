@@ -9,7 +9,7 @@ import click
 
 from cylestio_monitor.cli import options, output
 from cylestio_monitor.cli.group import NEGATIVE
-from cylestio_monitor.errors import StoreError
+from cylestio_monitor.errors import StoreError, counted
 from cylestio_monitor.store import admin
 from cylestio_monitor.store.read import queries
 from cylestio_monitor.store.sqlite import schema
@@ -37,17 +37,20 @@ def outbox(
 
     What a collector refused is set aside with its reason until --retry or --drop. After a partial success the whole
     request is in doubt: the collector took a part of it and did not say which.
-    """
+
+    \b
+    Example: cylestio outbox --refused
+    """  # noqa: D301 -- \b is click's mark for lines that are not to be wrapped
     if retry and drop:
         raise click.UsageError("--retry and --drop exclude each other")
     if (in_doubt and not retry) or (signal is not None and not (retry or drop)):
         raise click.UsageError("--in-doubt goes with --retry, --signal with --retry or --drop")
     if retry:
         moved = admin.requeue(obj.database, obj.loaded.settings.store, signal, in_doubt=in_doubt)
-        output.hint(f"{moved} records wait to be sent once more")
+        output.hint(f"to be sent once more: {counted(moved, 'record')}")
     elif drop:
         gone = admin.give_up(obj.database, obj.loaded.settings.store, signal)
-        output.hint(f"{gone} records are not sent any more")
+        output.hint(f"given up: {counted(gone, 'record')}")
     with obj.store() as connection:
         rows = queries.refused(connection) if refused else queries.outbox(connection)
     if as_json:
@@ -77,7 +80,10 @@ def flush(context: click.Context, *, timeout: float, as_json: bool) -> None:
     """Send what waits to the collector.
 
     It is the one that the OTEL_EXPORTER_OTLP_* variables name. Exit code 1 if something could not be sent.
-    """
+
+    \b
+    Example: cylestio flush --timeout 10
+    """  # noqa: D301 -- \b is click's mark for lines that are not to be wrapped
     from cylestio_monitor.store import Store  # noqa: PLC0415 -- the exporters cost a second
     from cylestio_monitor.store.delivery import exporters  # noqa: PLC0415 -- the exporters cost a second
     from cylestio_monitor.store.delivery.sender import Outbox  # noqa: PLC0415 -- imported on use

@@ -31,7 +31,10 @@ def doctor(obj: Context, *, no_probe: bool, as_json: bool) -> int:
     than the last one that this release was tested with is named as such. A process is started under the
     launcher, in this environment, and imports every installed SDK.
     Exit code 1 if an installed SDK is not hooked or something else needs attention.
-    """
+
+    \b
+    Example: cylestio doctor --no-probe
+    """  # noqa: D301 -- \b is click's mark for lines that are not to be wrapped
     sdks = diagnosis.survey(obj.loaded)
     if not no_probe:
         sdks = diagnosis.probe(sdks)

@@ -195,6 +195,9 @@ def main(ctx: click.Context, config_file: str | None, database_file: str | None)
     \b
     Exit codes: 0 done; 1 the answer calls for action (a finding, a problem, no such trace);
     2 the command line is wrong; 3 a store, file or rule cannot be read.
+
+    \b
+    Example: cylestio findings --severity high
     """  # noqa: D301 -- \b is click's mark for lines that are not to be wrapped
     from pathlib import Path  # noqa: PLC0415 -- imported on use
 

@@ -10,7 +10,7 @@ import click
 
 from cylestio_monitor.cli import options, output
 from cylestio_monitor.cli.group import NEGATIVE, UNUSABLE, Context
-from cylestio_monitor.errors import CylestioError
+from cylestio_monitor.errors import CylestioError, counted
 
 if TYPE_CHECKING:
     from cylestio_monitor.errors import ConfigError
@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 @click.group()
 def rules() -> None:
-    """The rules of the scanner: list, show, test, lint, begin a new one."""
+    """The rules of the scanner: list, show, test, lint, begin a new one.
+
+    \b
+    Example: cylestio rules list
+    """  # noqa: D301 -- \b is click's mark for lines that are not to be wrapped
 
 
 def _load(obj: Context) -> tuple[list[Rule], list[ConfigError]]:
@@ -34,7 +38,11 @@ def _load(obj: Context) -> tuple[list[Rule], list[ConfigError]]:
 @options.json_document
 @click.pass_obj
 def list_rules(obj: Context, category: str | None, *, as_json: bool) -> int:
-    """List the rules in force."""
+    """List the rules in force.
+
+    \b
+    Example: cylestio rules list --category secret
+    """  # noqa: D301 -- \b is click's mark for lines that are not to be wrapped
     found, problems = _load(obj)
     for problem in problems:
         output.hint(f"warning: {problem}")
@@ -44,7 +52,7 @@ def list_rules(obj: Context, category: str | None, *, as_json: bool) -> int:
     else:
         body = ((rule.id, output.level(rule.severity), rule.category, rule.title) for rule in kept)
         output.console().print(output.table(("rule", "severity", "category", "title"), body))
-        output.say(f"{len(kept)} rules")
+        output.say(counted(len(kept), "rule"))
     return 0 if kept else NEGATIVE
 
 
@@ -53,7 +61,11 @@ def list_rules(obj: Context, category: str | None, *, as_json: bool) -> int:
 @options.json_document
 @click.pass_obj
 def show(obj: Context, rule_id: str, *, as_json: bool) -> int:
-    """Show one rule: what it looks for, its tags, its examples."""
+    """Show one rule: what it looks for, its tags, its examples.
+
+    \b
+    Example: cylestio rules show sql.stacked
+    """  # noqa: D301 -- \b is click's mark for lines that are not to be wrapped
     import msgspec  # noqa: PLC0415 -- imported on use
 
     rule = next((rule for rule in _load(obj)[0] if rule.id == rule_id), None)
@@ -76,7 +88,11 @@ def show(obj: Context, rule_id: str, *, as_json: bool) -> int:
 @options.json_document
 @click.pass_obj
 def test(obj: Context, rule_id: str | None, *, as_json: bool) -> int:
-    """Put every rule, or RULE_ID, to its own examples. Exit code 1 if one fails."""
+    """Put every rule, or RULE_ID, to its own examples. Exit code 1 if one fails.
+
+    \b
+    Example: cylestio rules test
+    """  # noqa: D301 -- \b is click's mark for lines that are not to be wrapped
     from cylestio_monitor.scan.check import check  # noqa: PLC0415 -- imported on use
 
     found, problems = _load(obj)
@@ -93,7 +109,7 @@ def test(obj: Context, rule_id: str | None, *, as_json: bool) -> int:
         for failure in failures:
             verb = "does not find its hit" if failure.kind == "hit" else "finds its miss"
             output.say(f"{failure.rule_id} {verb}: {failure.example}")
-        output.say(f"{len(kept)} rules tested, {len(failures)} examples wrong")
+        output.say(f"{counted(len(kept), 'rule')} tested, {counted(len(failures), 'example')} wrong")
     return NEGATIVE if failures or problems else 0
 
 
@@ -101,7 +117,11 @@ def test(obj: Context, rule_id: str | None, *, as_json: bool) -> int:
 @click.argument("file", type=click.Path(path_type=Path))
 @options.json_document
 def lint(file: Path, *, as_json: bool) -> int:
-    """Check a rule file: that each rule can be used and holds by its examples. Exit code 1 if not."""
+    """Check a rule file: that each rule can be used and holds by its examples. Exit code 1 if not.
+
+    \b
+    Example: cylestio rules lint acme.yaml
+    """  # noqa: D301 -- \b is click's mark for lines that are not to be wrapped
     from cylestio_monitor.rules import load_pack  # noqa: PLC0415 -- imported on use
     from cylestio_monitor.scan.check import check  # noqa: PLC0415 -- imported on use
     from cylestio_monitor.scan.validators.checks import VALIDATORS  # noqa: PLC0415 -- imported on use
@@ -120,14 +140,18 @@ def lint(file: Path, *, as_json: bool) -> int:
     else:
         for line_ in said:
             output.say(line_)
-        output.say(f"{len(found)} rules, {len(said)} problems")
+        output.say(f"{counted(len(found), 'rule')}, {counted(len(said), 'problem')}")
     return NEGATIVE if said else 0
 
 
 @rules.command()
 @click.argument("rule_id")
 def new(rule_id: str) -> None:
-    """Print a rule file with one rule to start from; RULE_ID is dotted, such as acme.ticket-number."""
+    """Print a rule file with one rule to start from; RULE_ID is dotted, such as acme.ticket-number.
+
+    \b
+    Example: cylestio rules new acme.ticket-number > acme.yaml
+    """  # noqa: D301 -- \b is click's mark for lines that are not to be wrapped
     from cylestio_monitor.scan.check import beginning  # noqa: PLC0415 -- imported on use
 
     for line in beginning(rule_id).splitlines():
@@ -136,7 +160,11 @@ def new(rule_id: str) -> None:
 
 @rules.command()
 def schema() -> None:
-    """Print the JSON Schema of a rule file, for editors."""
+    """Print the JSON Schema of a rule file, for editors.
+
+    \b
+    Example: cylestio rules schema > rules.schema.json
+    """  # noqa: D301 -- \b is click's mark for lines that are not to be wrapped
     from cylestio_monitor.rules import json_schema  # noqa: PLC0415 -- imported on use
 
     output.as_json(json_schema())

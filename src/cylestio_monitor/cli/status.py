@@ -10,6 +10,7 @@ import click
 from cylestio_monitor._version import __version__
 from cylestio_monitor.cli import options, output
 from cylestio_monitor.cli.doctor import sdk_table
+from cylestio_monitor.errors import counted
 from cylestio_monitor.otel import diagnosis
 from cylestio_monitor.store.read import queries
 
@@ -27,7 +28,10 @@ def status(obj: Context, *, as_json: bool) -> None:
 
     For each SDK: whether it would be hooked, and why not; for the store: where it is, what it holds, what it has sent
     and what not. Nothing is started: `cylestio doctor` tries.
-    """
+
+    \b
+    Example: cylestio --db run.db status
+    """  # noqa: D301 -- \b is click's mark for lines that are not to be wrapped
     loaded = obj.loaded
     sdks = diagnosis.survey(loaded)
     held: dict[str, Any] | None = None
@@ -48,7 +52,7 @@ def status(obj: Context, *, as_json: bool) -> None:
         return
     output.say(f"cylestio-monitor {__version__}, mode {loaded.settings.mode}, settings: {loaded.source or 'no file'}")
     if loaded.problems:
-        output.say(f"{len(loaded.problems)} settings cannot be used: see `cylestio config check`")
+        output.say(f"{counted(len(loaded.problems), 'setting')} cannot be used: see `cylestio config check`")
     output.say("")
     output.console().print(sdk_table(sdks))
     output.say("")
@@ -61,11 +65,11 @@ def status(obj: Context, *, as_json: bool) -> None:
 def _say_store(held: Mapping[str, Any]) -> None:
     output.say(f"store: {held['path']}, {held['disk_bytes'] / 2**20:,.1f} MiB")
     output.say(
-        f"  {held['spans']:,} spans, {held['flagged']:,} of them with a finding; "
-        f"{held['findings']:,} findings; {held['events']:,} logged events"
+        f"  {counted(held['spans'], 'span')}, {held['flagged']:,} of them with a finding; "
+        f"{counted(held['findings'], 'finding')}; {counted(held['events'], 'logged event')}"
     )
     for signal, numbers in held["delivery"].items():
         if any(numbers.values()):
-            output.say(f"  {signal}: {numbers['queued']:,} wait to be sent, {numbers['quarantined']:,} quarantined")
+            output.say(f"  {signal}: {numbers['queued']:,} to be sent, {numbers['quarantined']:,} quarantined")
     for name, count in sorted(held["counters"].items()):
         output.say(f"  {name}: {count:,}")

@@ -123,7 +123,7 @@ def _add_file(
     try:
         values, lines = yamlfile.parse_mapping(file.text, source)
     except ConfigError as error:
-        problems.append(error)
+        problems.append(error.but_used("Cylestio uses the parts that it can read"))
         values, lines = validation.salvage(file.text, source)
     policy = _inline_policy(file, values, lines, problems)
     layer = Layer(values, lines, source)
@@ -152,7 +152,11 @@ def _inline_policy(
     tree = values.pop("policy")
     if not file.trusted:
         reason = f"is not applied: only a settings file that {CONFIG_VARIABLE} names can hold a policy"
-        problems.append(ConfigError(reason, source=str(file.path), line=lines.get("policy"), key="policy"))
+        problems.append(
+            ConfigError(
+                reason, source=str(file.path), line=lines.get("policy"), key="policy", used="Cylestio ignores it"
+            )
+        )
         return None
     own = {name.removeprefix("policy."): line for name, line in lines.items() if name.startswith("policy.")}
     return InlinePolicy(tree, own, str(file.path))

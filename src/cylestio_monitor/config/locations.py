@@ -68,7 +68,9 @@ def settings_files(
     if named:
         file = Path(named).expanduser()
         if not file.exists():
-            problems.append(ConfigError("no such file", source=str(file)))
+            problems.append(
+                ConfigError("no such file", source=str(file), used="Cylestio looks for another settings file")
+            )
         elif found := _read(file, problems, trusted=True):
             return [found]
     import platformdirs  # noqa: PLC0415 -- as above
@@ -97,7 +99,7 @@ def _read(path: Path, problems: list[ConfigError], *, trusted: bool) -> Settings
     try:
         text = yamlfile.read_text(path) if trusted else _read_local(path)
     except ConfigError as error:
-        problems.append(error)
+        problems.append(error.but_used("Cylestio does not use this file"))
         return None
     return SettingsFile(path, text, trusted)
 

@@ -17,7 +17,7 @@ from cylestio_monitor import yamlfile
 from cylestio_monitor.config import names
 from cylestio_monitor.config.settings import Section, Settings, SilenceSettings, options
 from cylestio_monitor.config.trees import get, put
-from cylestio_monitor.errors import ConfigError
+from cylestio_monitor.errors import ConfigError, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -88,7 +88,7 @@ def validate(
     found.sort(key=lambda problem: problem.line or 0)
     problems += found[:_MAX_PROBLEMS]
     if len(found) > _MAX_PROBLEMS:
-        problems.append(ConfigError(f"has {len(found) - _MAX_PROBLEMS} more problems", source=layer.source))
+        problems.append(ConfigError(f"has {counted(len(found) - _MAX_PROBLEMS, 'more problem')}", source=layer.source))
     return valid
 
 

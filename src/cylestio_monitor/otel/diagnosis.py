@@ -23,6 +23,7 @@ from opentelemetry.instrumentation.dependencies import get_dependency_conflicts
 
 from cylestio_monitor._version import __version__
 from cylestio_monitor.config import database_path
+from cylestio_monitor.errors import counted
 from cylestio_monitor.otel import instrumentors, provider
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ def _settings(loaded: Loaded) -> Check:
     where = str(loaded.source) if loaded.source else "no file"
     count = len(loaded.problems)
     if count:
-        return Check("settings", False, f"{where}, {count} values cannot be used", "cylestio config check")
+        return Check("settings", False, f"{where}, {counted(count, 'value')} cannot be used", "cylestio config check")
     return Check("settings", True, where)
 
 

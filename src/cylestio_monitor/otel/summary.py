@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry.sdk.trace import SpanProcessor
 
 from cylestio_monitor import semconv
+from cylestio_monitor.errors import counted
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -63,8 +64,8 @@ class RunSummary(SpanProcessor):
         if not self._calls:
             return ""
         counts = Counter(self._findings.values())
-        parts = [_counted(self._calls, "call")]
-        parts += [_counted(counts[level], f"{level} finding") for level in ("dangerous", "suspicious") if counts[level]]
+        parts = [counted(self._calls, "call")]
+        parts += [counted(counts[level], f"{level} finding") for level in ("dangerous", "suspicious") if counts[level]]
         if len(parts) == 1:
             parts.append("no findings")
         return f"cylestio: {', '.join(parts)}.{' Run: cylestio trace' if is_stored else ''}"
@@ -83,7 +84,3 @@ def of_this_run() -> RunSummary | None:
         return None
     os.environ[_MARK] = str(os.getpid())
     return RunSummary()
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' * (count != 1)}"

@@ -26,6 +26,10 @@ _BACKTRACKS = (
     "it can match itself, and no alternative begin as another does"
 )
 
+_NO_RULES = "Cylestio applies no rule of this file"
+NOT_APPLIED = "Cylestio does not apply this rule"
+"""The consequence of a mistake in one rule."""
+
 
 def shipped_files() -> list[Path]:
     """The rule files of this package, by name."""
@@ -50,7 +54,7 @@ def load_packs(files: Iterable[Path], *, known: Sequence[str] = ()) -> tuple[lis
         for rule, line in found:
             if rule.id in rules:
                 reason = f"`{rule.id}` is already a rule of `{rules[rule.id].ruleset}`"
-                problems.append(ConfigError(reason, source=str(file), line=line, key="id"))
+                problems.append(ConfigError(reason, source=str(file), line=line, key="id", used=NOT_APPLIED))
                 continue
             rules[rule.id] = rule
     return list(rules.values()), problems
@@ -61,17 +65,17 @@ def load_pack(file: Path, *, known: Sequence[str] = ()) -> tuple[list[tuple[Rule
     try:
         tree, lines = yamlfile.read_mapping(file)
     except ConfigError as error:
-        return [], [error]
+        return [], [error.but_used(_NO_RULES)]
     source = str(file)
     entries = tree.get("rules")
     defaults = tree.get("defaults", {})
     if not isinstance(entries, list) or not isinstance(defaults, dict):
-        return [], [ConfigError("needs a list `rules`", source=source, line=1, key="rules")]
+        return [], [ConfigError("needs a list `rules`", source=source, line=1, key="rules", used=_NO_RULES)]
     try:
         pack = msgspec.convert({**tree, "rules": []}, Pack)
     except msgspec.ValidationError as error:
         reason, key = yamlfile.split_error(str(error))
-        return [], [ConfigError(reason, source=source, line=lines.get(key, 1), key=key)]
+        return [], [ConfigError(reason, source=source, line=lines.get(key, 1), key=key, used=_NO_RULES)]
     rules: list[tuple[Rule, int]] = []
     problems: list[ConfigError] = []
     for index, entry in enumerate(entries):
@@ -82,10 +86,12 @@ def load_pack(file: Path, *, known: Sequence[str] = ()) -> tuple[list[tuple[Rule
         except msgspec.ValidationError as error:
             reason, key = yamlfile.split_error(str(error))
             full = f"{place}.{key}" if key else place
-            problems.append(ConfigError(reason, source=source, line=lines.get(full, line), key=full))
+            problems.append(ConfigError(reason, source=source, line=lines.get(full, line), key=full, used=NOT_APPLIED))
         except _UnusableError as error:
             full = f"{place}.{error.key}"
-            problems.append(ConfigError(error.reason, source=source, line=lines.get(full, line), key=full))
+            problems.append(
+                ConfigError(error.reason, source=source, line=lines.get(full, line), key=full, used=NOT_APPLIED)
+            )
     return rules, problems
 
 

@@ -26,7 +26,8 @@ def keyword_rules(keywords: KeywordSettings, problems: list[ConfigError]) -> lis
             folded = words.casefold()
             if not words or len(words) > 200:
                 key = f"keywords.{level}[{number}]"
-                problems.append(ConfigError("is empty or longer than 200 characters", source="settings", key=key))
+                reason = "is empty or longer than 200 characters"
+                problems.append(ConfigError(reason, source="settings", key=key, used="Cylestio ignores the word"))
                 continue
             if folded in seen:
                 continue

@@ -11,7 +11,7 @@ from cylestio_monitor.ci import baseline as baselines
 from cylestio_monitor.ci import formats
 from cylestio_monitor.cli import output
 from cylestio_monitor.cli.group import NEGATIVE
-from cylestio_monitor.errors import CylestioError
+from cylestio_monitor.errors import CylestioError, counted
 from cylestio_monitor.model import ALERT_OF, SEVERITY_NUMBER
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def finish(
     if baseline is not None:
         if update_baseline:
             baselines.save(baseline, kept)
-            output.hint(f"{baseline}: {len(kept)} findings are accepted from now on")
+            output.hint(f"{baseline}: {counted(len(kept), 'finding')} accepted from now on")
         kept = baselines.new(kept, baselines.load(baseline))
     elif update_baseline:
         raise click.UsageError("--update-baseline goes with --baseline")
@@ -146,11 +146,11 @@ def _by_file(kept: Iterable[PlacedFinding]) -> dict[str, list[PlacedFinding]]:
 
 
 def _summary(kept: list[PlacedFinding], report: Report) -> str:
-    scanned = f"{len(report.names)} files scanned, " if len(report.names) > 1 else ""
+    scanned = f"{counted(len(report.names), 'file')} scanned, " if len(report.names) > 1 else ""
     if not kept:
         return f"{scanned}no findings" if scanned or not report.names else "nothing found"
     worst = max((finding.severity for finding in kept), key=SEVERITY_NUMBER.__getitem__)
-    return f"{scanned}{len(kept)} finding{'s' * (len(kept) != 1)}: {ALERT_OF[worst]}"
+    return f"{scanned}{counted(len(kept), 'finding')}: {ALERT_OF[worst]}"
 
 
 def _tags(finding: PlacedFinding) -> str:

@@ -12,6 +12,7 @@ import msgspec
 
 from cylestio_monitor.cli import options, output
 from cylestio_monitor.cli.group import NEGATIVE, UNUSABLE
+from cylestio_monitor.errors import counted
 from cylestio_monitor.govern.policy import learn as learning
 from cylestio_monitor.govern.policy import loader, replay
 from cylestio_monitor.store.read import control
@@ -27,7 +28,11 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.group()
 def policy() -> None:
-    """Check, learn and try policies for tool calls."""
+    """Check, learn and try policies for tool calls.
+
+    \b
+    Example: cylestio policy test policy.yaml
+    """  # noqa: D301 -- \b is click's mark for lines that are not to be wrapped
 
 
 @policy.command()
@@ -62,7 +67,8 @@ def learn(obj: Context, *, since: datetime | None, agent: str | None) -> None:
         learned = learning.learn(control.facts_since(connection, _ns(since), agent))
     click.echo(learning.to_yaml(learned), nl=False)
     calls = sum(tool.calls for tool in learned.tools)
-    output.hint(f"learned from {calls} calls of {len(learned.tools)} tools; review each rule before you enforce it")
+    seen = f"{counted(calls, 'call')} of {counted(len(learned.tools), 'tool')}"
+    output.hint(f"learned from {seen}; review each rule before you enforce it")
 
 
 @policy.command("test")
@@ -88,9 +94,9 @@ def try_policy(ctx: click.Context, file: Path, *, since: datetime | None, agent:
     else:
         rows = ((one.action, one.rule, one.calls, " ".join(trace[:8] for trace in one.traces)) for one in found.rules)
         output.console().print(output.table(("action", "rule", "calls#", "traces"), rows))
-        output.hint(f"{found.calls} {'call' if found.calls == 1 else 'calls'} replayed under version {tried.version}")
+        output.hint(f"{counted(found.calls, 'call')} replayed under version {tried.version}")
         for rule, count in found.undecided.items():
-            output.hint(f"rule {rule} was not tested on {count} calls: it needs content, which is not stored")
+            output.hint(f"rule {rule} was not tested on {counted(count, 'call')}: it needs content")
     ctx.exit(NEGATIVE if any(one.action in {"deny", "ask"} for one in found.rules) else 0)
 
 

@@ -54,7 +54,10 @@ def events(
     """List events, the newest first.
 
     An event is a call of a model or a tool, or what the application logged.
-    """
+
+    \b
+    Example: cylestio events --since 24h --level WARNING
+    """  # noqa: D301 -- \b is click's mark for lines that are not to be wrapped
     where = event_reads.EventFilter(
         agent_id=agent,
         session_id=session,
@@ -86,7 +89,11 @@ def events(
 @options.json_lines
 @click.pass_obj
 def tail(obj: Context, *, interval: float, as_json: bool) -> None:
-    """Print events as they come, until interrupted. Waits for a store that does not exist yet."""
+    """Print events as they come, until interrupted. Waits for a store that does not exist yet.
+
+    \b
+    Example: cylestio tail --interval 0.5
+    """  # noqa: D301 -- \b is click's mark for lines that are not to be wrapped
     console = output.console()
     cursor: tuple[int, int] | None = None if obj.database.exists() else (0, 0)
     said = ""

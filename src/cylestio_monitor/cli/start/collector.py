@@ -9,7 +9,7 @@ import click
 
 import cylestio_monitor
 from cylestio_monitor.cli import output
-from cylestio_monitor.errors import CylestioError
+from cylestio_monitor.errors import CylestioError, counted
 
 
 @click.command("collector-config")
@@ -34,7 +34,7 @@ def collector_config(folder: Path) -> None:
             shutil.copy(path, target)
     except OSError as error:
         raise CylestioError(f"{folder}: {error.strerror}") from error
-    output.say(f"{folder}: {len(files)} files")
+    output.say(f"{folder}: {counted(len(files), 'file')}")
     output.say(f"Start with {folder / 'local.yaml'}, a collector on one machine.")
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cylestio_monitor.config.names import did_you_mean
 from cylestio_monitor.errors import ConfigError
 from cylestio_monitor.rules import (
+    NOT_APPLIED,
     backtracking,
     groups,
     literals,
@@ -109,8 +110,9 @@ class RuleSet:
         self.problems: list[ConfigError] = []
         version = engine_version() if settings.scan.engine != "python" else None
         if settings.scan.engine == "hyperscan" and version is None:
-            reason = "hyperscan is not installed; the pure-Python matcher gives the same findings"
-            self.problems.append(ConfigError(reason, source="settings", key="scan.engine"))
+            used = "Cylestio uses the pure-Python matcher, which gives the same findings"
+            problem = ConfigError("hyperscan is not installed", source="settings", key="scan.engine", used=used)
+            self.problems.append(problem)
         cache = rule_cache.RuleCache(cache_dir, key) if cache_dir is not None else None
         self._sets = [_package_rules(version, cache)]
         own = self._own_rules(settings, base_dir)
@@ -144,7 +146,7 @@ class RuleSet:
             for rule, line in found:
                 if rule.id in taken:
                     reason = f"`{rule.id}` is already a rule of `{taken[rule.id].ruleset}`"
-                    self.problems.append(ConfigError(reason, source=str(file), line=line, key="id"))
+                    self.problems.append(ConfigError(reason, source=str(file), line=line, key="id", used=NOT_APPLIED))
                     continue
                 taken[rule.id] = rule
                 own.append(rule)
@@ -165,7 +167,7 @@ class RuleSet:
         for key, selector in selectors.items():
             if not any(selects(selector, rule_id) for rule_id in self.metadata):
                 reason = f"names no rule: `{selector}`{did_you_mean(selector, sorted(self.metadata))}"
-                self.problems.append(ConfigError(reason, source="settings", key=key))
+                self.problems.append(ConfigError(reason, source="settings", key=key, used="Cylestio ignores the entry"))
 
     @cached_property
     def beginnings(self) -> frozenset[str]:

@@ -37,10 +37,9 @@ def load() -> list[ConfigError]:
         try:
             _parsers[name] = take()
         except ImportError as error:
-            reason = (
-                f"{error.name} is not installed: pip install 'cylestio-monitor[parsers]'; the built-in reading is used"
-            )
-            problems.append(ConfigError(reason, source="settings", key="scan.parsers"))
+            reason = f"{error.name} is not installed: pip install 'cylestio-monitor[parsers]'"
+            used = "Cylestio uses the built-in reading"
+            problems.append(ConfigError(reason, source="settings", key="scan.parsers", used=used))
     return problems
 
 

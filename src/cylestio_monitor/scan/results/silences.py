@@ -37,7 +37,9 @@ class Silences:
             key = f"rules.silence[{number}]"
             if not (entry.rule or entry.path or entry.match_hash):
                 reason = "needs a `rule`, a `path` or a `match_hash`: without one it would silence everything"
-                problems.append(ConfigError(reason, source="settings", key=key))
+                problems.append(
+                    ConfigError(reason, source="settings", key=key, used="Cylestio ignores the whole entry")
+                )
                 continue
             until = None
             if entry.until is not None:
@@ -45,7 +47,11 @@ class Silences:
                     until = date.fromisoformat(entry.until)
                 except ValueError:
                     reason = f"must be a day, YYYY-MM-DD (got {entry.until!r})"
-                    problems.append(ConfigError(reason, source="settings", key=f"{key}.until"))
+                    problems.append(
+                        ConfigError(
+                            reason, source="settings", key=f"{key}.until", used="Cylestio ignores the whole entry"
+                        )
+                    )
                     continue
             path = re.compile(".*".join(map(re.escape, entry.path.split("*")))) if entry.path else None
             self._entries.append(_Entry(entry.rule, path, entry.match_hash, until))
