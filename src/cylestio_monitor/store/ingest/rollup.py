@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Mapping
 
+    from cylestio_monitor.store.ingest.grouping import GroupOrigin
     from cylestio_monitor.store.sqlite.rows import EncodedSpan, EventRecord, FindingRecord
 
 SHARD_BITS: Final = 14
@@ -136,6 +137,7 @@ _INSERT_GROUP: Final = (
 _ON_GROUP: Final = (
     "ON CONFLICT (group_id) DO UPDATE SET severity_number = max(severity_number, excluded.severity_number), "
     "last_ns = max(last_ns, excluded.last_ns), findings = findings + excluded.findings, "
+    "tool = coalesce(tool, excluded.tool), "
     "state = CASE state WHEN 'resolved' THEN 'open' ELSE state END"
 )
 
@@ -236,13 +238,14 @@ class RollUp:
         if record.event_type is not None:
             self._add_hour(span)
 
-    def add_finding(self, finding: FindingRecord, time_ns: int, run: int) -> None:
+    def add_finding(self, finding: FindingRecord, time_ns: int, run: int, origin: GroupOrigin) -> None:
         """Counts a stored finding to its run, its agent, session, user and tool, and its group.
 
         Args:
             finding: The row.
             time_ns: Its time.
             run: The id of its run.
+            origin: The facts of its group.
         """
         found = self._found.setdefault(run, [0, 0, None, None, None])
         number = SEVERITY_NUMBER.get(finding.severity, 0)
@@ -257,11 +260,11 @@ class RollUp:
         if finding.group_id:
             group = self._groups.get(finding.group_id)
             if group is None:
-                facts = (finding.source, finding.target, finding.subtype, finding.agent_id, finding.tool)
+                facts = (origin.source, finding.target, finding.subtype, finding.agent_id, finding.tool)
                 group = [
                     finding.group_id,
-                    finding.rule_id,
-                    finding.category,
+                    origin.rule_id,
+                    origin.category,
                     number,
                     *facts,
                     time_ns,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from cylestio_monitor.store.ingest.grouping import FindingGroups
 from cylestio_monitor.store.ingest.rollup import RollUp, Runs
 from cylestio_monitor.store.sqlite import database
 from cylestio_monitor.store.sqlite.counters import INSERT_OUTBOX
@@ -74,6 +75,7 @@ class RowWriter:
         connection: sqlite3.Connection,
         chain: Chain,
         *,
+        groups: FindingGroups | None = None,
         runs: Runs | None = None,
         shared: SharedBodies | None = None,
         forward: frozenset[str] = frozenset(),
@@ -84,6 +86,7 @@ class RowWriter:
         Args:
             connection: With an open transaction that holds the write lock.
             chain: The audit trail.
+            groups: Assigns findings to groups; needed where findings are inserted.
             runs: The runs that this process knows.
             shared: The entries of `shared` that this process knows.
             forward: Signals whose rows enter the outbox.
@@ -91,6 +94,7 @@ class RowWriter:
         """
         self.connection = connection
         self._trail = chain.begin(connection)
+        self._groups = groups or FindingGroups(b"")
         self._rollup = RollUp(runs or Runs())
         self._shared = shared or SharedBodies()
         self._forward = forward
@@ -107,10 +111,15 @@ class RowWriter:
             findings: The findings with their times, which `store_findings` will insert.
             records: The records, which `store_record` will insert.
         """
-        for span in spans:
-            self._rollup.add_span(span)
+        flagged: list[FindingRecord] = []
         for finding, time_ns in findings:
             self._rollup.touch_run(finding.trace_id, time_ns)
+            flagged.append(finding)
+        for span in spans:
+            self._rollup.add_span(span)
+            flagged += span.findings
+        if flagged:
+            self._groups.assign(self.connection, flagged)
         for record in records:
             self._rollup.touch_run(record.trace_id, record.begin_ns)
         self._runs = self._rollup.write_runs(self.connection)
@@ -164,7 +173,7 @@ class RowWriter:
             cursor = self.connection.execute(_INSERT_FINDING, values)
             if cursor.rowcount:
                 self._trail.add("finding", cursor.lastrowid or 0, leaf)
-                self._rollup.add_finding(finding, time_ns, run)
+                self._rollup.add_finding(finding, time_ns, run, self._groups.origin(finding))
 
     def store_event(self, record: EventRecord, source: bytes | None = None) -> int:
         """Inserts an event and returns its id.

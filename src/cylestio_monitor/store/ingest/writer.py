@@ -15,10 +15,11 @@ from cylestio_monitor.errors import StoreError
 from cylestio_monitor.store.audit import chain, checkpoint
 from cylestio_monitor.store.ingest import interrupted, side_file
 from cylestio_monitor.store.ingest.batch import Batch
+from cylestio_monitor.store.ingest.grouping import FindingGroups
 from cylestio_monitor.store.ingest.rollup import Runs
 from cylestio_monitor.store.ingest.row_writer import RowWriter, SharedBodies
 from cylestio_monitor.store.ingest.span_encoder import SpanEncoder
-from cylestio_monitor.store.sqlite import database, fork_guard, schema, search_index
+from cylestio_monitor.store.sqlite import database, fork_guard, keys, schema, search_index
 from cylestio_monitor.store.sqlite.counters import count
 from cylestio_monitor.store.sqlite.lease import current_process
 from cylestio_monitor.store.sqlite.rows import Event, event_record, finding_records
@@ -66,6 +67,7 @@ class Writer:
         self._cipher = cipher
         self._encoder = SpanEncoder(cipher)
         self._shared = SharedBodies()
+        self._groups = FindingGroups(keys.derive(secret, "group"))
         self._runs = Runs()
         self._handed_over: dict[tuple[str, str], frozenset[tuple[Any, ...]]] = {}
         self._process = current_process()
@@ -299,6 +301,7 @@ class Writer:
         return RowWriter(
             connection,
             self.chain,
+            groups=self._groups,
             runs=self._runs,
             shared=self._shared,
             forward=self.forward | forward,
