@@ -24,21 +24,27 @@ if TYPE_CHECKING:
     )
     from cylestio_monitor.capture.tool import tool
     from cylestio_monitor.errors import BlockedError, ConfigError, CylestioError, RateLimitedError
-    from cylestio_monitor.identity import identify
+    from cylestio_monitor.identity import Identity, identify
+    from cylestio_monitor.middleware import ASGIMiddleware, IncomingRequest, WSGIMiddleware, identity_baggage
     from cylestio_monitor.model import Finding
     from cylestio_monitor.otel.events import log_error, log_event
 
 __all__ = [
+    "ASGIMiddleware",
     "BlockedError",
     "ConfigError",
     "CylestioError",
     "Finding",
+    "Identity",
+    "IncomingRequest",
     "RateLimitedError",
+    "WSGIMiddleware",
     "cleanup_old_events",
     "disable_monitoring",
     "enable_monitoring",
     "get_database_path",
     "identify",
+    "identity_baggage",
     "log_error",
     "log_event",
     "on_approval",
@@ -49,13 +55,18 @@ __all__ = [
 ]
 
 _MODULES = {
+    "ASGIMiddleware": "middleware",
     "BlockedError": "errors",
     "ConfigError": "errors",
     "CylestioError": "errors",
     "Finding": "model",
+    "Identity": "identity",
+    "IncomingRequest": "middleware",
     "RateLimitedError": "errors",
+    "WSGIMiddleware": "middleware",
     "__version__": "_version",
     "identify": "identity",
+    "identity_baggage": "middleware",
     "log_error": "otel.events",
     "log_event": "otel.events",
     "tool": "capture.tool",

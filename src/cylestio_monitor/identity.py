@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,19 @@ def current() -> Identity:
 
 
 @contextmanager
+def hold(identity: Identity) -> Iterator[None]:
+    """Makes an identity the current one inside the block."""
+    token = current_identity.set(identity)
+    try:
+        yield
+    finally:
+        try:
+            current_identity.reset(token)
+        except ValueError:  # a generator that was closed in another context: nothing is left set here
+            log.debug("An identity ended in another context than it began in")
+
+
+@contextmanager
 def identify(
     *,
     agent_id: str | None = None,
@@ -72,8 +88,5 @@ def identify(
         "roles": None if roles is None else tuple(roles),
     }
     names: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-    token = current_identity.set(replace(current_identity.get(), **names))
-    try:
+    with hold(replace(current_identity.get(), **names)):
         yield
-    finally:
-        current_identity.reset(token)

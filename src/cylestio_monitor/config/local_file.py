@@ -1,7 +1,7 @@
 """Restricts the settings file of a working directory, which may come from a stranger's repository.
 
 Such a file can tighten settings, set labels that nobody else sets, and name paths inside its own folder. Everything
-else is not applied and reported. `settings.Local` names the change that each setting allows.
+else is not applied and reported. `section.Local` names the change that each setting allows.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from cylestio_monitor.config.validation import stricter
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cylestio_monitor.config.settings import Local, Option, Settings
+    from cylestio_monitor.config.section import Local
+    from cylestio_monitor.config.settings import Option, Settings
     from cylestio_monitor.config.validation import Layer
     from cylestio_monitor.errors import ConfigError
 

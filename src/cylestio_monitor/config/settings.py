@@ -1,42 +1,22 @@
 """The table of settings: type, default, bounds, environment variable and description of each one.
 
-Each section of the settings file is one class. A field declares its row with `_setting`. The generated reference page,
-the JSON Schema, the environment variables, the flags of the launcher and `cylestio config show` all read this table.
+Each section of the settings file is one class. A field declares its row with `section.setting`. The generated reference
+page, the JSON Schema, the environment variables, the flags of the launcher and `cylestio config show` all read this
+table.
 """
 
 import os
 from collections.abc import Iterator, Mapping  # noqa: TC003 -- msgspec evaluates the annotations of this module
-from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import msgspec
 from msgspec import Meta
 
+from cylestio_monitor.config.actors import IdentitySettings
+from cylestio_monitor.config.section import Local, Section
+from cylestio_monitor.config.section import setting as _setting
+
 CONTENT_VARIABLE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
-
-Local: TypeAlias = Literal["no", "greater", "less", "add", "label", "path", "paths", "critical"]
-"""The change that a settings file in the working directory may make to a setting.
-
-``no``: none. ``greater`` and ``less``: only towards the larger or smaller value; a `Literal` has the order of its
-values, and ``true`` is greater than ``false``. ``add``: items are added to the list. ``label``: a free value where no
-trusted source sets one. ``path``: a path inside the folder of the file. ``paths``: such paths are added to the list.
-``critical``: entries that raise a severity to ``critical``.
-"""
-
-
-def _setting(text: str, *, env: str | None = None, local: Local = "no", **bounds: Any) -> Meta:
-    """Declares one row of the table.
-
-    Args:
-        text: The description.
-        env: The environment variable; without it, ``CYLESTIO_`` and the key in upper case.
-        local: The change that a settings file in the working directory may make.
-        bounds: Bounds of the value, as `msgspec.Meta` takes them.
-    """
-    return Meta(description=text, extra={"env": env, "local": local}, **bounds)
-
-
-class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The base of every section: immutable, and an unknown key is an error."""
 
 
 class KeywordSettings(Section, frozen=True, kw_only=True):
@@ -302,6 +282,7 @@ class Settings(Section, frozen=True, kw_only=True):
     store: StoreSettings = StoreSettings()
     log: LogSettings = LogSettings()
     semconv: SemconvSettings = SemconvSettings()
+    identity: IdentitySettings = IdentitySettings()
 
 
 class Option(NamedTuple):

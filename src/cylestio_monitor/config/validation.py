@@ -15,7 +15,9 @@ import msgspec
 
 from cylestio_monitor import yamlfile
 from cylestio_monitor.config import names
-from cylestio_monitor.config.settings import Section, Settings, SilenceSettings, options
+from cylestio_monitor.config.actors import check_caller
+from cylestio_monitor.config.section import Section
+from cylestio_monitor.config.settings import Settings, SilenceSettings, options
 from cylestio_monitor.config.trees import get, put
 from cylestio_monitor.errors import ConfigError, counted
 
@@ -221,6 +223,8 @@ def _list(
             converted = msgspec.convert(value, items)
             if isinstance(converted, SilenceSettings):
                 _check_silence(converted, value)
+            if option.key == "identity.trusted_callers":
+                check_caller(converted)
         except (msgspec.ValidationError, TypeError, RecursionError) as error:
             reason, place = yamlfile.split_error(str(error))
             nearest = _nearest(option, value) if len(found) < _MAX_HINTS else None
