@@ -5,7 +5,7 @@ PYTHON ?=
 # The tests start hundreds of processes: each would compile what it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-picture test unit mutants compat lint format bench bench-scan bench-delivery bench-peers e2e collector docs lock hooks setup clean
+.PHONY: demo demo-picture test unit mutants compat lint format bench bench-scan bench-delivery bench-peers e2e collector docs site lock hooks setup clean
 
 setup:
 	@.ci/setup $(VENV) $(PYTHON)
@@ -73,6 +73,10 @@ collector:
 docs: setup
 	@$(BIN)/python docs/generate.py
 
+## The documentation as a searchable site in docs/.site; a wrong link or anchor fails
+site: setup
+	@$(BIN)/python docs/build_site.py
+
 ## The lock files of requirements/*.in; versions that are locked stay. ONLY="NAME ..." locks some, UPGRADE=1 takes the newest
 lock: setup
 	@$(BIN)/python .ci/lock.py $(if $(UPGRADE),--upgrade) $(ONLY)
@@ -82,4 +86,4 @@ hooks: setup
 	@$(BIN)/pre-commit install
 
 clean:
-	rm -rf .venv .venvs .demo dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache mutants
+	rm -rf .venv .venvs .demo dist build docs/.site docs/.cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache mutants

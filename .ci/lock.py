@@ -18,8 +18,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "requirements"
 OLDEST_PYTHON = "3.10"
-# Installed before the project's own dependencies can be.
-WITHOUT_PROJECT = {"bootstrap"}
+# Installed before the dependencies of the project, or without them.
+WITHOUT_PROJECT = {"bootstrap", "docs"}
 # What the launcher starts is what the rest of the suite is developed against.
 AS_IN_DEV = {"launcher-bare", "launcher-sdk", "launcher-distro"}
 
