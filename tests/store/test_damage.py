@@ -234,7 +234,7 @@ def test_links_and_open_folders_are_refused(tmp_path):
     shared = tmp_path / "shared"
     shared.mkdir()
     shared.chmod(0o777)
-    with pytest.raises(StoreError, match="everybody"):
+    with pytest.raises(StoreError, match="other users may replace"):
         Store.open(shared / "s.db", config.StoreSettings())
 
 

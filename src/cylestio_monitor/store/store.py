@@ -51,7 +51,7 @@ class Store:
         """Use `Store.open`."""
         self.path = path
         self.settings = settings
-        secret, provided = keys.load(path)
+        secret, provided = keys.load_or_create(path)
         self.key = keys.derive(secret, "match")
         self.cipher = keys.Cipher(secret) if provided else None
         self._writer = Writer(path, settings, secret, self.cipher)

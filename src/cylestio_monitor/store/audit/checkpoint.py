@@ -27,6 +27,8 @@ _logger = logging.getLogger("cylestio_monitor.audit")
 
 EVENT: Final = "audit_checkpoint"
 FORMAT: Final = 1
+_BEGIN: Final = b'{"format":'
+"""The first bytes of the side file: those of `Checkpoint.line`."""
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,7 +164,7 @@ def side_file(database: Path) -> Path:
 
 def publish(database: Path, checkpoint: Checkpoint) -> None:
     """Writes a checkpoint to the side file and to the log, where what replaces the database does not reach it."""
-    files.append_private(side_file(database), checkpoint.line())
+    files.append_private(side_file(database), checkpoint.line(), _BEGIN)
     _logger.info("audit checkpoint %s", checkpoint.line().decode().strip())
 
 

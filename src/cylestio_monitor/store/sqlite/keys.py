@@ -34,25 +34,69 @@ def key_file(database: Path) -> Path:
     return database.with_name(f"{database.name}.key")
 
 
+class KeyLostError(StoreError):
+    """The file that held the secret of an existing store is gone."""
+
+    def __init__(self, path: Path) -> None:
+        """Takes the path of the missing file."""
+        super().__init__(f"key lost: {path} is missing, and {KEY_VARIABLE} is not set")
+
+
 def load(database: Path) -> tuple[bytes, bool]:
-    """Loads the secret of the deployment.
+    """Loads the secret of an existing store; creates none.
 
     Returns:
         The 32 bytes, and whether the user provided them. Content is encrypted at rest only then, because a key
         beside the database would protect nothing.
 
     Raises:
-        StoreError: The variable is too short, the keyring has no secret or is not installed, or the key file cannot
-            be read or made. The secret itself is never in the message.
+        KeyLostError: There is a store, and its key is missing.
+        StoreError: There is no store, the variable is too short, the keyring has no secret or is not installed, or the
+            key file cannot be read. The secret itself is never in the message.
     """
+    given = _given()
+    if given is not None:
+        return given, True
+    path = key_file(database)
+    found = _from_file(path)
+    if found is None and not database.exists():
+        raise StoreError(f"{database}: there is no store yet")
+    if found is None:
+        raise KeyLostError(path)
+    return found, False
+
+
+def load_or_create(database: Path) -> tuple[bytes, bool]:
+    """Loads the secret as `load` does; a missing key file is created.
+
+    Raises:
+        StoreError: As for `load`, or the key file cannot be created.
+    """
+    given = _given()
+    if given is not None:
+        return given, True
+    path = key_file(database)
+    found = _from_file(path)
+    if found is None:
+        try:
+            files.create_once(path, secrets.token_hex(32).encode() + b"\n")
+        except OSError as error:
+            raise StoreError(f"{path}: {error.strerror or 'cannot be made'}") from error
+        found = _from_file(path)  # that of another process, where one was faster
+    if found is None:
+        raise StoreError(f"{path}: cannot be made")
+    return found, False
+
+
+def _given() -> bytes | None:
     given = os.environ.get(KEY_VARIABLE, "")
     if given == KEYRING:
         given = _from_keyring()
-    if given:
-        if len(given) < _SHORTEST:
-            raise StoreError(f"{KEY_VARIABLE}: must be at least {_SHORTEST} characters long")
-        return hashlib.sha256(given.encode("utf-8", "surrogateescape")).digest(), True
-    return _from_file(key_file(database)), False
+    if not given:
+        return None
+    if len(given) < _SHORTEST:
+        raise StoreError(f"{KEY_VARIABLE}: must be at least {_SHORTEST} characters long")
+    return hashlib.sha256(given.encode("utf-8", "surrogateescape")).digest()
 
 
 def derive(secret: bytes, label: str) -> bytes:
@@ -114,30 +158,18 @@ def _from_keyring() -> str:
     return str(secret)
 
 
-def _from_file(path: Path) -> bytes:
-    files.check_file(path)
-    for _ in range(2):
-        try:
-            return _parse(path)
-        except FileNotFoundError:
-            _make(path)
-        except OSError as error:
-            raise StoreError(f"{path}: {error.strerror or 'cannot be read'}") from error
-    raise StoreError(f"{path}: cannot be made")
-
-
-def _parse(path: Path) -> bytes:
+def _from_file(path: Path) -> bytes | None:
+    """Returns the secret of a key file; `None` where there is no such file."""
     try:
-        secret = bytes.fromhex(path.read_text("ascii").strip())
+        text = files.read_private(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror or 'cannot be read'}") from error
+    try:
+        secret = bytes.fromhex(text.decode("ascii").strip())
     except ValueError as error:
         raise StoreError(f"{path}: is no key file") from error
     if len(secret) != 32:
         raise StoreError(f"{path}: is no key file")
     return secret
-
-
-def _make(path: Path) -> None:
-    try:
-        files.create_once(path, secrets.token_hex(32).encode() + b"\n")
-    except OSError as error:
-        raise StoreError(f"{path}: {error.strerror or 'cannot be made'}") from error

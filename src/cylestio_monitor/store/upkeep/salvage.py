@@ -332,9 +332,7 @@ def _identity(span: EncodedSpan) -> tuple[str, str]:
 @contextlib.contextmanager
 def _lock(path: Path) -> Iterator[None]:
     """One process at a time; the file stays, as removing it would let a third one in."""
-    lock = path.with_name(f"{path.name}.lock")
-    files.check_file(lock)
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+    descriptor = files.open_lock(path.with_name(f"{path.name}.lock"))
     try:
         if fcntl is not None:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
