@@ -244,15 +244,12 @@ def read_regular(path: Path) -> bytes:
         StoreError: It is no regular file, or larger than 256 MiB.
         OSError: It cannot be read.
     """
-    descriptor = os.open(path, os.O_RDONLY | _NONBLOCK | _CLOEXEC)
-    try:
-        status = _check_regular(path, os.fstat(descriptor))
-        if status.st_size > _LARGEST:
-            raise StoreError(f"{path}: is too large")
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return _read(descriptor)
+    return _read(_open_checked(path, os.O_RDONLY, _check_size, nofollow=0))
+
+
+def _check_size(path: Path, status: os.stat_result) -> None:
+    if _check_regular(path, status).st_size > _LARGEST:
+        raise StoreError(f"{path}: is too large")
 
 
 def _read(descriptor: int) -> bytes:
@@ -260,8 +257,10 @@ def _read(descriptor: int) -> bytes:
         return file.read(_LARGEST)
 
 
-def _open_checked(path: Path, flags: int, check: Callable[[Path, os.stat_result], None]) -> int:
-    descriptor = os.open(path, flags | _NOFOLLOW | _NONBLOCK | _CLOEXEC, 0o600)
+def _open_checked(
+    path: Path, flags: int, check: Callable[[Path, os.stat_result], None], *, nofollow: int = _NOFOLLOW
+) -> int:
+    descriptor = os.open(path, flags | nofollow | _NONBLOCK | _CLOEXEC, 0o600)
     try:
         check(path, os.fstat(descriptor))
     except BaseException:
