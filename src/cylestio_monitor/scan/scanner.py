@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from cylestio_monitor.scan.matching.confirm import Limits, Match
 from cylestio_monitor.scan.matching.rule_set import RuleSet
 from cylestio_monitor.scan.matching.search import Search, without_doubles
 from cylestio_monitor.scan.readers import full_parsers
+from cylestio_monitor.scan.results.match_hash import match_hash
 from cylestio_monitor.scan.results.own_data import is_own
 from cylestio_monitor.scan.results.redaction import MASKED_CATEGORIES, Redaction
 from cylestio_monitor.scan.results.silences import Silences
@@ -315,8 +315,8 @@ class Scanner:
         return found
 
     def _hash(self, match: str) -> str:
-        """Returns the keyed hash of a matched text: 16 hexadecimal digits, equal for equal texts of one deployment."""
-        return hashlib.blake2b(match.encode("utf-8", "surrogatepass"), key=self._key, digest_size=8).hexdigest()
+        """Returns the hash of a matched text with the key of the deployment."""
+        return match_hash(match, self._key)
 
 
 def _sorted(found: list[Finding], budget: Budget, target: Target, subtype: Subtype, path: str) -> list[Finding]:

@@ -13,6 +13,7 @@ from cylestio_monitor.store.sqlite.rows import timestamp
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Sequence
     from datetime import datetime
 
 
@@ -126,6 +127,28 @@ def findings_of(connection: sqlite3.Connection, trace_id: str, limit: int = 10_0
     names = FindingRow.__struct_fields__
     rows = connection.execute(query, (trace_id, limit))
     return [_decoded(FindingRow(**dict(zip(names, tuple(row), strict=False)))) for row in rows]
+
+
+def other_runs(
+    connection: sqlite3.Connection, match_hashes: Sequence[str], trace_id: str, limit: int = 20
+) -> list[tuple[str, str]]:
+    """Reads the runs in which the same texts were found: pairs of trace id and time, the newest first.
+
+    Args:
+        connection: From `queries.connect`.
+        match_hashes: Hashes of the texts.
+        trace_id: The run that is left out.
+        limit: Largest number of findings that are read for each text.
+    """
+    found: dict[str, str] = {}
+    query = (
+        "SELECT run.trace_id, findings.timestamp FROM findings JOIN run ON run.id = findings.run "
+        "WHERE match_hash = ? AND run.trace_id <> ? ORDER BY findings.timestamp DESC LIMIT ?"
+    )
+    for match_hash in match_hashes:
+        for trace, moment in connection.execute(query, (match_hash, trace_id, limit)):
+            found[trace] = max(moment, found.get(trace, ""))
+    return sorted(found.items(), key=lambda one: one[1], reverse=True)[:limit]
 
 
 def _decoded(row: FindingRow) -> FindingRow:

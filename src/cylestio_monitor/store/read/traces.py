@@ -14,7 +14,7 @@ from cylestio_monitor.store.sqlite import content, keys
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from cylestio_monitor.store.read.findings import FindingRow
@@ -96,6 +96,43 @@ def span(row: sqlite3.Row, cipher: keys.Cipher | None = None) -> Row:
     except StoreError as error:
         columns["content_error"] = str(error)
     return columns
+
+
+def spans_with_content(connection: sqlite3.Connection, trace_id: str, path: Path | None = None) -> Iterator[Row]:
+    """The spans of a trace whose messages, arguments or results were recorded, by start.
+
+    Args:
+        connection: From `connect`.
+        trace_id: 32 hexadecimal digits.
+        path: The database, where encrypted content shall be opened with the key of the environment.
+    """
+    cipher = _cipher(path)
+    query = "SELECT * FROM spans WHERE trace_id = ? AND content IS NOT NULL ORDER BY start_ns, id"
+    for row in connection.execute(query, (trace_id,)):
+        yield span(row, cipher)
+
+
+def count_with_content(connection: sqlite3.Connection, trace_id: str) -> int:
+    """The number of spans that `spans_with_content` reads."""
+    query = "SELECT count(*) FROM spans WHERE trace_id = ? AND content IS NOT NULL"
+    return int(connection.execute(query, (trace_id,)).fetchone()[0])
+
+
+def one_span(connection: sqlite3.Connection, trace_id: str, span_id: str, path: Path | None = None) -> SpanNode | None:
+    """One span with its findings and without the spans below it; `None` where there is none.
+
+    Args:
+        connection: From `connect`.
+        trace_id: 32 hexadecimal digits.
+        span_id: 16 hexadecimal digits.
+        path: The database, where encrypted content shall be opened with the key of the environment.
+    """
+    query = "SELECT * FROM spans WHERE trace_id = ? AND span_id = ?"
+    row = connection.execute(query, (trace_id, span_id)).fetchone()
+    if row is None:
+        return None
+    found = [finding for finding in findings_of(connection, trace_id) if finding.span_id == span_id]
+    return SpanNode(span(row, _cipher(path)), found)
 
 
 def latest_run(connection: sqlite3.Connection, *, limit: int = 50) -> list[str]:

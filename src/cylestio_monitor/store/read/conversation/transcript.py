@@ -1,0 +1,313 @@
+"""The conversation of a trace: the messages of all its calls, each once, with the places where it was recorded.
+
+A model call carries the messages of the calls before it. A thread is a list of messages that grows from call to call;
+calls of another agent, or with another beginning, have a thread of their own.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
+
+from cylestio_monitor import semconv
+from cylestio_monitor.model import ASSISTANT_ROLES, SYSTEM_ROLES
+from cylestio_monitor.store.read import traces
+from cylestio_monitor.store.read.conversation.parts import PartPlace, TurnPart, items_of, leaves_of, part_of
+from cylestio_monitor.store.read.values import decoded
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from cylestio_monitor.store.read.queries import Row
+
+MAX_CALLS: Final = 1000
+"""Calls of a trace whose content is read."""
+
+MAX_CONTENT: Final = 8_000_000
+"""Code points of content that are read of a trace."""
+
+_REWRITTEN: Final = 2  # messages that two histories must share, for one to be a rewritten form of the other
+
+
+class Turn(msgspec.Struct):
+    """One message of the conversation.
+
+    Attributes:
+        speaker: ``system``, ``user``, ``model``, ``tool``, or the role that the application gave.
+        parts: Its parts.
+        span: The span that recorded it first: without attributes, events and content.
+        time_ns: In ns since the epoch: the end of that span for an answer, else its begin.
+        key: The same for equal messages.
+    """
+
+    speaker: str
+    parts: list[TurnPart]
+    span: Row
+    time_ns: int
+    key: bytes = b""
+
+
+class Thread(msgspec.Struct):
+    """One list of messages that grew from call to call.
+
+    Attributes:
+        turns: Its messages.
+        calls: Model calls that carried it; 0 for the tool calls that no model asked for.
+        rewritten: Indexes of turns before which the history was changed.
+        agent_id: The agent of its first call.
+        system: Key of its system instructions.
+    """
+
+    turns: list[Turn]
+    calls: int = 0
+    rewritten: list[int] = []
+    agent_id: str | None = None
+    system: bytes = b""
+
+    def common(self, keys: list[bytes]) -> int:
+        """Number of messages that another list has in common with the beginning of this one."""
+        own = [turn.key for turn in self.turns if turn.speaker != "system"]
+        number = 0
+        for one, other in zip(own, keys, strict=False):
+            if one != other:
+                break
+            number += 1
+        return number
+
+
+class Transcript(NamedTuple):
+    """The conversation of a trace.
+
+    Attributes:
+        threads: By the time of their first call.
+        calls: Calls whose content was read.
+        left_out: Calls whose content was not read because the trace has more than `MAX_CALLS` or `MAX_CONTENT`.
+        errors: Reasons why recorded content could not be read, such as a missing key, each once.
+    """
+
+    threads: list[Thread]
+    calls: int
+    left_out: int
+    errors: tuple[str, ...]
+
+    @property
+    def turns(self) -> list[Turn]:
+        """The turns of all threads, one thread after the other."""
+        return [turn for thread in self.threads for turn in thread.turns]
+
+
+def transcript(connection: sqlite3.Connection, trace_id: str, path: Path | None = None) -> Transcript:
+    """Reads the conversation of a trace.
+
+    Args:
+        connection: From `queries.connect`.
+        trace_id: 32 hexadecimal digits.
+        path: The database, where encrypted content shall be opened with the key of the environment.
+    """
+    threads: list[Thread] = []
+    tools: list[tuple[Row, dict[str, str]]] = []
+    errors: dict[str, None] = {}
+    size = calls = 0
+    for span in traces.spans_with_content(connection, trace_id, path):
+        if calls >= MAX_CALLS or size > MAX_CONTENT:
+            break
+        attributes = span.pop("attributes")
+        if error := span.pop("content_error", None):
+            errors[error] = None
+        texts = {name: attributes[name] for name in _CONTENT if isinstance(attributes.get(name), str)}
+        size += sum(map(len, texts.values()))
+        calls += 1
+        if semconv.TOOL_CALL_ARGUMENTS in texts or semconv.TOOL_CALL_RESULT in texts:
+            tools.append((span, texts))
+        else:
+            _add_call(threads, span, texts)
+    left_out = traces.count_with_content(connection, trace_id) - calls
+    requests, answers = _requests(threads), _answers(threads)
+    for span, texts in tools:
+        _add_tool(threads, requests, answers, span, texts)
+    return Transcript(threads, calls, left_out, tuple(errors))
+
+
+_CONTENT: Final = (
+    semconv.SYSTEM_INSTRUCTIONS,
+    semconv.INPUT_MESSAGES,
+    semconv.OUTPUT_MESSAGES,
+    semconv.TOOL_CALL_ARGUMENTS,
+    semconv.TOOL_CALL_RESULT,
+)
+
+
+def _add_call(threads: list[Thread], span: Row, texts: Mapping[str, str]) -> None:
+    """Adds the messages of a model call to the thread that they continue, or to a new one."""
+    system = _system(span, texts.get(semconv.SYSTEM_INSTRUCTIONS))
+    given = _messages(span, texts.get(semconv.INPUT_MESSAGES), semconv.INPUT_MESSAGES, span["start_ns"])
+    said = _messages(span, texts.get(semconv.OUTPUT_MESSAGES), semconv.OUTPUT_MESSAGES, span["end_ns"])
+    if not (system or given or said):
+        return
+    thread = _thread_of(threads, [turn.key for turn in given], span, system)
+    thread.calls += 1
+    if system is not None and system.key != thread.system:
+        thread.system = system.key
+        thread.turns.append(system)
+    elif system is not None:
+        known = next(turn for turn in reversed(thread.turns) if turn.key == system.key)
+        _join(known, system)
+    own = [turn for turn in thread.turns if turn.speaker != "system"]
+    shared = thread.common([turn.key for turn in given])
+    for known, turn in zip(own[:shared], given, strict=False):
+        _join(known, turn)
+    if shared < len(own):
+        thread.rewritten.append(len(thread.turns))
+    thread.turns += given[shared:] + said
+
+
+def _thread_of(threads: list[Thread], keys: list[bytes], span: Row, system: Turn | None) -> Thread:
+    best, most = None, 0
+    for thread in reversed(threads):
+        own = sum(turn.speaker != "system" for turn in thread.turns)
+        shared = thread.common(keys)
+        is_rewritten = shared >= _REWRITTEN and 2 * shared >= own and len(keys) > shared
+        if shared > most and (shared == own or is_rewritten):
+            best, most = thread, shared
+    if best is None:
+        best = Thread([], agent_id=span["agent_id"], system=b"")
+        threads.append(best)
+        if system is not None:
+            best.system = system.key
+            best.turns.append(system)
+    return best
+
+
+def _join(known: Turn, again: Turn) -> None:
+    """Adds the places of a message that was recorded again."""
+    for part, other in zip(known.parts, again.parts, strict=False):
+        part.places += other.places
+
+
+def _system(span: Row, text: str | None) -> Turn | None:
+    items = items_of(text)
+    parts = [part_of(item, PartPlace(span["span_id"], semconv.SYSTEM_INSTRUCTIONS, f"/{n}")) for n, item in items]
+    return Turn("system", parts, span, span["start_ns"], _key("system", parts)) if parts else None
+
+
+def _messages(span: Row, text: str | None, attribute: str, time_ns: int) -> list[Turn]:
+    turns: list[Turn] = []
+    for number, message in items_of(text):
+        fields: Mapping[str, Any] = message if isinstance(message, dict) else {"content": message}
+        role = str(fields.get("role") or ("assistant" if attribute == semconv.OUTPUT_MESSAGES else "user"))
+        items = fields.get("parts")
+        if not isinstance(items, list):
+            items = [{"type": "text", "content": fields.get("content")}]
+        places = [PartPlace(span["span_id"], attribute, f"/{number}/parts/{index}") for index in range(len(items))]
+        parts = [part_of(item, place) for item, place in zip(items, places, strict=True)]
+        speaker = _speaker(role, parts)
+        turns.append(Turn(speaker, parts, span, time_ns, _key(speaker, parts)))
+    return turns
+
+
+def _speaker(role: str, parts: list[TurnPart]) -> str:
+    if role in ASSISTANT_ROLES:
+        return "model"
+    if role in SYSTEM_ROLES:
+        return "instructions"
+    if parts and all(part.kind == "tool_result" for part in parts):
+        return "tool"
+    return role
+
+
+def _key(speaker: str, parts: list[TurnPart]) -> bytes:
+    return msgspec.json.encode([speaker, [[part.kind, part.name, part.left_out, part.leaves] for part in parts]])
+
+
+_Found = dict[str, list[tuple[Thread, Turn, TurnPart]]]
+
+
+def _requests(threads: list[Thread]) -> _Found:
+    """The tool calls that models asked for, by the tool's last name, in the order of the conversation."""
+    found: _Found = defaultdict(list)
+    for thread in threads:
+        for turn in thread.turns:
+            for part in turn.parts:
+                if part.kind == "tool_call":
+                    found[_last_name(part.name)].append((thread, turn, part))
+    return found
+
+
+def _answers(threads: list[Thread]) -> dict[tuple[int, str], TurnPart]:
+    """The tool results that went back to a model, by thread and id of the call."""
+    found: dict[tuple[int, str], TurnPart] = {}
+    for thread in threads:
+        for turn in thread.turns:
+            for part in turn.parts:
+                if part.kind == "tool_result" and part.call_id:
+                    found[id(thread), part.call_id] = part
+    for thread in threads:
+        for turn in thread.turns:
+            for part in turn.parts:
+                if part.kind == "tool_call" and (id(thread), part.call_id) in found:
+                    part.is_answered = True
+                    answer = found[id(thread), part.call_id]
+                    answer.name = answer.name or part.name
+    return found
+
+
+def _add_tool(
+    threads: list[Thread],
+    requests: _Found,
+    answers: Mapping[tuple[int, str], TurnPart],
+    span: Row,
+    texts: Mapping[str, str],
+) -> None:
+    """Joins the span of a tool call with the request of the model and with the answer that the model got."""
+    name = span["tool"] or span["name"]
+    arguments, left_out = leaves_of(texts.get(semconv.TOOL_CALL_ARGUMENTS))
+    asked_at = PartPlace(span["span_id"], semconv.TOOL_CALL_ARGUMENTS, "")
+    open_ones = [
+        found
+        for found in requests.get(_last_name(name), ())
+        if found[2].tool_span is None and found[1].span["start_ns"] <= span["start_ns"]
+    ]
+    chosen = next((found for found in open_ones if found[2].leaves == arguments), open_ones[0] if open_ones else None)
+    result = _result(span, name, texts.get(semconv.TOOL_CALL_RESULT))
+    if chosen is None:
+        request = TurnPart("tool_call", arguments, left_out, [asked_at], name, tool_span=span)
+        turns = [Turn("program", [request], span, span["start_ns"])]
+        if result is not None:
+            turns.append(Turn("tool", [result], span, span["end_ns"]))
+        direct = next((thread for thread in threads if not thread.calls), None)
+        if direct is None:
+            direct = Thread([], agent_id=span["agent_id"])
+            threads.append(direct)
+        direct.turns += turns
+        return
+    thread, turn, part = chosen
+    part.tool_span = span
+    part.places.append(asked_at)
+    answer = answers.get((id(thread), part.call_id))
+    if result is None:
+        return
+    if answer is not None:
+        answer.tool_span = span
+        answer.places += result.places
+        return
+    at = next(number for number, one in enumerate(thread.turns) if one is turn) + 1
+    while at < len(thread.turns) and thread.turns[at].speaker == "tool":
+        at += 1
+    thread.turns.insert(at, Turn("tool", [result], span, span["end_ns"]))
+
+
+def _result(span: Row, name: str, text: str | None) -> TurnPart | None:
+    if text is None:
+        return None
+    value = decoded(text, text)
+    found, left_out = leaves_of(value)
+    place = PartPlace(span["span_id"], semconv.TOOL_CALL_RESULT, "")
+    return TurnPart("tool_result", found, left_out, [place], name, tool_span=span)
+
+
+def _last_name(name: str) -> str:
+    return name.rpartition("/")[2]
