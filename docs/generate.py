@@ -46,6 +46,8 @@ terminal.
 | `cylestio agents`, `sessions`, `users`, `tools` | lines | `kind`, `name`, times in ns, totals, `severity_number` |
 | `cylestio search` | lines | a span without attributes and content |
 | `cylestio show` | document | a row of the table `spans`, `findings`, `values` |
+| `cylestio incident list` | lines | `id`, `title`, `state`, `severity_number`, `owner`, times in ns, `opened_by` |
+| `cylestio incident show` | document | `row`, `items`, `notes`, `timeline`, `entry`, `radius`, `spans`, `findings` |
 | `cylestio outbox` | document | `signal`, `reason`, `records`, `oldest` |
 | `cylestio outbox --refused` | document | `signal`, `reason`, `time`, `name`, `trace_id`, `span_id` |
 | `cylestio scan` | document | `file` (of a single one), `files`, `characters`, `findings` |

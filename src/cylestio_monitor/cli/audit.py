@@ -11,10 +11,12 @@ import msgspec
 from cylestio_monitor.cli import options, output
 from cylestio_monitor.cli.group import NEGATIVE
 from cylestio_monitor.errors import counted
+from cylestio_monitor.incidents import bundle
 from cylestio_monitor.store.audit import trail
 
 if TYPE_CHECKING:
     from cylestio_monitor.cli.group import Context
+    from cylestio_monitor.incidents.bundle import BundleReport
     from cylestio_monitor.store.audit.verify import TrailReport
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -31,7 +33,12 @@ def audit() -> None:
 
 @audit.command()
 @click.option("--checkpoints", type=_FILE, metavar="FILE", help="Checkpoints that were kept elsewhere.")
-@click.option("--evidence", type=_FILE, metavar="FILE", help="Check an exported file instead of the store.")
+@click.option(
+    "--evidence",
+    type=click.Path(path_type=Path),
+    metavar="FILE|DIR",
+    help="Check an exported file, or the bundle of an incident, instead of the store.",
+)
 @click.option("--public-key", metavar="HEX", help="With --evidence: the key that its checkpoints must be signed with.")
 @options.json_document
 @click.pass_context
@@ -46,15 +53,21 @@ def verify(
     obj: Context = context.obj
     if (evidence is None) != (public_key is None):
         raise click.UsageError("--evidence and --public-key go together")
-    if evidence is not None and public_key is not None:
+    checked: BundleReport | None = None
+    if evidence is not None and public_key is not None and evidence.is_dir():
+        checked = bundle.verify(evidence, public_key.lower())
+        report = checked.trail
+    elif evidence is not None and public_key is not None:
         report = trail.verify_evidence(evidence, public_key.lower())
     else:
         report = trail.verify(obj.database, checkpoints)
     if as_json:
-        output.as_json(_document(report))
+        output.as_json(_document(report) if checked is None else {**_document(report), **_bundle_document(checked)})
     else:
+        if checked is not None:
+            _print_bundle(checked)
         _print(report)
-    if not report.sound:
+    if not report.sound or (checked is not None and checked.problems):
         context.exit(NEGATIVE)
 
 
@@ -93,6 +106,7 @@ def _document(report: TrailReport) -> dict[str, object]:
         "sound": report.sound,
         "entries": report.entries,
         "removed": report.removed,
+        "withheld": report.withheld,
         "last": report.last_seq,
         "sealed": report.sealed_seq,
         "unsealed": report.unsealed,
@@ -100,6 +114,18 @@ def _document(report: TrailReport) -> dict[str, object]:
         "public_key": report.public_key,
         "problems": [problem._asdict() for problem in report.problems],
     }
+
+
+def _bundle_document(checked: BundleReport) -> dict[str, object]:
+    sound = checked.trail.sound and not checked.problems
+    return {"sound": sound, "files": checked.files, "records": checked.records, "bundle_problems": checked.problems}
+
+
+def _print_bundle(checked: BundleReport) -> None:
+    for problem in checked.problems:
+        output.say(problem)
+    output.say(f"{checked.files} files and {checked.records} sealed records are as they were written")
+    output.say("the bundle is sound" if not checked.problems else f"the bundle is NOT sound: {len(checked.problems)}")
 
 
 def _print(report: TrailReport) -> None:

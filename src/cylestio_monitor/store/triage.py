@@ -10,6 +10,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from cylestio_monitor import sanitize
 from cylestio_monitor.errors import StoreError
 from cylestio_monitor.store.audit.chain import Chain
 from cylestio_monitor.store.ingest.row_writer import RowWriter
@@ -23,6 +24,13 @@ if TYPE_CHECKING:
 
     from cylestio_monitor import config
     from cylestio_monitor.store.sqlite.records import DefinitionState, GroupState, IncidentState
+
+_TITLE_BYTES: Final = 500
+_NOTE_BYTES: Final = 20_000
+_SUBJECTS: Final = {
+    "group": "SELECT 1 FROM finding_group WHERE group_id = ?",
+    "incident": "SELECT 1 FROM incident WHERE id = ?",
+}
 
 DISMISSED: Final = frozenset({"false_alarm", "accepted_risk", "test_data"})
 """States of a group that need a reason."""
@@ -157,11 +165,18 @@ def add_note(path: Path, settings: config.StoreSettings, subject: str, ref: str,
         ref: The id of the group or incident.
         by: The author.
         text: The note.
+
+    Raises:
+        StoreError: There is no such group or incident, or the note is empty.
     """
+    if not text.strip():
+        raise StoreError("a note needs a text")
     with _change(path, settings) as change:
+        if change.connection.execute(_SUBJECTS[subject], (ref,)).fetchone() is None:
+            raise StoreError(f"there is no {subject} {ref}")
         change.connection.execute(
             "INSERT INTO note (subject, ref, time_ns, author, text) VALUES (?, ?, ?, ?, ?)",
-            (subject, ref, change.now_ns, by, text),
+            (subject, ref, change.now_ns, by, sanitize.clean_text(text, _NOTE_BYTES)),
         )
         change.audit("note_added", {"subject": subject, "ref": ref, "by": by})
 
@@ -186,7 +201,14 @@ def open_incident(
         severity_number: 0 to 4.
         items: What it is about: pairs of kind (``finding``, ``trace``, ``session``, ``group``) and id.
         owner: Who handles it.
+
+    Raises:
+        StoreError: The title is empty.
     """
+    title = sanitize.one_line(title, _TITLE_BYTES).strip()
+    if not title:
+        raise StoreError("an incident needs a title")
+    owner = owner and sanitize.one_line(owner, _TITLE_BYTES)
     incident = secrets.token_hex(6)
     with _change(path, settings) as change:
         change.connection.execute(
@@ -217,10 +239,11 @@ def change_incident(
     Raises:
         StoreError: There is no such incident.
     """
+    owner = owner and sanitize.one_line(owner, _TITLE_BYTES)
     with _change(path, settings) as change:
         change.update(
             "UPDATE incident SET state = coalesce(?, state), owner = coalesce(?, owner), changed_ns = ?, "
-            "closed_ns = CASE coalesce(?, state) WHEN 'closed' THEN ? END WHERE id = ?",
+            "closed_ns = CASE coalesce(?, state) WHEN 'closed' THEN coalesce(closed_ns, ?) END WHERE id = ?",
             (state, owner, change.now_ns, state, change.now_ns, incident),
             f"there is no incident {incident}",
         )
@@ -229,3 +252,17 @@ def change_incident(
             [(incident, kind, ref, change.now_ns) for kind, ref in items],
         )
         change.audit("incident_changed", {"id": incident, "state": state, "owner": owner, "items": items, "by": by})
+
+
+def record_export(path: Path, settings: config.StoreSettings, incident: str, *, by: str, manifest: str) -> None:
+    """Records that an evidence bundle was written.
+
+    Args:
+        path: The database.
+        settings: Its budget.
+        incident: The incident.
+        by: Who wrote it.
+        manifest: SHA-256 of its manifest, hexadecimal.
+    """
+    with _change(path, settings) as change:
+        change.audit("incident_exported", {"id": incident, "by": by, "manifest": manifest})

@@ -88,6 +88,11 @@ class Signer:
         self._key = Ed25519PrivateKey.from_private_bytes(keys.derive(secret, "audit signing"))
         self.public_key = self._key.public_key().public_bytes_raw().hex()
 
+    def sign(self, data: bytes) -> str:
+        """Returns the signature of any bytes, hexadecimal."""
+        signature: bytes = self._key.sign(data)
+        return signature.hex()
+
     def make(self, connection: sqlite3.Connection) -> Checkpoint | None:
         """Signs what came since the last checkpoint, in the caller's transaction; `None` where nothing did."""
         head, before = last(connection), newest(connection)
@@ -108,7 +113,7 @@ class Signer:
             time=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             public_key=self.public_key,
         )
-        made = msgspec.structs.replace(draft, signature=self._key.sign(draft.signed_bytes()).hex())
+        made = msgspec.structs.replace(draft, signature=self.sign(draft.signed_bytes()))
         connection.execute("INSERT INTO checkpoint (seq, body) VALUES (?, ?)", (made.seq, made.line().decode()))
         return made
 
@@ -120,15 +125,28 @@ def entry_bytes(seq: int, kind: str, ref: int, leaf: bytes) -> bytes:
 
 def is_genuine(checkpoint: Checkpoint, public_key: str) -> bool:
     """Returns whether the holder of the key signed exactly this checkpoint."""
+    return checkpoint.public_key == public_key and is_signed(
+        checkpoint.signed_bytes(), checkpoint.signature, public_key
+    )
+
+
+def is_signed(data: bytes, signature: str, public_key: str) -> bool:
+    """Returns whether the holder of the key signed these bytes.
+
+    Args:
+        data: The bytes.
+        signature: Hexadecimal.
+        public_key: 64 hexadecimal digits.
+    """
     from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 -- only where something is verified
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415 -- as above
 
     try:
         key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key))
-        key.verify(bytes.fromhex(checkpoint.signature), checkpoint.signed_bytes())
+        key.verify(bytes.fromhex(signature), data)
     except (InvalidSignature, ValueError):
         return False
-    return checkpoint.public_key == public_key
+    return True
 
 
 def newest(connection: sqlite3.Connection) -> Checkpoint | None:

@@ -2,7 +2,8 @@
 
 JSON lines. The first names the format, the store and the public key; then every entry of the trail with the values its
 fingerprint is over, and every checkpoint after the entries it covers. The fingerprint is SHA-256 over the JSON list of
-the values that are no bytes, a zero byte, and the values that are bytes, joined by zero bytes.
+the values that are no bytes, a zero byte, and the values that are bytes, joined by zero bytes. An excerpt withholds the
+values of the other records; their fingerprints stay, because the checkpoints are over these.
 """
 
 from __future__ import annotations
@@ -21,16 +22,27 @@ from cylestio_monitor.store.sqlite.rows import seal
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator
 
 FORMAT: Final = "cylestio-evidence/1"
 
 
-def export(connection: sqlite3.Connection) -> Iterator[bytes]:
+class _Entry(msgspec.Struct):
+    """The form of a line that is an entry of the trail."""
+
+    seq: int
+    kind: str
+    ref: int
+    leaf: str
+    values: list[Any] | None = None
+
+
+def export(connection: sqlite3.Connection, wanted: Container[tuple[str, int]] | None = None) -> Iterator[bytes]:
     """The evidence, line by line. What came after the last checkpoint is in it, but no signature covers it.
 
     Args:
         connection: To the store, in a transaction of its own.
+        wanted: Kind and id of the records whose values are in it; all without it.
     """
     held = [one for _, one in checkpoints.held(connection) if one is not None]
     key = held[-1].public_key if held else ""
@@ -48,12 +60,29 @@ def export(connection: sqlite3.Connection) -> Iterator[bytes]:
             "ref": ref,
             "leaf": leaf.hex() if type(leaf) is bytes else "",
         }
-        if values is not None:
+        if values is not None and wanted is not None and (kind, ref) not in wanted:
+            entry["withheld"] = True
+        elif values is not None:
             entry["values"] = [_plain(value) for value in values]
         yield _line(entry)
     while following is not None:
         yield _line({"checkpoint": following})
         following = next(waiting, None)
+
+
+def values_of(lines: Iterable[bytes]) -> Iterator[tuple[str, int, list[Any]]]:
+    """The records of evidence whose values are in it: kind, id and values.
+
+    Args:
+        lines: Of the file.
+
+    Raises:
+        StoreError: The file is no evidence.
+    """
+    for number, line in enumerate(lines, 1):
+        entry = _parse(line, number)
+        if "values" in entry:
+            yield entry["kind"], entry["ref"], [_bytes(value) for value in entry["values"]]
 
 
 def verify(lines: Iterable[bytes], public_key: str) -> TrailReport:
@@ -75,7 +104,7 @@ def verify(lines: Iterable[bytes], public_key: str) -> TrailReport:
                 raise StoreError("is no evidence file of a version that is known")
             continue
         if "checkpoint" in entry:
-            one = msgspec.convert(entry["checkpoint"], Checkpoint)
+            one = entry["checkpoint"]
             _seal(report, one, covered.hexdigest(), previous, condensed=condensed)
             previous = sha256(one.line()).hexdigest()
             covered, condensed = sha256(), False
@@ -94,7 +123,9 @@ def verify(lines: Iterable[bytes], public_key: str) -> TrailReport:
             continue
         report.entries += 1
         values = entry.get("values")
-        if values is None:
+        if values is None and entry.get("withheld") is True:
+            report.withheld += 1
+        elif values is None:
             report.problems.append(Problem("deleted", seq, f"{kind} {ref} is gone"))
         elif seal([_bytes(value) for value in values])[1] != leaf:
             report.problems.append(Problem("edited", seq, f"{kind} {ref} is not what it was"))
@@ -119,9 +150,17 @@ def _seal(report: TrailReport, one: Checkpoint, digest: str, previous: str, *, c
 
 def _parse(line: bytes, number: int) -> dict[str, Any]:
     try:
-        return msgspec.json.decode(line, type=dict[str, Any])
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        entry: dict[str, Any] = msgspec.json.decode(line, type=dict[str, Any])
+        if "checkpoint" in entry:
+            entry["checkpoint"] = msgspec.convert(entry["checkpoint"], Checkpoint)
+        elif number > 1:
+            msgspec.convert(entry, _Entry)
+            bytes.fromhex(entry["leaf"])
+            for value in entry.get("values") or ():
+                _bytes(value)
+    except (msgspec.MsgspecError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"line {number} is no evidence") from error
+    return entry
 
 
 def _line(content: dict[str, Any]) -> bytes:
@@ -133,4 +172,4 @@ def _plain(value: Any) -> Any:
 
 
 def _bytes(value: Any) -> Any:
-    return base64.b64decode(value["base64"]) if isinstance(value, dict) else value
+    return base64.b64decode(value["base64"], validate=True) if isinstance(value, dict) else value

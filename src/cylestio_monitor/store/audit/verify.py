@@ -75,6 +75,7 @@ class TrailReport:
         problems: In the order of the trail; empty for a sound one.
         entries: Entries that were checked.
         removed: Entries that retention condensed.
+        withheld: Entries whose record is not in the evidence; their fingerprints are.
         last_seq: The last number.
         sealed_seq: The last number that a genuine checkpoint covers.
         checkpoints: Genuine checkpoints that were compared.
@@ -84,6 +85,7 @@ class TrailReport:
     problems: list[Problem] = field(default_factory=list)
     entries: int = 0
     removed: int = 0
+    withheld: int = 0
     last_seq: int = 0
     sealed_seq: int = 0
     checkpoints: int = 0

@@ -106,7 +106,7 @@ def finding_page(
     chosen["since"] = since and timestamp(to_ns(since))
     chosen["until"] = until and timestamp(to_ns(until))
     page = read_page(connection, FINDINGS, chosen, cursor=cursor, limit=limit)
-    page.rows = [_decoded(row) for row in page.rows]
+    page.rows = [decoded_row(row) for row in page.rows]
     return page
 
 
@@ -126,7 +126,7 @@ def findings_of(connection: sqlite3.Connection, trace_id: str, limit: int = 10_0
     query = f"{FINDINGS.select()} WHERE {FINDINGS.filters['trace_id']} ORDER BY id LIMIT ?"
     names = FindingRow.__struct_fields__
     rows = connection.execute(query, (trace_id, limit))
-    return [_decoded(FindingRow(**dict(zip(names, tuple(row), strict=False)))) for row in rows]
+    return [decoded_row(FindingRow(**dict(zip(names, tuple(row), strict=False)))) for row in rows]
 
 
 def other_runs(
@@ -151,5 +151,6 @@ def other_runs(
     return sorted(found.items(), key=lambda one: one[1], reverse=True)[:limit]
 
 
-def _decoded(row: FindingRow) -> FindingRow:
+def decoded_row(row: FindingRow) -> FindingRow:
+    """Returns a row with its lists decoded."""
     return msgspec.structs.replace(row, owasp=decoded(row.owasp, []), atlas=decoded(row.atlas, []))
