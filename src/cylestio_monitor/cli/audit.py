@@ -124,8 +124,10 @@ def _bundle_document(checked: BundleReport) -> dict[str, object]:
 def _print_bundle(checked: BundleReport) -> None:
     for problem in checked.problems:
         output.say(problem)
-    output.say(f"{checked.files} files and {checked.records} sealed records are as they were written")
-    output.say("the bundle is sound" if not checked.problems else f"the bundle is NOT sound: {len(checked.problems)}")
+    intact = f"{counted(checked.files, 'file')} and {counted(checked.records, 'sealed record')}"
+    output.say(f"as they were written: {intact}")
+    problems = counted(len(checked.problems), "problem")
+    output.say("the bundle is sound" if not checked.problems else f"the bundle is NOT sound: {problems}")
 
 
 def _print(report: TrailReport) -> None:

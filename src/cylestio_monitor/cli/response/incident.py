@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from cylestio_monitor.cli import options, output
+from cylestio_monitor.errors import counted
 from cylestio_monitor.incidents import bundle
 from cylestio_monitor.model import SEVERITIES, SEVERITY_NUMBER
 from cylestio_monitor.store import triage
@@ -147,7 +148,7 @@ def show(obj: Context, incident_id: str, *, limit: int, as_json: bool) -> None:
     )
     console.print(output.fitted(columns, body))
     if len(found.timeline) > limit:
-        output.hint(f"{len(found.timeline) - limit} more entries: --limit shows them")
+        output.hint(f"--limit shows the other entries: {len(found.timeline) - limit:,}")
     if not found.is_complete:
         output.hint("more rows belong to this incident than are read")
 
@@ -253,9 +254,7 @@ def _print_radius(console: Console, found: Incident) -> None:
     rows: list[Sequence[object]] = []
     for one in radius.tools:
         blocked = f", {one.blocked} blocked" if one.blocked else ""
-        rows.append(
-            ("tool", one.tool, f"{one.calls} call{'s' * (one.calls != 1)}{blocked}", output.level(one.severity))
-        )
+        rows.append(("tool", one.tool, f"{counted(one.calls, 'call')}{blocked}", output.level(one.severity)))
     rows += (("value", f"{one.kind} to {one.tool} {one.argument}", f"from {one.origin}", "") for one in radius.values)
     kinds: tuple[tuple[str, list[Touched]], ...] = (
         ("host", radius.hosts),
@@ -265,7 +264,7 @@ def _print_radius(console: Console, found: Incident) -> None:
         ("agent", radius.agents),
         ("session", radius.sessions),
     )
-    rows += ((kind, one.name, f"{one.count} times", "") for kind, touched in kinds for one in touched)
+    rows += ((kind, one.name, counted(one.count, "time"), "") for kind, touched in kinds for one in touched)
     for other in radius.elsewhere:
         who = other.session_id or other.agent_id or "no session"
         rows.append(("same text", f"{other.rule_id} in {who}", f"trace {other.trace_id[:12]}", ""))
