@@ -44,7 +44,7 @@ class Link(NamedTuple):
 Cell: TypeAlias = "str | int | float | Link | None"
 
 
-class Section(NamedTuple):
+class ReportSection(NamedTuple):
     """One section.
 
     Attributes:
@@ -67,7 +67,7 @@ class Document(NamedTuple):
 
     title: str
     subtitle: str
-    sections: Sequence[Section]
+    sections: Sequence[ReportSection]
 
     def html(self) -> str:
         """The document as one HTML page: no script, nothing loaded from anywhere, fit for print."""
@@ -92,7 +92,7 @@ class Document(NamedTuple):
         return "\n\n".join(blocks) + "\n"
 
 
-def _html_section(section: Section) -> str:
+def _html_section(section: ReportSection) -> str:
     parts = [f"<h2>{_escaped(section.title)}</h2>"]
     if section.intro:
         parts.append(f"<p>{_escaped(section.intro)}</p>")
@@ -120,7 +120,7 @@ def _escaped(text: str) -> str:
     return html.escape(one_line(text, _TEXT_BYTES))
 
 
-def _markdown_rows(section: Section) -> str:
+def _markdown_rows(section: ReportSection) -> str:
     columns = section.columns or ("", "")
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     lines += (f"| {' | '.join(_markdown_cell(cell) for cell in row)} |" for row in section.rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from cylestio_monitor.incidents import taxonomies
-from cylestio_monitor.incidents.document import Document, Link, Section
+from cylestio_monitor.incidents.document import Document, Link, ReportSection
 from cylestio_monitor.model import SEVERITIES
 from cylestio_monitor.store.read import lists, pages, queries, totals
 from cylestio_monitor.store.sqlite.rows import timestamp
@@ -45,12 +45,12 @@ def period_document(connection: sqlite3.Connection, since_ns: int, until_ns: int
     )
 
 
-def _sections(connection: sqlite3.Connection, since_ns: int, until_ns: int) -> Iterator[Section]:
+def _sections(connection: sqlite3.Connection, since_ns: int, until_ns: int) -> Iterator[ReportSection]:
     span = {"since_ns": since_ns, "until_ns": until_ns}
     by_type = {one.key: one for one in totals.usage(connection, "event_type", since_ns=since_ns, until_ns=until_ns)}
     models, tools = by_type.get("llm_call"), by_type.get("tool_call")
     everything = list(by_type.values())
-    yield Section(
+    yield ReportSection(
         "Totals",
         (),
         [
@@ -68,13 +68,13 @@ def _sections(connection: sqlite3.Connection, since_ns: int, until_ns: int) -> I
         intro="Calls are counted by the hour: the first hour counts whole.",
     )
     found = connection.execute(_RULES, (timestamp(since_ns), timestamp(until_ns), MOST)).fetchall()
-    yield Section(
+    yield ReportSection(
         "Findings by rule",
         ("Rule", "Severity", "Category", "Count", "Different", "Agents", "Blocked", "First (UTC)", "Last (UTC)", ""),
         [(*tuple(row)[:6], row[6] or 0, row[7], row[8], Link("runbook", taxonomies.runbook(row[2]))) for row in found],
     )
     groups = pages.read_page(connection, lists.GROUPS, {**span, "state": "open"}, limit=MOST).rows
-    yield Section(
+    yield ReportSection(
         "Open groups of findings",
         ("Group", "Rule", "Severity", "Findings", "Agent", "Tool", "Last (UTC)"),
         [
@@ -91,7 +91,7 @@ def _sections(connection: sqlite3.Connection, since_ns: int, until_ns: int) -> I
         ],
     )
     incidents = pages.read_page(connection, lists.INCIDENTS, {}, limit=MOST).rows
-    yield Section(
+    yield ReportSection(
         "Incidents",
         ("Id", "Title", "State", "Severity", "Owner", "Opened (UTC)", "Closed (UTC)"),
         [
@@ -111,7 +111,7 @@ def _sections(connection: sqlite3.Connection, since_ns: int, until_ns: int) -> I
     )
     for title, by in (("Agents", "agent_id"), ("Models", "model"), ("Tools", "tool")):
         rows = [one for one in totals.usage(connection, by, since_ns=since_ns, until_ns=until_ns) if one.key]  # type: ignore[arg-type]  # of the literals that `usage` takes
-        yield Section(
+        yield ReportSection(
             title,
             ("Name", "Calls", "Dangerous", "Suspicious", "Failed", "Tokens", "Cost"),
             [
@@ -120,9 +120,11 @@ def _sections(connection: sqlite3.Connection, since_ns: int, until_ns: int) -> I
             ],
         )
     decisions = connection.execute(_DECISIONS, (since_ns, until_ns, MOST)).fetchall()
-    yield Section("Decisions of the policy", ("Action", "Rule", "Count", "Enforced"), [tuple(row) for row in decisions])
+    yield ReportSection(
+        "Decisions of the policy", ("Action", "Rule", "Count", "Enforced"), [tuple(row) for row in decisions]
+    )
     delivery = queries.delivery(connection)["delivery"]
-    yield Section(
+    yield ReportSection(
         "Delivery",
         ("Signal", "Waiting", "Set aside"),
         [(signal, numbers["queued"], numbers["quarantined"]) for signal, numbers in delivery.items()],

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from cylestio_monitor.incidents import taxonomies
-from cylestio_monitor.incidents.document import Document, Link, Section
+from cylestio_monitor.incidents.document import Document, Link, ReportSection
 from cylestio_monitor.model import SEVERITIES, SEVERITY_NUMBER
 from cylestio_monitor.store.sqlite.rows import timestamp
 
@@ -37,7 +37,7 @@ def incident_document(incident: Incident) -> Document:
     )
 
 
-def _head(incident: Incident) -> Iterator[Section]:
+def _head(incident: Incident) -> Iterator[ReportSection]:
     row = incident.row
     about = [
         ("State", row.state),
@@ -50,7 +50,7 @@ def _head(incident: Incident) -> Iterator[Section]:
     ]
     if not incident.is_complete:
         about.append(("Limit", "more rows belong to this incident than this report reads"))
-    yield Section("Summary", (), about)
+    yield ReportSection("Summary", (), about)
     entry = incident.entry
     pairs: list[tuple[str, Cell]] = []
     if entry is not None:
@@ -64,12 +64,12 @@ def _head(incident: Incident) -> Iterator[Section]:
             ("Trace", entry.trace_id),
             ("Span", entry.span_id),
         ]
-    yield Section("Entry point", (), pairs, empty="The runs have no finding.")
+    yield ReportSection("Entry point", (), pairs, empty="The runs have no finding.")
 
 
-def _radius(incident: Incident) -> Iterator[Section]:
+def _radius(incident: Incident) -> Iterator[ReportSection]:
     radius = incident.radius
-    yield Section(
+    yield ReportSection(
         "Tools called from there on",
         ("Tool", "Calls", "Blocked", "Failed", "Worst finding", "First (UTC)", "Last (UTC)"),
         [
@@ -85,20 +85,20 @@ def _radius(incident: Incident) -> Iterator[Section]:
             for one in radius.tools
         ],
     )
-    yield Section(
+    yield ReportSection(
         "Values that flowed on into tool calls",
         ("Tool", "Argument", "Kind", "First said by", "Shape", "From span"),
         [(one.tool, one.argument, one.kind, one.origin, one.shape, one.source_span_id or "") for one in radius.values],
         empty="None was traced.",
     )
-    yield Section("Hosts in arguments", ("Host", "Values"), _pairs(radius.hosts))
-    yield Section("Kinds of secrets", ("Rule", "Findings", "Different"), _triples(radius.secrets))
-    yield Section("Kinds of personal data", ("Rule", "Findings", "Different"), _triples(radius.personal_data))
+    yield ReportSection("Hosts in arguments", ("Host", "Values"), _pairs(radius.hosts))
+    yield ReportSection("Kinds of secrets", ("Rule", "Findings", "Different"), _triples(radius.secrets))
+    yield ReportSection("Kinds of personal data", ("Rule", "Findings", "Different"), _triples(radius.personal_data))
     people = [("user", one.name, one.count) for one in radius.users]
     people += [("agent", one.name, one.count) for one in radius.agents]
     people += [("session", one.name, one.count) for one in radius.sessions]
-    yield Section("Users, agents and sessions", ("Kind", "Id", "Runs or calls"), people)
-    yield Section(
+    yield ReportSection("Users, agents and sessions", ("Kind", "Id", "Runs or calls"), people)
+    yield ReportSection(
         "The same text elsewhere",
         ("Rule", "Agent", "Session", "User", "First (UTC)", "Findings", "Trace"),
         [
@@ -110,12 +110,12 @@ def _radius(incident: Incident) -> Iterator[Section]:
     )
 
 
-def _taxonomy(findings: Sequence[FindingRow]) -> Iterator[Section]:
+def _taxonomy(findings: Sequence[FindingRow]) -> Iterator[ReportSection]:
     rules: dict[str, list[FindingRow]] = {}
     for one in findings:
         rules.setdefault(one.rule_id, []).append(one)
     ordered = sorted(rules.values(), key=lambda group: (-SEVERITY_NUMBER[group[0].severity], -len(group)))
-    yield Section(
+    yield ReportSection(
         "Findings",
         ("Rule", "Severity", "Category", "Count", "Actions", "Runbook"),
         [
@@ -132,17 +132,17 @@ def _taxonomy(findings: Sequence[FindingRow]) -> Iterator[Section]:
     )
     entries = Counter(taxonomies.owasp(name) for one in findings for name in one.owasp)
     entries.update(taxonomies.atlas(name) for one in findings for name in one.atlas)
-    yield Section(
+    yield ReportSection(
         "OWASP and MITRE ATLAS",
         ("Entry", "Name", "Findings"),
         [(Link(entry.id, entry.url), entry.name, count) for entry, count in sorted(entries.items())],
     )
 
 
-def _timeline(incident: Incident) -> Section:
+def _timeline(incident: Incident) -> ReportSection:
     shown = incident.timeline[:_TIMELINE]
     more = len(incident.timeline) - len(shown)
-    return Section(
+    return ReportSection(
         "Timeline",
         ("Time (UTC)", "Kind", "What", "Severity", "Detail", "Span"),
         [(timestamp(one.time_ns), one.kind, one.title, one.severity, one.detail, one.span_id) for one in shown],
@@ -150,9 +150,9 @@ def _timeline(incident: Incident) -> Section:
     )
 
 
-def _notes(incident: Incident) -> Section:
+def _notes(incident: Incident) -> ReportSection:
     rows = [(timestamp(one.time_ns), one.author, one.text) for one in incident.notes]
-    return Section("Notes", ("Time (UTC)", "Author", "Note"), rows)
+    return ReportSection("Notes", ("Time (UTC)", "Author", "Note"), rows)
 
 
 def _pairs(touched: Sequence[Touched]) -> list[tuple[Cell, ...]]:

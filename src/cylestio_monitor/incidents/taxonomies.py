@@ -63,7 +63,7 @@ _SECTIONS: Final = {
 }
 
 
-class Entry(NamedTuple):
+class TaxonomyEntry(NamedTuple):
     """One entry of a taxonomy.
 
     Attributes:
@@ -77,15 +77,15 @@ class Entry(NamedTuple):
     url: str
 
 
-def atlas(technique: str) -> Entry:
+def atlas(technique: str) -> TaxonomyEntry:
     """Returns a technique of MITRE ATLAS."""
-    return Entry(technique, ATLAS.get(technique, technique), f"https://atlas.mitre.org/techniques/{technique}")
+    return TaxonomyEntry(technique, ATLAS.get(technique, technique), f"https://atlas.mitre.org/techniques/{technique}")
 
 
-def owasp(entry: str) -> Entry:
+def owasp(entry: str) -> TaxonomyEntry:
     """Returns an entry of the OWASP lists for language models and for agents."""
     page = "llm-top-10/" if entry.startswith("LLM") else "resource/owasp-top-10-for-agentic-applications-for-2026/"
-    return Entry(entry, OWASP.get(entry, entry), f"https://genai.owasp.org/{page}")
+    return TaxonomyEntry(entry, OWASP.get(entry, entry), f"https://genai.owasp.org/{page}")
 
 
 def runbook(category: str) -> str:

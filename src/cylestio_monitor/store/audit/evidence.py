@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 FORMAT: Final = "cylestio-evidence/1"
 
 
-class _Entry(msgspec.Struct):
+class _TrailLine(msgspec.Struct):
     """The form of a line that is an entry of the trail."""
 
     seq: int
@@ -154,7 +154,7 @@ def _parse(line: bytes, number: int) -> dict[str, Any]:
         if "checkpoint" in entry:
             entry["checkpoint"] = msgspec.convert(entry["checkpoint"], Checkpoint)
         elif number > 1:
-            msgspec.convert(entry, _Entry)
+            msgspec.convert(entry, _TrailLine)
             bytes.fromhex(entry["leaf"])
             for value in entry.get("values") or ():
                 _bytes(value)

@@ -135,7 +135,7 @@ class Elsewhere(msgspec.Struct, frozen=True):
 
 
 class BlastRadius(msgspec.Struct):
-    """What the runs of an incident touched from its entry point on.
+    """Everything that the runs of an incident touched from its entry point on.
 
     Attributes:
         tools: The tools that were called.
