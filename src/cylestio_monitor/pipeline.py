@@ -226,7 +226,9 @@ class Pipeline:
         controller = self.controller
         if controller is None:
             return None
-        if not (call.tool_name or call.tools or (controller.counts_use and call.operation in semconv.INFERENCE)):
+        is_listing = call.attributes.get(semconv.MCP_METHOD) == "tools/list"
+        is_counted = controller.counts_use and call.operation in semconv.INFERENCE
+        if not (call.tool_name or call.tools or is_listing or is_counted):
             return None  # a model that is offered no tool asks for none
         from cylestio_monitor.govern.call_control import CallControl, actor_of  # noqa: PLC0415 -- only where it is used
 

@@ -14,6 +14,7 @@ from cylestio_monitor import pipeline, runtime
 from cylestio_monitor.capture import span_resolvers
 from cylestio_monitor.capture.mcp import MCPInstrumentor
 from cylestio_monitor.config import Settings
+from cylestio_monitor.govern.controller import Controller
 
 HERE = Path(__file__).parent
 
@@ -83,7 +84,11 @@ def watching(path=None, **settings):
     provider.add_span_processor(spans)
     spans.provider = provider
     spans.pipeline = pipeline.Pipeline(
-        settings=Settings(**settings), scanner=scanner(), tracer_provider=provider, resolvers=span_resolvers.ORDERED
+        settings=Settings(**settings),
+        scanner=scanner(),
+        tracer_provider=provider,
+        resolvers=span_resolvers.ORDERED,
+        controller=Controller(key=bytes(32)),
     )
     before = runtime.pipeline
     runtime.install(spans.pipeline)

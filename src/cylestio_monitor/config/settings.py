@@ -212,6 +212,14 @@ class ControlSettings(Section, frozen=True, kw_only=True):
     counters: Annotated[
         str, _setting("Where limits are counted: `memory://`, or a URI of the library `limits`.", local="no")
     ] = "memory://"
+    tool_definitions: Annotated[
+        Literal["none", "changed", "unapproved"],
+        _setting(
+            "Tools that mode `block` refuses to call: `changed` since their definition was approved, or refused; all "
+            "that are `unapproved`; `none`. A change is a finding with each of them.",
+            local="no",
+        ),
+    ] = "changed"
 
 
 class SemconvSettings(Section, frozen=True, kw_only=True):

@@ -21,7 +21,18 @@ if TYPE_CHECKING:
     from cylestio_monitor.govern.policy import Action, PolicyDecision
     from cylestio_monitor.govern.provenance.conversation import Speaker
     from cylestio_monitor.model import Action as VerdictAction
-    from cylestio_monitor.model import AttributeValue, Call, Decision, Finding, Part, Result, Subtype, Target, Usage
+    from cylestio_monitor.model import (
+        AttributeValue,
+        Call,
+        Decision,
+        Finding,
+        Part,
+        Result,
+        Subtype,
+        Target,
+        ToolDefinition,
+        Usage,
+    )
 
 _DECISIONS: Final[dict[Action, Decision]] = {
     "allow": "allow",
@@ -64,12 +75,14 @@ class CallControl:
 
     __slots__ = (
         "_actor",
+        "_changed",
         "_controller",
         "_cost",
         "_exceeded",
         "_held",
         "_inside",
         "_judged",
+        "_mask",
         "_model",
         "_span",
         "outcome",
@@ -96,6 +109,8 @@ class CallControl:
         self._model = ""
         self._exceeded: Exceeded | None = None
         self._cost = 0.0
+        self._changed: list[str] = []
+        self._mask: Callable[[Any], Any] = _nothing_masked
 
     @property
     def exceeded(self) -> Exceeded | None:
@@ -114,11 +129,13 @@ class CallControl:
             trace: Trace id, 32 hexadecimal digits.
             span: Span id, 16 hexadecimal digits.
         """
+        self._mask = mask
         try:
             if not call.tool_name:
                 self._model = call.model or ""
                 if call.tools:
                     self._hear_call(call, _kept(collector))
+                    self._take_definitions(call.tools, call, collector)
                 self._test_use(collector)
                 return self.verdict()
             collector.add(self._judge_run(call, _kept(collector)))
@@ -155,6 +172,8 @@ class CallControl:
         """
         if result.usage is not None and not call.tool_name and is_new:
             self._record_use(result.usage, collector)
+        if result.tools:
+            self._take_definitions(result.tools, call, collector)
         response = result.response
         conversation = self._controller.conversation(self._actor) if call.tool_name and response is not None else None
         if conversation is not None and conversation.is_new(_mark("tool", response)):
@@ -195,6 +214,22 @@ class CallControl:
                 part=f"{self._span}:{part.path}",
                 suspect=part.path.startswith(suspects) if suspects else False,
             )
+
+    def _take_definitions(self, tools: Sequence[ToolDefinition], call: Call, collector: FindingCollector) -> None:
+        """Takes the definitions of tools that a server lists or that a model is offered."""
+        is_listed = semconv.MCP_METHOD in call.attributes
+        if call.kind == "server" or (is_listed and not call.tool_server):
+            return  # what this process lists or is offered by a client; a server that cannot be told from others
+        scope = "" if is_listed else self._actor.conversation
+        observe = self._controller.definitions.observe
+        try:
+            found, changed = observe(
+                tools, call.tool_server or "", scope, place=self._span, found=_kept(collector), mask=self._mask
+            )
+            self._changed = changed if is_listed else []
+            collector.add(found)
+        except Exception as error:  # noqa: BLE001 -- a definition that could not be compared must not pass as one that was
+            collector.add_incomplete(error, "input", "tool_definition", "tools")
 
     def _test_use(self, collector: FindingCollector) -> None:
         used_up = self._controller.used_up(self._actor, self._model)
@@ -266,7 +301,9 @@ class CallControl:
         """The cost of the call and the ``cylestio.policy.*`` attributes of the span, as far as they are known."""
         outcome = self.outcome
         found: dict[str, AttributeValue] = {semconv.USAGE_COST: self._cost} if self._cost else {}
-        if outcome is None or self._controller.policy is None:
+        if self._changed:
+            found[semconv.MCP_CHANGED_TOOLS] = self._changed
+        if outcome is None or (self._controller.policy is None and outcome.decision.action == "allow"):
             return found
         found.update(_attributes(outcome.decision))
         found[semconv.POLICY_ENFORCED] = self._controller.enforces
@@ -294,6 +331,7 @@ class CallControl:
             server=call.tool_server,
             inside=self._inside,
             findings=findings,
+            is_own=call.kind == "server",
         )
         self._controller.started(self._span, self.outcome)
         return self.outcome.findings
@@ -312,6 +350,10 @@ class CallControl:
         if self.outcome is None or _rank(outcome.decision) > _rank(self.outcome.decision):
             self.outcome = outcome
         return outcome.findings
+
+
+def _nothing_masked(value: Any) -> Any:
+    return value
 
 
 def _kept(collector: FindingCollector) -> Sequence[Finding]:

@@ -17,6 +17,7 @@ import msgspec
 
 from cylestio_monitor.govern import facts as call_facts
 from cylestio_monitor.govern.approvals.request import call_digest
+from cylestio_monitor.govern.definitions import ToolDefinitions
 from cylestio_monitor.govern.history import CallHistory
 from cylestio_monitor.govern.limits import cost_of, price_of
 from cylestio_monitor.govern.listed_tools import ListedTools
@@ -105,6 +106,7 @@ class Controller:
         approval_s: Seconds that a call waits.
         recorder: Called with each first outcome, the id of its span, and whether it was carried out.
         listed_tools: The tools that MCP servers have listed.
+        definitions: The versions of tool definitions.
     """
 
     def __init__(
@@ -119,6 +121,7 @@ class Controller:
         approval_s: float = 300.0,
         traces_values: bool = True,
         recorder: Callable[[ControlOutcome, str, bool], None] | None = None,
+        definitions: ToolDefinitions | None = None,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         """Takes what decides.
@@ -133,6 +136,7 @@ class Controller:
             approval_s: Seconds that a call waits.
             traces_values: Argument values are traced to their first speaker.
             recorder: Called with each first outcome, the id of its span, and whether it was carried out.
+            definitions: The versions of tool definitions; by default those of this process alone.
             clock_ns: Gives ns since the epoch.
         """
         self.policy = policy
@@ -154,6 +158,7 @@ class Controller:
         self._conversations = OpenConversations()
         self._runaway = RunawayDetector()
         self.listed_tools = ListedTools()
+        self.definitions = definitions or ToolDefinitions()
         self._decided: OrderedDict[str, list[tuple[int, ControlOutcome]]] = OrderedDict()
         self._running: OrderedDict[str, ControlOutcome] = OrderedDict()
         self._lock = threading.Lock()
@@ -176,6 +181,7 @@ class Controller:
         inside: str = "",
         findings: Iterable[Finding] = (),
         is_asked: bool = False,
+        is_own: bool = False,
     ) -> ControlOutcome:
         """Decides about a tool call.
 
@@ -189,14 +195,16 @@ class Controller:
             inside: The span around the call, as ``trace:span``.
             findings: What the scanner found in the call.
             is_asked: Whether the model asks for the call, which will run later; else it runs now.
+            is_own: Whether this process is the server of the tool, which knows what the tool does.
         """
         listed = self.listed_tools.find(tool, server)
         digest = self._digest(actor, listed.server, tool, arguments)
         now_ns = self._clock_ns()
+        refusal = None if is_own else self.definitions.refusal(listed.server, tool)
         if not is_asked:
             around = self._running_around(actor, listed.server, tool, arguments, inside)
             earlier = around or self._take(digest, now_ns)
-            if earlier is not None:
+            if earlier is not None and (refusal is None or earlier.decision.action == "deny"):
                 return earlier._replace(findings=[], is_first=False, is_inside=around is not None)
         origins = self._origins(actor, tool, arguments, listed.hints)
         found, complete = call_facts.argument_facts(arguments, self._key)
@@ -217,6 +225,8 @@ class Controller:
         )
         exceeded = self._limiter.before(facts) if self._limiter is not None else None
         decision = self.policy.decide(facts, self._history) if self.policy is not None else _NO_POLICY
+        if refusal is not None and decision.action != "deny":
+            decision = decision._replace(action="deny", rule=refusal.rule, reason=refusal.reason)
         raised = [_provenance_finding(origin, path) for origin in origins]
         raised += [_finding(rule, severity, path) for rule, severity in self._runaway.record(facts)]
         if exceeded is not None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cylestio_monitor.govern.controller import Controller
+from cylestio_monitor.govern.definitions import ToolDefinitions
 from cylestio_monitor.govern.limits import Price
 from cylestio_monitor.govern.policy import Policy, PolicyDocument, loader
 
@@ -51,6 +52,7 @@ def make_controller(loaded: config.Loaded, store: Store | None) -> Controller:
         approval_s=settings.approvals.timeout_s,
         traces_values=settings.control.provenance,
         recorder=_recorder(store),
+        definitions=_definitions(settings.control, store),
     )
 
 
@@ -123,6 +125,14 @@ def _ask_application(request: ApprovalRequest) -> bool | None:
         if answer is not None:
             return answer
     return None
+
+
+def _definitions(settings: config.ControlSettings, store: Store | None) -> ToolDefinitions:
+    if store is None:
+        return ToolDefinitions(refuses=settings.tool_definitions)
+    from cylestio_monitor.store.control.definitions import StoredDefinitions  # noqa: PLC0415 -- as above
+
+    return ToolDefinitions(refuses=settings.tool_definitions, storage=StoredDefinitions(store))
 
 
 def _recorder(store: Store | None) -> Callable[..., None] | None:

@@ -105,7 +105,7 @@ class Exchange:
         try:
             if isinstance(content, dict):
                 if call.kind == "client":
-                    self._peers.learn(self._peer, method, content, result, self._listed_tools)
+                    self._peers.learn(self._peer, method, content, self._listed_tools)
                 else:
                     self._peer.take_introduction(method, content)
             if semconv.NETWORK_TRANSPORT not in call.attributes or semconv.MCP_SESSION_ID not in call.attributes:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cylestio_monitor import semconv
 from cylestio_monitor.capture.parsing import message_parts
-from cylestio_monitor.model import Call, Message, Part, Result
+from cylestio_monitor.model import Call, Message, Part, Result, ToolDefinition
 
 if TYPE_CHECKING:
     from cylestio_monitor.model import Kind
@@ -26,6 +26,7 @@ PROTOCOL_KEY: Final = "io.modelcontextprotocol/protocolVersion"
 
 _NO_ARGUMENTS = frozenset({INITIALIZE, DISCOVER, "ping", "logging/setLevel", SAMPLE})
 _NOT_SAID = frozenset({"_meta", "cursor", "inputResponses"})
+_TOOL_FIELDS = frozenset({"name", "description", "inputSchema", "_meta", "icons"})
 _BLOBS = {"image": "data", "audio": "data"}
 
 
@@ -82,7 +83,7 @@ def read_result(method: str, answer: Mapping[str, Any]) -> Result:
         if isinstance(reason := answer.get("stopReason"), str):
             result.finish_reasons = [reason]
     elif method == LIST_TOOLS:
-        result.tools = message_parts.tool_definitions(answer.get("tools"), "tools")
+        result.tools = _listed(answer.get("tools"))
     elif method in {INITIALIZE, DISCOVER}:
         # The instructions go to the model as they are; the rest is names and capabilities.
         instructions = answer.get("instructions")
@@ -111,6 +112,16 @@ def dumped(value: Any) -> Any:
     """A message of the SDK as JSON; what is JSON already is given back."""
     dump = getattr(value, "model_dump", None)
     return dump(by_alias=True, mode="json", exclude_none=True) if dump is not None else value
+
+
+def _listed(tools: Any) -> list[ToolDefinition]:
+    """The tools of a listing; what else a server says of a tool, such as a title, may be shown to the model as well."""
+    found = message_parts.tool_definitions(tools, "tools")
+    given = {f"tools[{number}]": tool for number, tool in enumerate(_items(tools)) if isinstance(tool, Mapping)}
+    for tool in found:
+        rest = {key: value for key, value in given.get(tool.path, {}).items() if key not in _TOOL_FIELDS}
+        tool.extra = rest or None
+    return found
 
 
 def _input_responses(given: Any) -> list[Message]:

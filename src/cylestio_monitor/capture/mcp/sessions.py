@@ -2,58 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import weakref
-from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-
-import msgspec
 
 from cylestio_monitor import semconv
 from cylestio_monitor.capture.mcp.messages import DISCOVER, INITIALIZE, LIST_TOOLS, meta_of
 from cylestio_monitor.govern.listed_tools import server_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from cylestio_monitor.govern.listed_tools import ListedTools
-    from cylestio_monitor.model import AttributeValue, Call, Result
-
-MAX_TOOLS: Final = 4096
-"""Tool definitions remembered for one server."""
-MAX_SERVERS: Final = 256
-"""Servers whose definitions are remembered beyond one session."""
+    from cylestio_monitor.model import AttributeValue, Call
 
 _SESSION_HEADER = "mcp-session-id"
 _SERVER_INFO = "io.modelcontextprotocol/serverInfo"
-
-
-class Definitions:
-    """The tool definitions that one server has listed, as hashes.
-
-    A definition that changes after it was first listed may have been approved as something else: a "rug pull".
-    """
-
-    def __init__(self) -> None:
-        """Knows no tool yet."""
-        self._hashes: dict[str, bytes] = {}
-
-    def changed(self, tools: Iterable[Mapping[str, Any]]) -> list[str]:
-        """Takes a listing; names the tools that were listed before and read otherwise then, sorted."""
-        changed = set()
-        for tool in tools:
-            name = str(tool.get("name"))
-            content = {key: value for key, value in tool.items() if key != "_meta"}
-            digest = hashlib.sha256(msgspec.json.encode(content, order="sorted")).digest()
-            before = self._hashes.get(name)
-            if before is None and len(self._hashes) >= MAX_TOOLS:
-                continue
-            self._hashes[name] = digest
-            if before not in {None, digest}:
-                changed.add(name)
-        return sorted(changed)
 
 
 class Peer:
@@ -64,7 +29,6 @@ class Peer:
         self.http: Any = None  # the SDK's StreamableHTTPTransport: its session id is known after the first answer
         self.version: str | None = None
         self.server = ""
-        self.definitions = Definitions()
         self._stream: Callable[[], object] = _nothing
         self._transport: str | None = None
 
@@ -75,7 +39,7 @@ class Peer:
     def describe(self, call: Call) -> None:
         """Adds to a request what is known of the connection before it is made."""
         call.attributes.update(self.connection())
-        if call.tool_name:
+        if call.tool_name or call.name == LIST_TOOLS:
             # What a server answers is its own tool, also where it has not named itself in this session.
             call.tool_server = self.server if call.kind == "server" else self.server or None
         if self.version:
@@ -112,7 +76,6 @@ class Peers:
         """Knows no session yet."""
         self._peers: weakref.WeakKeyDictionary[object, Peer] = weakref.WeakKeyDictionary()
         self._http: weakref.WeakKeyDictionary[object, object] = weakref.WeakKeyDictionary()
-        self._servers: OrderedDict[tuple[str, str], Definitions] = OrderedDict()
         self._lock = threading.Lock()
 
     def of(self, session: object, write_stream: object) -> Peer:
@@ -137,36 +100,18 @@ class Peers:
         with self._lock:
             self._http[_raw(write_stream)] = transport
 
-    def learn(
-        self, peer: Peer, method: str, answer: Mapping[str, Any], result: Result, listed_tools: ListedTools | None
-    ) -> None:
+    def learn(self, peer: Peer, method: str, answer: Mapping[str, Any], listed_tools: ListedTools | None) -> None:
         """Takes from an answer what will be true of the session from now on.
 
         Args:
             peer: The other end of the session.
             method: The JSON-RPC method.
             answer: The result member of the answer.
-            result: Takes the attributes that follow.
             listed_tools: Takes the tools for the control of calls; ``None`` where nothing is controlled.
         """
         peer.take_introduction(method, answer)
-        if method in {INITIALIZE, DISCOVER} and peer.http is not None:
-            # Two servers started over stdio may bear one name, two behind one URL do not.
-            peer.definitions = self._server(str(peer.http.url), peer.server)
-        if method == LIST_TOOLS and isinstance(tools := answer.get("tools"), list):
-            listed = [tool for tool in tools if isinstance(tool, dict)]
-            if changed := peer.definitions.changed(listed):
-                result.attributes[semconv.MCP_CHANGED_TOOLS] = changed
-            if listed_tools is not None:
-                listed_tools.add(peer.server, listed)
-
-    def _server(self, url: str, name: str) -> Definitions:
-        with self._lock:
-            known = self._servers.setdefault((url, name), Definitions())
-            self._servers.move_to_end((url, name))
-            while len(self._servers) > MAX_SERVERS:
-                self._servers.popitem(last=False)
-        return known
+        if method == LIST_TOOLS and listed_tools is not None and isinstance(tools := answer.get("tools"), list):
+            listed_tools.add(peer.server, [tool for tool in tools if isinstance(tool, dict)])
 
 
 def of_request(request: Any) -> dict[str, AttributeValue]:

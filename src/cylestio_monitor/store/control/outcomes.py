@@ -39,7 +39,7 @@ def record(store: Store, outcome: ControlOutcome, place: str, *, enforced: bool)
             **who,
         )
     )
-    if decision.version:
+    if decision.version or decision.action != "allow":
         store.add_record(
             Decision(
                 trace_id=trace_id,

@@ -1,0 +1,23 @@
+"""Tool definitions pinned per server and tool: versions, their states, and what a change means."""
+
+from __future__ import annotations
+
+from cylestio_monitor.govern.definitions.content import Definition, changed_fields, difference
+from cylestio_monitor.govern.definitions.registry import (
+    DefinitionStore,
+    KnownVersion,
+    Refusal,
+    SeenVersion,
+    ToolDefinitions,
+)
+
+__all__ = [
+    "Definition",
+    "DefinitionStore",
+    "KnownVersion",
+    "Refusal",
+    "SeenVersion",
+    "ToolDefinitions",
+    "changed_fields",
+    "difference",
+]
