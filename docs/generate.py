@@ -44,6 +44,9 @@ terminal.
 | `cylestio findings` | lines | a row of the table `findings`; a logged alert also has `event_type`, `data` |
 | `cylestio traces` | lines | `trace_id`, `name`, agent, session, user, times in ns, totals, `severity_number` |
 | `cylestio agents`, `sessions`, `users`, `tools` | lines | `kind`, `name`, times in ns, totals, `severity_number` |
+| `cylestio tools list` | lines | `server`, `name`, `state`, `digest`, `approved`, `versions`, times in ns |
+| `cylestio tools diff` | document | `from`, `to`: a version; `diff`: lines |
+| `cylestio tools check` | document | `tools`, `missing`, `findings` as of `cylestio scan` |
 | `cylestio search` | lines | a span without attributes and content |
 | `cylestio show` | document | a row of the table `spans`, `findings`, `values` |
 | `cylestio incident list` | lines | `id`, `title`, `state`, `severity_number`, `owner`, times in ns, `opened_by` |

@@ -48,7 +48,7 @@ COMMANDS = {
     "search": "reading.lists:search",
     "sessions": "reading.lists:sessions",
     "show": "reading.show:show",
-    "tools": "reading.lists:tools",
+    "tools": "control.tools:tools",
     "traces": "reading.lists:traces",
     "users": "reading.lists:users",
     "trace": "reading.trace:trace",

@@ -24,7 +24,7 @@ _FIELDS: Final = ("name", "description", "parameters", "type", "extra")
 _NAME: Final = re.compile(r"[^\W\d][\w./-]*[^\W_]|[^\W\d]")
 _NAMED: Final = re.compile(
     r"[`'\"\u201c\u2018]([^\W\d][\w./-]*)(?:\(\))?[`'\"\u201d\u2019]|\b([^\W\d]\w*)\("
-    r"|\b(?:tools?|functions?) ([^\W\d]\w*)\b|\b([^\W\d]\w*) (?:tool|function)\b"
+    r"|\b(?:tools?|functions?) ([^\W\d]\w*)\b|\b([^\W\d]\w*)(?= (?:tool|function)\b)"
 )
 _COMPOUND: Final = re.compile(r"[a-z0-9][_./-][a-z0-9]|[a-z][A-Z]|[_./-]\w")
 

@@ -107,7 +107,7 @@ class DefinitionStore(Protocol):
         """The definition of a version as JSON."""
 
 
-class _Tool:
+class _PinnedDefinition:
     """One tool of one server.
 
     Attributes:
@@ -158,7 +158,7 @@ class ToolDefinitions:
         self._storage = storage
         self._clock = clock
         self._read_at: float | None = None
-        self._tools: OrderedDict[tuple[str, str], _Tool] = OrderedDict()
+        self._tools: OrderedDict[tuple[str, str], _PinnedDefinition] = OrderedDict()
         self._servers: dict[str, set[str]] = {}
         self._scopes: OrderedDict[str, dict[str, int]] = OrderedDict()
         self._lock = threading.Lock()
@@ -249,7 +249,8 @@ class ToolDefinitions:
             return [], False
         definition = Definition.of(tool)
         digest, previous = definition.digest, known.current
-        follows = bool(known.marks) or (bool(known.states) and digest not in known.states)
+        is_met = digest in known.marks.values()  # written otherwise, with the keys in another order
+        follows = not is_met and (bool(known.marks) or (bool(known.states) and digest not in known.states))
         has_changed = changes_here or (follows and (bool(server) or known.is_pinned))
         known.marks[mark] = digest
         known.states.setdefault(digest, "seen")
@@ -271,14 +272,14 @@ class ToolDefinitions:
             findings += self._relations(known, tool, server)
         return findings, has_changed
 
-    def _standing(self, known: _Tool, *, has_changed: bool) -> str | None:
+    def _standing(self, known: _PinnedDefinition, *, has_changed: bool) -> str | None:
         """The rule of the finding about the state of the current version; each state is reported once."""
         broken = _broken(known)
         if broken is not None or has_changed:
             return broken or CHANGED
         return UNAPPROVED if self._refuses == "unapproved" and known.state != "approved" else None
 
-    def _relations(self, known: _Tool, tool: ToolDefinition, server: str) -> list[Finding]:
+    def _relations(self, known: _PinnedDefinition, tool: ToolDefinition, server: str) -> list[Finding]:
         """The findings about tools of other servers: the same name, and texts that refer to them."""
         findings = []
         servers = self._servers.setdefault(tool.name, set())
@@ -294,11 +295,11 @@ class ToolDefinitions:
                 break
         return findings
 
-    def _tool(self, server: str, name: str) -> _Tool:
+    def _tool(self, server: str, name: str) -> _PinnedDefinition:
         key = (server, name)
         known = self._tools.get(key)
         if known is None:
-            known = self._tools[key] = _Tool()
+            known = self._tools[key] = _PinnedDefinition()
             if len(self._tools) > _MAX_TOOLS:
                 (_, gone), _ = self._tools.popitem(last=False)
                 self._servers.pop(gone, None)
@@ -336,7 +337,7 @@ class ToolDefinitions:
             known.current = known.current or one.digest
 
 
-def _broken(known: _Tool) -> str | None:
+def _broken(known: _PinnedDefinition) -> str | None:
     """The rule of a definition that was refused, or that has changed since it was approved."""
     if known.state == "refused":
         return REFUSED

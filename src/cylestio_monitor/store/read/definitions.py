@@ -1,0 +1,144 @@
+"""Reads of the pinned tool definitions: one row per tool, with the version in use and the one that was approved."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from cylestio_monitor.errors import StoreError
+
+if TYPE_CHECKING:
+    import sqlite3
+
+_MOST: Final = 20_000
+
+
+class ToolVersionRow(msgspec.Struct, frozen=True):
+    """One version of a tool's definition.
+
+    Attributes:
+        server: The MCP server; empty for tools of the application.
+        name: The tool's name.
+        digest: SHA-256 of the definition, hexadecimal.
+        definition: The definition as JSON.
+        state: ``seen``, ``approved`` or ``refused``.
+        first_ns: First seen, in ns since the epoch.
+        last_ns: Last seen by a process that met it anew, in ns since the epoch.
+        decided_ns: Time of the decision.
+        decided_by: Who decided.
+    """
+
+    server: str
+    name: str
+    digest: str
+    definition: str
+    state: str
+    first_ns: int
+    last_ns: int
+    decided_ns: int | None
+    decided_by: str | None
+
+
+class PinnedTool(msgspec.Struct, frozen=True):
+    """One tool with the versions of its definition.
+
+    Attributes:
+        server: The MCP server; empty for tools of the application.
+        name: The tool's name.
+        state: ``seen``, ``approved``, ``refused``, or ``changed`` since a version was approved.
+        digest: Digest of the version that was met last.
+        approved: Digest of the version that was approved last; empty where none was.
+        versions: Number of versions.
+        first_ns: First seen, in ns since the epoch.
+        last_ns: Last seen, in ns since the epoch.
+        decided_by: Who decided about the version that was met last.
+    """
+
+    server: str
+    name: str
+    state: str
+    digest: str
+    approved: str
+    versions: int
+    first_ns: int
+    last_ns: int
+    decided_by: str | None
+
+    @property
+    def full_name(self) -> str:
+        """``server/tool``, or the tool's name where there is no server."""
+        return f"{self.server}/{self.name}" if self.server else self.name
+
+
+def versions(
+    connection: sqlite3.Connection, server: str | None = None, name: str | None = None
+) -> list[ToolVersionRow]:
+    """The versions of tool definitions, the latest seen first.
+
+    Args:
+        connection: From `queries.connect`.
+        server: Of this server only; the empty name is that of the application.
+        name: Of tools with this name only.
+    """
+    fields = ", ".join(ToolVersionRow.__struct_fields__)
+    rows = connection.execute(
+        f"SELECT {fields} FROM tool_definition WHERE (?1 IS NULL OR server = ?1) AND (?2 IS NULL OR name = ?2) "  # noqa: S608 -- names of columns
+        "ORDER BY last_ns DESC, id DESC LIMIT ?3",
+        (server, name, _MOST),
+    )
+    return [ToolVersionRow(*row) for row in rows]
+
+
+def pinned_tools(connection: sqlite3.Connection) -> list[PinnedTool]:
+    """All tools whose definitions were met, sorted by server and name."""
+    by_tool: dict[tuple[str, str], list[ToolVersionRow]] = {}
+    for one in versions(connection):
+        by_tool.setdefault((one.server, one.name), []).append(one)
+    return [_pinned(found) for _, found in sorted(by_tool.items())]
+
+
+def find_tool(connection: sqlite3.Connection, given: str) -> PinnedTool:
+    """A tool by ``server/tool``, or by its name where one server alone has it.
+
+    Raises:
+        StoreError: There is no such tool, or several servers have one of that name.
+    """
+    found = [one for one in pinned_tools(connection) if given in {one.full_name, one.name}]
+    exact = [one for one in found if one.full_name == given]
+    if len(exact) == 1:
+        return exact[0]
+    if not found:
+        raise StoreError(f"no definition of a tool {given} was met; `cylestio tools list` shows all")
+    if len(found) > 1:
+        raise StoreError(f"several servers have a tool {given}: {', '.join(one.full_name for one in found)}")
+    return found[0]
+
+
+def find_version(connection: sqlite3.Connection, tool: PinnedTool, digest: str) -> ToolVersionRow:
+    """A version of a tool by its digest, or by what that begins with.
+
+    Raises:
+        StoreError: There is not exactly one such version.
+    """
+    found = [one for one in versions(connection, tool.server, tool.name) if digest and one.digest.startswith(digest)]
+    if len(found) != 1:
+        raise StoreError(f"{len(found) or 'no'} versions of {tool.full_name} begin with {digest}")
+    return found[0]
+
+
+def _pinned(found: list[ToolVersionRow]) -> PinnedTool:
+    current = found[0]
+    approved = [one for one in found if one.state == "approved"]
+    latest = max(approved, key=lambda one: one.decided_ns or 0, default=None)
+    return PinnedTool(
+        current.server,
+        current.name,
+        "changed" if current.state == "seen" and approved else current.state,
+        current.digest,
+        latest.digest if latest is not None else "",
+        len(found),
+        min(one.first_ns for one in found),
+        current.last_ns,
+        current.decided_by,
+    )
