@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from cylestio_monitor.errors import CylestioError, StoreError
 from cylestio_monitor.web import render, security, view
-from cylestio_monitor.web.pages import conversation, overview, runs
+from cylestio_monitor.web.pages import conversation, overview, runs, span, timeline
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cylestio_monitor.config import Loaded
     from cylestio_monitor.web.sessions import Sessions
 
-PAGES: Final[tuple[ModuleType, ...]] = (overview, runs, conversation)
+PAGES: Final[tuple[ModuleType, ...]] = (overview, runs, conversation, timeline, span)
 """The modules of `web.pages`; each has its routes in ``ROUTES``."""
 
 _logger = logging.getLogger(__name__)
