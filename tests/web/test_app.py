@@ -201,7 +201,7 @@ def test_a_page_has_landmarks_a_skip_link_and_one_heading(browser, path):
     assert not re.search(r'(?:src|href)="(?!/|#)', text)
 
 
-HOSTILE = '"><script>alert(1)</script>\u202e\u200b\x1b[2J{{7*7}}'
+HOSTILE = '"><script>alert(1)</script>\u202e\u200b\x1b[2J{{7*7777}}'
 
 
 def test_hostile_names_are_shown_as_text(bench, browser):
@@ -216,7 +216,7 @@ def test_hostile_names_are_shown_as_text(bench, browser):
     assert "<script>alert" not in text
     assert "&lt;script&gt;" in text
     assert not {"\u202e", "\u200b", "\x1b"} & set(text)
-    assert "49" not in re.findall(r"\b49\b", re.sub(r"<[^>]+>", " ", text))
+    assert "54439" not in text
 
 
 def test_the_files_are_small():

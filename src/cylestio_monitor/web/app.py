@@ -13,8 +13,15 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from cylestio_monitor.errors import CylestioError, StoreError
-from cylestio_monitor.web import render, security, view
-from cylestio_monitor.web.pages import conversation, overview, runs, span, timeline
+from cylestio_monitor.web import render, security, view, wording
+from cylestio_monitor.web.pages import (
+    conversation,
+    findings,
+    overview,
+    runs,
+    span,
+    timeline,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +32,14 @@ if TYPE_CHECKING:
     from cylestio_monitor.config import Loaded
     from cylestio_monitor.web.sessions import Sessions
 
-PAGES: Final[tuple[ModuleType, ...]] = (overview, runs, conversation, timeline, span)
+PAGES: Final[tuple[ModuleType, ...]] = (
+    overview,
+    findings,
+    runs,
+    conversation,
+    timeline,
+    span,
+)
 """The modules of `web.pages`; each has its routes in ``ROUTES``."""
 
 _logger = logging.getLogger(__name__)
@@ -70,7 +84,9 @@ def create_app(
         },
     )
     app.router.redirect_slashes = False
-    app.state.site = view.WebSite(path, loaded, sessions, frozenset(route.path for route in routes))
+    app.state.site = view.WebSite(
+        path, loaded, sessions, frozenset(route.path for route in routes), wording.RuleTitles(loaded)
+    )
     app.state.cookie = cookie, scheme == "https"
     return security.RequestGuard(app, sessions=sessions, hosts=hosts, cookie=cookie, scheme=scheme)
 

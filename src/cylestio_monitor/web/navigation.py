@@ -17,7 +17,7 @@ class NavigationItem(NamedTuple):
         icon: Name of a symbol in `templates/icons.html`.
         key: The letter that opens the page after ``g``.
         group: The heading it stands under; empty for the first group.
-        counted: The number beside it: a field of `store.read.attention.Waiting`; empty for none.
+        counted: The number beside it: a field of `store.read.triage.attention.Waiting`; empty for none.
         below: First part of the paths of other pages that belong to it.
     """
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from starlette.responses import HTMLResponse, RedirectResponse
 
 from cylestio_monitor.errors import CylestioError, StoreError
-from cylestio_monitor.store.read import attention, queries
+from cylestio_monitor.store.read import queries
+from cylestio_monitor.store.read.triage import attention
 from cylestio_monitor.store.sqlite import schema
 from cylestio_monitor.web import navigation, render
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from cylestio_monitor.config import Loaded
     from cylestio_monitor.web.sessions import Sessions
+    from cylestio_monitor.web.wording import RuleTitles
 
 QUERY_S: Final = 2.0
 """Longest time that the queries of one page may take, in seconds."""
@@ -59,12 +61,14 @@ class WebSite(NamedTuple):
         loaded: The settings.
         sessions: The open sessions.
         paths: The paths of all routes.
+        titles: The titles of the rules.
     """
 
     path: Path
     loaded: Loaded
     sessions: Sessions
     paths: frozenset[str]
+    titles: RuleTitles
 
 
 def site(request: Request) -> WebSite:

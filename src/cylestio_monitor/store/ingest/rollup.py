@@ -137,7 +137,6 @@ _INSERT_GROUP: Final = (
 _ON_GROUP: Final = (
     "ON CONFLICT (group_id) DO UPDATE SET severity_number = max(severity_number, excluded.severity_number), "
     "last_ns = max(last_ns, excluded.last_ns), findings = findings + excluded.findings, "
-    "tool = coalesce(tool, excluded.tool), "
     "state = CASE state WHEN 'resolved' THEN 'open' ELSE state END"
 )
 

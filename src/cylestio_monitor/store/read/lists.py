@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     import sqlite3
 
 
+OPEN_GROUP: Final = "(state IN ('open', 'in_review') OR until_ns <= ?)"
+"""The condition for a group that is not done with: open, in review, or dismissed until a time that has passed."""
+
+
 class RunRow(msgspec.Struct, frozen=True):
     """One run: a trace with its totals; times in ns since the epoch, cost in the currency of `control.prices`."""
 
@@ -204,6 +208,10 @@ GROUPS: Final = Listing(
         **_time("last_ns"),
         **_equal("group_id", "rule_id", "category", "source", "state", "agent_id", "tool"),
         "min_severity": "severity_number >= ?",
+        "of_agent": (
+            "EXISTS (SELECT 1 FROM findings WHERE findings.group_id = finding_group.group_id AND findings.agent_id = ?)"
+        ),
+        "open_at_ns": OPEN_GROUP,
     },
 )
 APPROVALS: Final = Listing(
@@ -309,6 +317,7 @@ __all__ = [
     "GROUPS",
     "INCIDENTS",
     "NOTES",
+    "OPEN_GROUP",
     "PARTS",
     "RUNS",
     "SILENCES",

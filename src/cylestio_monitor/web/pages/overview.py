@@ -1,23 +1,220 @@
-"""The overview: what needs a person now."""
+"""The overview: what needs a person now, the trend, the state of the system, and the agents."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import time
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.routing import Route
 
-from cylestio_monitor.web import view
+from cylestio_monitor.errors import counted
+from cylestio_monitor.model import SEVERITIES
+from cylestio_monitor.store.read import control, lists, queries, totals
+from cylestio_monitor.store.read.triage import attention, groups
+from cylestio_monitor.store.sqlite import files
+from cylestio_monitor.store.sqlite.usage import HOUR_NS
+from cylestio_monitor.web import charts, filters, view, wording
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from starlette.requests import Request
     from starlette.responses import Response
+
+MOST_NEEDS: Final = 8
+_COLUMNS: Final = 28
+_AGENTS: Final = 20
+_SPARK_DAYS: Final = 14
+_DAY_NS: Final = 24 * HOUR_NS
+_PERIODS_NS: Final = {"24h": _DAY_NS, "7d": 7 * _DAY_NS, "30d": 30 * _DAY_NS}
 
 
 def overview(request: Request) -> Response:
     """Shows what needs a person now, the trend, the state of the system, and the agents."""
-    with view.reading(request):
-        pass
-    return view.page(request, "overview.html", {}, title="Overview")
+    chosen = filters.read(request, ["since", "agent"], {"since": "7d"})
+    period = chosen.get("since") or "7d"
+    if period not in _PERIODS_NS:
+        raise view.PageError(f"The filter since is one of {', '.join(_PERIODS_NS)} here.")
+    now_ns = time.time_ns()
+    with view.reading(request) as connection:
+        delivery = queries.delivery(connection)
+        needs = _needs(request, connection, delivery, now_ns)
+        trend = _trend(connection, now_ns, _PERIODS_NS[period], chosen.get("agent"))
+        (used,) = _used(connection, now_ns - _PERIODS_NS[period])
+        sealed = connection.execute("SELECT max(seq) FROM checkpoint").fetchone()[0]
+        entries = connection.execute("SELECT max(seq) FROM audit").fetchone()[0]
+        agents = lists.entities(connection, "agent", limit=_AGENTS).rows
+        sparks = {agent.name: _spark(connection, agent.name, now_ns) for agent in agents}
+        waiting = attention.waiting(connection)
+    site = view.site(request)
+    values: dict[str, Any] = {
+        "needs": needs,
+        "summary": _summary(waiting, delivery),
+        "trend": trend,
+        "period": period,
+        "periods": filters.PERIODS,
+        "agent": chosen.get("agent"),
+        "filters": chosen,
+        "agents": agents,
+        "sparks": sparks,
+        "delivery": _delivered(delivery),
+        "used": used,
+        "disk_mb": files.size_on_disk(site.path) / 2**20,
+        "max_mb": site.loaded.settings.store.max_mb,
+        "sealed": sealed,
+        "unsealed": (entries or 0) - (sealed or 0),
+    }
+    return view.page(request, "overview.html", values, title="Overview")
+
+
+def _needs(
+    request: Request, connection: sqlite3.Connection, delivery: queries.Row, now_ns: int
+) -> list[dict[str, Any]]:
+    """Rows of what waits: approvals, then groups, changed tools and delivery."""
+    site = view.site(request)
+    found = [
+        {
+            "icon": "clock",
+            "title": f"{one.tool} waits for a decision",
+            "text": one.reason,
+            "who": one.agent,
+            "time_ns": one.expires_ns,
+            "link": f"/approvals/{one.id}",
+            "action": "Review call",
+        }
+        for one in (control.approvals(connection, waiting=True, limit=MOST_NEEDS) if "/approvals" in site.paths else ())
+        if one.expires_ns > now_ns
+    ]
+    tools = [
+        {
+            "icon": "swap",
+            "title": f"{one.name} changed its definition",
+            "text": f"{counted(one.versions, 'version')} seen; nobody has decided about the newest one.",
+            "who": one.server or None,
+            "time_ns": one.first_ns,
+            "link": "/tools",
+            "action": "See change",
+        }
+        for one in (attention.changed_tools(connection, 3) if "/tools" in site.paths else ())
+    ]
+    problems = _delivery_needs(delivery, now_ns)
+    room = MOST_NEEDS - len(found) - len(tools) - len(problems)
+    for group_id in attention.urgent_groups(connection, max(room, 0)):
+        (group,) = groups.group_page(connection, group_id=group_id, limit=1).rows
+        runs, acted = groups.runs_of(connection, group_id), groups.acted_in(connection, group)
+        found.append(
+            {
+                "severity": SEVERITIES[group.severity_number],
+                "title": wording.title(group, site.titles),
+                "text": wording.followed(runs, acted),
+                "who": group.agent_id,
+                "time_ns": group.last_ns,
+                "link": f"/findings/{group_id}",
+                "action": "Open",
+            }
+        )
+    return (found + tools + problems)[:MOST_NEEDS]
+
+
+def _delivery_needs(delivery: queries.Row, now_ns: int) -> list[dict[str, Any]]:
+    refused = sum(numbers["quarantined"] for numbers in delivery["delivery"].values())
+    if not refused:
+        return []
+    return [
+        {
+            "icon": "send",
+            "title": f"{counted(refused, 'record')} refused by the collector",
+            "text": "They stay in the store until they are sent once more or given up.",
+            "who": None,
+            "time_ns": now_ns,
+            "link": "/delivery",
+            "action": "See why",
+        }
+    ]
+
+
+def _summary(waiting: attention.Waiting, delivery: queries.Row) -> str:
+    dropped = _delivered(delivery)["dropped"]
+    lost = f"{counted(dropped, 'record')} dropped so far." if dropped else "Nothing was lost in delivery."
+    calls = f" and {counted(waiting.approvals, 'call')} waiting" if waiting.approvals else ""
+    return f"{counted(waiting.groups, 'open group')} of findings{calls}. {lost}"
+
+
+def _delivered(delivery: queries.Row) -> dict[str, int]:
+    counters: dict[str, Any] = delivery["counters"]
+    signals = delivery["delivery"].values()
+    return {
+        "sent": sum(count for name, count in counters.items() if name.startswith("sent.")),
+        "dropped": sum(count for name, count in counters.items() if name.startswith("dropped")),
+        "queued": sum(numbers["queued"] for numbers in signals),
+        "refused": sum(numbers["quarantined"] for numbers in signals),
+    }
+
+
+def _used(connection: sqlite3.Connection, since_ns: int) -> list[tuple[int, int, float, int]]:
+    query = (
+        "SELECT coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0), coalesce(sum(cost), 0.0), "
+        "coalesce(sum(events), 0) FROM usage WHERE hour >= ?"
+    )
+    return [tuple(row) for row in connection.execute(query, (since_ns // HOUR_NS,))]
+
+
+def _trend(connection: sqlite3.Connection, now_ns: int, period_ns: int, agent: str | None) -> dict[str, Any]:
+    """Calls with a finding, in columns over the period."""
+    hours = max(1, period_ns // HOUR_NS // _COLUMNS)
+    end = now_ns // HOUR_NS // hours + 1
+    first = end - -(-period_ns // HOUR_NS // hours)
+    columns = {number: [0, 0] for number in range(first, end)}
+    for hour in totals.usage(
+        connection, "hour", since_ns=first * hours * HOUR_NS, agent_id=agent, limit=period_ns // HOUR_NS + 48
+    ):
+        number = int(hour.key) // hours
+        if number in columns:
+            columns[number][0] += hour.suspicious
+            columns[number][1] += hour.dangerous
+    rows = [(number * hours * HOUR_NS, *numbers) for number, numbers in columns.items()]
+    chart = charts.stacked(
+        [
+            (_day_label(begin, hours), [("medium", suspicious), ("high", dangerous)])
+            for begin, suspicious, dangerous in rows
+        ]
+    )
+    return {
+        "chart": chart,
+        "rows": [row for row in rows if row[1] or row[2]],
+        "suspicious": sum(row[1] for row in rows),
+        "dangerous": sum(row[2] for row in rows),
+    }
+
+
+def _day_label(begin_ns: int, hours: int) -> str:
+    """The label of the first column of a day; of few hours a column, that of every sixth hour."""
+    hour = begin_ns // HOUR_NS
+    if hours == 1:
+        return f"{hour % 24:02d}:00" if hour % 6 == 0 else ""
+    day = datetime.fromtimestamp(begin_ns / 1e9, timezone.utc)
+    is_first = hour % 24 < hours
+    return f"{day:%d}" if is_first and (hours < 24 or day.day % 3 == 1) else ""
+
+
+def _spark(connection: sqlite3.Connection, agent: str, now_ns: int) -> list[tuple[float, float, str]]:
+    """Calls of an agent on each of the last days: x, height and kind of a bar."""
+    today = now_ns // _DAY_NS
+    days = {
+        int(day.key): day
+        for day in totals.usage(
+            connection, "day", since_ns=(today - _SPARK_DAYS + 1) * _DAY_NS, agent_id=agent, limit=_SPARK_DAYS + 1
+        )
+    }
+    highest = max((day.events for day in days.values()), default=1) or 1
+    bars = []
+    for place in range(_SPARK_DAYS):
+        day = days.get(today - _SPARK_DAYS + 1 + place)
+        if day is not None:
+            kind = "high" if day.dangerous else "medium" if day.suspicious else "none"
+            bars.append((place * 6.0, round(max(1.0, 20.0 * day.events / highest), 1), kind))
+    return bars
 
 
 ROUTES: Final = [Route("/", overview)]

@@ -1,0 +1,1 @@
+"""Reads for triage: what waits for a person, and groups of findings."""

@@ -1,0 +1,94 @@
+"""Titles and sentences over stored facts."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Final
+
+from cylestio_monitor.scan.check import chosen
+
+if TYPE_CHECKING:
+    from cylestio_monitor.config import Loaded
+    from cylestio_monitor.store.read.lists import GroupRow
+
+SURFACES: Final = {
+    ("llm", "input"): "a prompt",
+    ("llm", "output"): "an answer",
+    ("tool_call", "input"): "a tool call",
+    ("tool_call", "output"): "a tool call",
+    ("tool_result", "input"): "a tool result",
+    ("tool_result", "output"): "a tool result",
+    ("tool_definition", "input"): "a tool definition",
+    ("tool_definition", "output"): "a tool definition",
+    ("system", "input"): "the system prompt",
+    ("memory", "input"): "the memory",
+    ("memory", "output"): "the memory",
+}
+"""The name of each surface in a sentence, by subtype and target of a finding."""
+
+STATES: Final = {
+    "open": "Open",
+    "in_review": "In review",
+    "resolved": "Resolved",
+    "false_alarm": "False alarm",
+    "accepted_risk": "Accepted risk",
+    "test_data": "Test data",
+}
+"""The name of each state of a group."""
+
+STATE_KINDS: Final = {"open": "open", "in_review": "warn", "resolved": "good"}
+"""The look of a state of a group."""
+
+ACTION_KINDS: Final = {"block": "good", "modify": "good", "audit": "warn"}
+"""The look of an action on a finding."""
+
+
+class RuleTitles:
+    """The titles of the rules in force, read when the first one is asked for."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        """Reads nothing yet.
+
+        Args:
+            loaded: The settings, which name the rules.
+        """
+        self._loaded = loaded
+        self._titles: dict[str, str] | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self, rule_id: str) -> str:
+        """The title of a rule; of an unknown rule, its id."""
+        with self._lock:
+            if self._titles is None:
+                source = self._loaded.source
+                rules, _ = chosen(self._loaded.settings, source.parent if source else None)
+                self._titles = {rule.id: rule.title for rule in rules}
+        return self._titles.get(rule_id, rule_id)
+
+
+def surface(subtype: str, target: str) -> str:
+    """The name of a surface in a sentence."""
+    return SURFACES.get((subtype, target), subtype.replace("_", " "))
+
+
+def place(group: GroupRow) -> str:
+    """The surface of a group in a sentence, with the tool where that is its source."""
+    kind, _, name = (group.source or "").partition(":")
+    if kind == "tool" and name and group.subtype == "tool_result":
+        return f"a {name} result"
+    return surface(group.subtype, group.target)
+
+
+def title(group: GroupRow, titles: RuleTitles) -> str:
+    """The title of a group: its top rule and its place."""
+    return f"{titles(group.rule_id)} in {place(group)}"
+
+
+def followed(runs: int, acted: int) -> str:
+    """A sentence that says in how many runs words of a text went into a tool call."""
+    many = "1 run" if runs == 1 else f"{runs:,} runs"
+    if not acted:
+        return f"Seen in {many}. No tool call used words of it."
+    if acted == runs:
+        return f"Seen in {many}; a tool call used words of it" + (" in each." if runs > 1 else ".")
+    return f"Seen in {many}; a tool call used words of it in {acted:,}."
