@@ -8,8 +8,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from cylestio_monitor import config
+from cylestio_monitor.web.access.sessions import Sessions
 from cylestio_monitor.web.app import create_app
-from cylestio_monitor.web.sessions import Sessions
 from store.filling import Bench
 
 ORIGIN = "http://127.0.0.1:8765"

@@ -10,7 +10,7 @@ import pytest
 from cylestio_monitor import semconv
 from cylestio_monitor.store.sqlite import schema
 from cylestio_monitor.web import app, navigation, view
-from cylestio_monitor.web.security import HEADERS
+from cylestio_monitor.web.access.security import HEADERS
 from web.conftest import ORIGIN, Browser, browsing
 
 PATHS = sorted(route.path for page in app.PAGES for route in page.ROUTES if "GET" in route.methods)

@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
-from cylestio_monitor.web.security import HEADERS, MAX_FORM, RequestGuard, session_cookie
-from cylestio_monitor.web.sessions import LINK_S, SESSION_S, Sessions
+from cylestio_monitor.web.access.security import HEADERS, MAX_FORM, RequestGuard, session_cookie
+from cylestio_monitor.web.access.sessions import LINK_S, SESSION_S, Sessions
 
 HOST = "127.0.0.1:8765"
 HOSTS = frozenset({HOST, "localhost:8765", "[::1]:8765"})

@@ -13,7 +13,8 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from cylestio_monitor.errors import CylestioError, StoreError
-from cylestio_monitor.web import render, security, view, wording
+from cylestio_monitor.web import render, view, wording
+from cylestio_monitor.web.access import security
 from cylestio_monitor.web.pages import (
     conversation,
     findings,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from cylestio_monitor.config import Loaded
-    from cylestio_monitor.web.sessions import Sessions
+    from cylestio_monitor.web.access.sessions import Sessions
 
 PAGES: Final[tuple[ModuleType, ...]] = (
     overview,

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import uvicorn
 
 from cylestio_monitor.errors import CylestioError
+from cylestio_monitor.web.access.sessions import Sessions
 from cylestio_monitor.web.app import create_app
-from cylestio_monitor.web.sessions import Sessions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from cylestio_monitor.config import Loaded
-    from cylestio_monitor.web.sessions import Sessions
+    from cylestio_monitor.web.access.sessions import Sessions
     from cylestio_monitor.web.wording import RuleTitles
 
 QUERY_S: Final = 2.0

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
-    from cylestio_monitor.web.sessions import Sessions
+    from cylestio_monitor.web.access.sessions import Sessions
 
     Scope = MutableMapping[str, Any]
     Message = MutableMapping[str, Any]
