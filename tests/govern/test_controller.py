@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from cylestio_monitor.govern.controller import LIMIT_RULE, Actor, Controller
+from cylestio_monitor.govern.controller import LIMIT_RULE, Controller
 from cylestio_monitor.govern.limits import CallLimiter, Limit
+from cylestio_monitor.govern.outcome import Actor
 from cylestio_monitor.govern.policy import Policy, PolicyDocument
 from cylestio_monitor.model import PROVENANCE
 

@@ -207,6 +207,14 @@ class ControlSettings(Section, frozen=True, kw_only=True):
     provenance: Annotated[
         bool, _setting("Traces the values in tool arguments to their first speaker.", local="greater")
     ] = True
+    invalid_arguments: Annotated[
+        Literal["ignore", "audit", "deny"],
+        _setting(
+            "The consequence where arguments break the tool's own schema, from MCP or the model's request: "
+            "nothing, a finding (`tool.arguments`), or in mode `block` also a refusal.",
+            local="greater",
+        ),
+    ] = "audit"
     limits: Annotated[tuple[LimitSettings, ...], _setting("Limits on calls, tokens and cost.", local="no")] = ()
     prices: Annotated[tuple[PriceSettings, ...], _setting("Prices of models, for cost.", local="no")] = ()
     counters: Annotated[

@@ -8,7 +8,9 @@ import msgspec
 
 from cylestio_monitor import semconv
 from cylestio_monitor.govern.approvals.request import canonical, new_request
-from cylestio_monitor.govern.controller import LIMIT_RULE, Actor
+from cylestio_monitor.govern.arguments import ARGUMENTS_RULE
+from cylestio_monitor.govern.controller import LIMIT_RULE
+from cylestio_monitor.govern.outcome import Actor
 from cylestio_monitor.govern.policy.document import STRICTNESS
 from cylestio_monitor.model import ASSISTANT_ROLES, SYSTEM_ROLES, TOOL_CALLS, TOOL_RESULTS, Verdict
 
@@ -16,8 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from cylestio_monitor.govern.approvals import ApprovalRequest
-    from cylestio_monitor.govern.controller import Controller, ControlOutcome
+    from cylestio_monitor.govern.controller import Controller
     from cylestio_monitor.govern.limits import Exceeded
+    from cylestio_monitor.govern.outcome import ControlOutcome
     from cylestio_monitor.govern.policy import Action, PolicyDecision
     from cylestio_monitor.govern.provenance.conversation import Speaker
     from cylestio_monitor.model import Action as VerdictAction
@@ -81,9 +84,11 @@ class CallControl:
         "_exceeded",
         "_held",
         "_inside",
+        "_is_invalid",
         "_judged",
         "_mask",
         "_model",
+        "_schemas",
         "_span",
         "outcome",
         "request",
@@ -107,10 +112,12 @@ class CallControl:
         self._held: ApprovalRequest | None = None
         self._judged: set[str] = set()
         self._model = ""
+        self._schemas: dict[str, object] = {}
         self._exceeded: Exceeded | None = None
         self._cost = 0.0
         self._changed: list[str] = []
         self._mask: Callable[[Any], Any] = _nothing_masked
+        self._is_invalid = False
 
     @property
     def exceeded(self) -> Exceeded | None:
@@ -133,6 +140,7 @@ class CallControl:
         try:
             if not call.tool_name:
                 self._model = call.model or ""
+                self._schemas = {tool.name: tool.parameters for tool in call.tools}
                 if call.tools:
                     self._hear_call(call, _kept(collector))
                     self._take_definitions(call.tools, call, collector)
@@ -251,6 +259,8 @@ class CallControl:
             return Verdict("deny", "block" if enforces else "audit", LIMIT_RULE)
         if outcome is None:
             return None
+        if self._is_invalid and self._controller.denies_invalid:
+            return Verdict("deny", "block" if enforces else "audit", ARGUMENTS_RULE)
         decision = outcome.decision
         if decision.action == "allow":
             return None
@@ -333,6 +343,7 @@ class CallControl:
             findings=findings,
             is_own=call.kind == "server",
         )
+        self._is_invalid = self.outcome.is_invalid
         self._controller.started(self._span, self.outcome)
         return self.outcome.findings
 
@@ -346,7 +357,9 @@ class CallControl:
             path=part.path,
             findings=findings,
             is_asked=True,
+            schema=self._schemas.get(part.name or ""),
         )
+        self._is_invalid = self._is_invalid or outcome.is_invalid
         if self.outcome is None or _rank(outcome.decision) > _rank(self.outcome.decision):
             self.outcome = outcome
         return outcome.findings

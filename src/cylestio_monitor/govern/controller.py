@@ -11,16 +11,18 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from cylestio_monitor.govern import facts as call_facts
 from cylestio_monitor.govern.approvals.request import call_digest
+from cylestio_monitor.govern.arguments import ArgumentValidation
 from cylestio_monitor.govern.definitions import ToolDefinitions
 from cylestio_monitor.govern.history import CallHistory
 from cylestio_monitor.govern.limits import cost_of, price_of
 from cylestio_monitor.govern.listed_tools import ListedTools
+from cylestio_monitor.govern.outcome import ControlOutcome
 from cylestio_monitor.govern.policy.engine import PolicyDecision
 from cylestio_monitor.govern.provenance import Conversation, OpenConversations
 from cylestio_monitor.govern.runaway import RunawayDetector
@@ -30,7 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from cylestio_monitor.govern.approvals import Approvals
+    from cylestio_monitor.govern.arguments import InvalidArguments
     from cylestio_monitor.govern.limits import CallLimiter, Exceeded, Price
+    from cylestio_monitor.govern.outcome import Actor
     from cylestio_monitor.govern.policy.engine import Policy
     from cylestio_monitor.govern.provenance import Origin
     from cylestio_monitor.govern.provenance.tools import Effect
@@ -46,55 +50,6 @@ _MAX_UNPRICED: Final = 64  # models named in the log as without a price
 _NO_POLICY: Final = PolicyDecision("allow", "default", "", "No policy is in force.")
 
 
-class Actor(NamedTuple):
-    """Who makes a call; empty texts where nobody said.
-
-    Attributes:
-        agent: Agent id.
-        user: User id.
-        roles: Roles of the user.
-        session: Session id.
-        trace: Trace id, 32 hexadecimal digits.
-        thread: Name of the conversation that the call belongs to, where there is no session.
-    """
-
-    agent: str = ""
-    user: str = ""
-    roles: tuple[str, ...] = ()
-    session: str = ""
-    trace: str = ""
-    thread: str = ""
-
-    @property
-    def conversation(self) -> str:
-        """The key of the conversation: the session, else the thread, else the trace."""
-        return self.session or self.thread or self.trace
-
-
-class ControlOutcome(NamedTuple):
-    """The decision about one tool call, with its facts and findings.
-
-    Attributes:
-        facts: The facts that decided.
-        decision: The decision.
-        origins: Untrusted values among the arguments.
-        findings: Findings of provenance, limits and runaway behaviour.
-        exceeded: The limit that the call exceeds.
-        digest: The digest that binds an approval to this call.
-        is_first: Whether this is the first place of the call; the later ones report nothing again.
-        is_inside: Whether the same call runs around this one; it is not held for approval again.
-    """
-
-    facts: call_facts.CallFacts
-    decision: PolicyDecision
-    origins: Sequence[Origin]
-    findings: list[Finding]
-    exceeded: Exceeded | None
-    digest: str
-    is_first: bool
-    is_inside: bool = False
-
-
 class Controller:
     """Decides about tool calls by policy, provenance and limits.
 
@@ -107,6 +62,7 @@ class Controller:
         recorder: Called with each first outcome, the id of its span, and whether it was carried out.
         listed_tools: The tools that MCP servers have listed.
         definitions: The versions of tool definitions.
+        denies_invalid: Calls whose arguments break the tool's own schema are denied.
     """
 
     def __init__(
@@ -120,6 +76,7 @@ class Controller:
         approvals: Approvals | None = None,
         approval_s: float = 300.0,
         traces_values: bool = True,
+        invalid_arguments: InvalidArguments = "audit",
         recorder: Callable[[ControlOutcome, str, bool], None] | None = None,
         definitions: ToolDefinitions | None = None,
         clock_ns: Callable[[], int] = time.time_ns,
@@ -135,6 +92,7 @@ class Controller:
             approvals: Holds the calls that the policy asks about; without it they are denied.
             approval_s: Seconds that a call waits.
             traces_values: Argument values are traced to their first speaker.
+            invalid_arguments: What follows where arguments break the tool's own schema.
             recorder: Called with each first outcome, the id of its span, and whether it was carried out.
             definitions: The versions of tool definitions; by default those of this process alone.
             clock_ns: Gives ns since the epoch.
@@ -145,6 +103,8 @@ class Controller:
         self.approval_s = approval_s
         self.recorder = recorder
         self._traces_values = traces_values
+        self.denies_invalid = invalid_arguments == "deny"
+        self._validation = ArgumentValidation(invalid_arguments)
         self._key = key
         self._limiter = limiter
         self._prices = dict(prices or {})
@@ -182,6 +142,7 @@ class Controller:
         findings: Iterable[Finding] = (),
         is_asked: bool = False,
         is_own: bool = False,
+        schema: object = None,
     ) -> ControlOutcome:
         """Decides about a tool call.
 
@@ -196,6 +157,7 @@ class Controller:
             findings: What the scanner found in the call.
             is_asked: Whether the model asks for the call, which will run later; else it runs now.
             is_own: Whether this process is the server of the tool, which knows what the tool does.
+            schema: The schema of the tool's arguments in the model's request; without it, the one that is listed.
         """
         listed = self.listed_tools.find(tool, server)
         digest = self._digest(actor, listed.server, tool, arguments)
@@ -206,6 +168,11 @@ class Controller:
             earlier = around or self._take(digest, now_ns)
             if earlier is not None and (refusal is None or earlier.decision.action == "deny"):
                 return earlier._replace(findings=[], is_first=False, is_inside=around is not None)
+        # A function of the application may bear the name of a tool of a server and take other arguments.
+        own_schema = schema or (listed.schema if is_asked or server is not None else None)
+        invalid, is_invalid = self._validation.test(own_schema, listed.server, tool, arguments, path)
+        if invalid and listed.server and not is_asked and self._is_known_invalid(actor, tool, arguments):
+            invalid = []
         origins = self._origins(actor, tool, arguments, listed.hints)
         found, complete = call_facts.argument_facts(arguments, self._key)
         facts = call_facts.CallFacts(
@@ -220,18 +187,20 @@ class Controller:
             trace=actor.trace,
             arguments=found,
             complete=complete,
-            findings=call_facts.finding_facts(findings),
+            findings=call_facts.finding_facts([*findings, *invalid]),
             origins=call_facts.origin_facts(origins),
         )
         exceeded = self._limiter.before(facts) if self._limiter is not None else None
         decision = self.policy.decide(facts, self._history) if self.policy is not None else _NO_POLICY
         if refusal is not None and decision.action != "deny":
             decision = decision._replace(action="deny", rule=refusal.rule, reason=refusal.reason)
-        raised = [_provenance_finding(origin, path) for origin in origins]
+        raised = [*invalid, *(_provenance_finding(origin, path) for origin in origins)]
         raised += [_finding(rule, severity, path) for rule, severity in self._runaway.record(facts)]
         if exceeded is not None:
             raised.append(_finding(LIMIT_RULE, "medium", path))
-        outcome = ControlOutcome(facts, decision, origins, raised, exceeded, digest, is_first=True)
+        outcome = ControlOutcome(
+            facts, decision, origins, raised, exceeded, digest, is_first=True, is_invalid=is_invalid
+        )
         if is_asked:
             self._remember(digest, outcome)
         return outcome
@@ -321,6 +290,12 @@ class Controller:
             return ()
         catalogue: Mapping[str, Effect] | None = self.policy.document.effects if self.policy is not None else None
         return conversation.trace(tool, arguments, hints=hints, catalogue=catalogue)
+
+    def _is_known_invalid(self, actor: Actor, tool: str, arguments: object) -> bool:
+        """Returns whether the model asked for this call when its server was not known, and its arguments were wrong."""
+        with self._lock:
+            kept = self._decided.get(self._digest(actor, "", tool, arguments), ())
+            return any(outcome.is_invalid for _, outcome in kept)
 
     def _remember(self, digest: str, outcome: ControlOutcome) -> None:
         with self._lock:

@@ -1,4 +1,4 @@
-"""The tools that MCP servers have listed: which server offers a tool, and what the server says that it does."""
+"""The tools that MCP servers have listed: the server of a tool, its annotations and the schema of its arguments."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from collections import OrderedDict
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import msgspec
+
 from cylestio_monitor import sanitize
+from cylestio_monitor.govern.schemas import MAX_SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
 _MAX_NAMES: Final = 4096
 _MAX_SERVERS: Final = 16  # servers remembered for one name
 _MAX_CHARS: Final = 128
+_MAX_SCHEMAS: Final = 16 * 1024 * 1024  # bytes of all schemas that are kept, as JSON
 
 
 class ListedTool(NamedTuple):
@@ -23,10 +27,12 @@ class ListedTool(NamedTuple):
     Attributes:
         server: The name that the server gives itself; empty where it is not known.
         hints: Its MCP annotations.
+        schema: JSON Schema of its arguments; ``None`` where there is none, or one that is too large to be kept.
     """
 
     server: str = ""
     hints: Mapping[str, object] = MappingProxyType({})
+    schema: dict[str, Any] | None = None
 
 
 class ListedTools:
@@ -35,6 +41,8 @@ class ListedTools:
     def __init__(self) -> None:
         """Starts with none."""
         self._tools: OrderedDict[str, dict[str, ListedTool]] = OrderedDict()
+        self._sizes: dict[tuple[str, str], int] = {}
+        self._left = _MAX_SCHEMAS
         self._lock = threading.Lock()
 
     def add(self, server: str, tools: Iterable[Mapping[str, Any]]) -> None:
@@ -54,10 +62,13 @@ class ListedTools:
                     continue
                 servers = self._tools.setdefault(name, {})
                 if server in servers or len(servers) < _MAX_SERVERS:
-                    servers[server] = ListedTool(server, dict(hints) if isinstance(hints, dict) else {})
+                    schema = self._kept_schema(name, server, tool.get("inputSchema"))
+                    servers[server] = ListedTool(server, dict(hints) if isinstance(hints, dict) else {}, schema)
                 self._tools.move_to_end(name)
                 if len(self._tools) > _MAX_NAMES:
-                    self._tools.popitem(last=False)
+                    oldest, of_servers = self._tools.popitem(last=False)
+                    for one in of_servers:
+                        self._left += self._sizes.pop((oldest, one), 0)
 
     def find(self, tool: str, server: str | None = None) -> ListedTool:
         """A tool by its name.
@@ -71,6 +82,21 @@ class ListedTools:
             if server is not None:
                 return servers.get(server, ListedTool(server))
             return next(iter(servers.values())) if len(servers) == 1 else ListedTool()
+
+    def _kept_schema(self, tool: str, server: str, schema: object) -> dict[str, Any] | None:
+        """The schema of a tool, if there is room for it."""
+        self._left += self._sizes.pop((tool, server), 0)
+        if not isinstance(schema, dict):
+            return None
+        try:
+            size = len(msgspec.json.encode(schema))
+        except Exception:  # noqa: BLE001 -- whatever a server sent: a tool without a schema is not validated
+            return None
+        if size > min(MAX_SCHEMA, self._left):
+            return None
+        self._sizes[tool, server] = size
+        self._left -= size
+        return schema
 
 
 def server_name(given: object) -> str:

@@ -51,6 +51,7 @@ def make_controller(loaded: config.Loaded, store: Store | None) -> Controller:
         approvals=_approvals(settings, store) if policy is not None else None,
         approval_s=settings.approvals.timeout_s,
         traces_values=settings.control.provenance,
+        invalid_arguments=settings.control.invalid_arguments,
         recorder=_recorder(store),
         definitions=_definitions(settings.control, store),
     )

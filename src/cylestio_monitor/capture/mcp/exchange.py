@@ -107,7 +107,7 @@ class Exchange:
                 if call.kind == "client":
                     self._peers.learn(self._peer, method, content, self._listed_tools)
                 else:
-                    self._peer.take_introduction(method, content)
+                    self._peer.take_own_answer(method, content, self._listed_tools)
             if semconv.NETWORK_TRANSPORT not in call.attributes or semconv.MCP_SESSION_ID not in call.attributes:
                 result.attributes.update(self._peer.connection())
         except Exception:  # the session objects differ between SDK versions; the request goes on

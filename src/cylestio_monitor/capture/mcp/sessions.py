@@ -60,6 +60,18 @@ class Peer:
         if method in {INITIALIZE, DISCOVER}:
             self.server = server_name(_stated_name(answer))
 
+    def take_own_answer(self, method: str, answer: Mapping[str, Any], listed_tools: ListedTools | None) -> None:
+        """Takes from the answer of a server in this process its name, and its tools for the control of calls.
+
+        Args:
+            method: The JSON-RPC method.
+            answer: The result member of the answer.
+            listed_tools: Takes the tools; ``None`` where nothing is controlled.
+        """
+        self.take_introduction(method, answer)
+        if listed_tools is not None and method == LIST_TOOLS and isinstance(tools := answer.get("tools"), list):
+            listed_tools.add(self.server, [tool for tool in tools if isinstance(tool, dict)])
+
     def connection(self) -> dict[str, AttributeValue]:
         """Transport and session id as attributes, as far as they are known by now."""
         if self._transport is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cylestio_monitor.store.sqlite.records import CallFactsRow, Decision, ValueOrigin
 
 if TYPE_CHECKING:
-    from cylestio_monitor.govern.controller import ControlOutcome
+    from cylestio_monitor.govern.outcome import ControlOutcome
     from cylestio_monitor.store.store import Store
 
 

@@ -1,0 +1,65 @@
+"""Who makes a call, and what was decided about it: plain data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cylestio_monitor.govern.facts import CallFacts
+    from cylestio_monitor.govern.limits import Exceeded
+    from cylestio_monitor.govern.policy import PolicyDecision
+    from cylestio_monitor.govern.provenance import Origin
+    from cylestio_monitor.model import Finding
+
+
+class Actor(NamedTuple):
+    """Who makes a call; empty texts where nobody said.
+
+    Attributes:
+        agent: Agent id.
+        user: User id.
+        roles: Roles of the user.
+        session: Session id.
+        trace: Trace id, 32 hexadecimal digits.
+        thread: Name of the conversation that the call belongs to, where there is no session.
+    """
+
+    agent: str = ""
+    user: str = ""
+    roles: tuple[str, ...] = ()
+    session: str = ""
+    trace: str = ""
+    thread: str = ""
+
+    @property
+    def conversation(self) -> str:
+        """The key of the conversation: the session, else the thread, else the trace."""
+        return self.session or self.thread or self.trace
+
+
+class ControlOutcome(NamedTuple):
+    """The decision about one tool call, with its facts and findings.
+
+    Attributes:
+        facts: The facts that decided.
+        decision: The decision.
+        origins: Untrusted values among the arguments.
+        findings: Findings of provenance, limits and runaway behaviour.
+        exceeded: The limit that the call exceeds.
+        digest: The digest that binds an approval to this call.
+        is_first: Whether this is the first place of the call; the later ones report nothing again.
+        is_inside: Whether the same call runs around this one; it is not held for approval again.
+        is_invalid: Whether the arguments break the tool's own schema.
+    """
+
+    facts: CallFacts
+    decision: PolicyDecision
+    origins: Sequence[Origin]
+    findings: list[Finding]
+    exceeded: Exceeded | None
+    digest: str
+    is_first: bool
+    is_inside: bool = False
+    is_invalid: bool = False
