@@ -76,6 +76,7 @@ WEAKER = {
     "log.backups": "0",
     "policy": "other.yaml",
     "control.provenance": "false",
+    "control.invalid_arguments": "ignore",
     **dict.fromkeys(["control.limits", "control.prices"], "[]"),
     "control.counters": "redis://127.0.0.1:1",
     "approvals.timeout_s": "100000",
