@@ -10,9 +10,10 @@ from cylestio_monitor import semconv
 from cylestio_monitor.govern.approvals.request import canonical, new_request
 from cylestio_monitor.govern.arguments import ARGUMENTS_RULE
 from cylestio_monitor.govern.controller import LIMIT_RULE
+from cylestio_monitor.govern.heard import hear_call, hear_result, thread_of
 from cylestio_monitor.govern.outcome import Actor
 from cylestio_monitor.govern.policy.document import STRICTNESS
-from cylestio_monitor.model import ASSISTANT_ROLES, SYSTEM_ROLES, TOOL_CALLS, TOOL_RESULTS, Verdict
+from cylestio_monitor.model import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from cylestio_monitor.govern.limits import Exceeded
     from cylestio_monitor.govern.outcome import ControlOutcome
     from cylestio_monitor.govern.policy import Action, PolicyDecision
-    from cylestio_monitor.govern.provenance.conversation import Speaker
     from cylestio_monitor.model import Action as VerdictAction
     from cylestio_monitor.model import (
         AttributeValue,
@@ -142,7 +142,7 @@ class CallControl:
                 self._model = call.model or ""
                 self._schemas = {tool.name: tool.parameters for tool in call.tools}
                 if call.tools:
-                    self._hear_call(call, _kept(collector))
+                    self._hear(call, _kept(collector))
                     self._take_definitions(call.tools, call, collector)
                 self._test_use(collector)
                 return self.verdict()
@@ -182,46 +182,20 @@ class CallControl:
             self._record_use(result.usage, collector)
         if result.tools:
             self._take_definitions(result.tools, call, collector)
-        response = result.response
-        conversation = self._controller.conversation(self._actor) if call.tool_name and response is not None else None
-        if conversation is not None and conversation.is_new(_mark("tool", response)):
-            suspect = any(
-                one.category == "prompt_injection" and one.subtype == "tool_result" for one in _kept(collector)
-            )
-            conversation.add("tool", response, tool=call.tool_name or "", part=f"{self._span}:result", suspect=suspect)
+        if call.tool_name and result.response is not None:
+            conversation = self._controller.conversation(self._actor)
+            if conversation is not None:
+                hear_result(conversation, call.tool_name, result.response, self._span, _kept(collector))
 
-    def _hear_call(self, call: Call, findings: Iterable[Finding]) -> None:
-        """Takes the parts of a model call that are new in its conversation.
-
-        Args:
-            call: The call.
-            findings: What the scanner found in it: a part with an injection makes its values suspect.
-        """
+    def _hear(self, call: Call, findings: Iterable[Finding]) -> None:
+        """Takes what a model call says into its conversation."""
         if not call.messages:
             return
         if not self._actor.session:
-            self._actor = self._actor._replace(thread=_thread(call))
+            self._actor = self._actor._replace(thread=thread_of(call))
         conversation = self._controller.conversation(self._actor)
-        if conversation is None:
-            return
-        suspects = tuple(one.path for one in findings if one.category == "prompt_injection")
-        parts = [("system", part) for part in call.system]
-        parts += [(message.role, part) for message in call.messages for part in message.parts]
-        names: dict[str, str] = {}
-        for role, part in parts:
-            if part.type in TOOL_CALLS:
-                names[part.id or ""] = part.name or ""
-                continue
-            speaker = _speaker(part, role)
-            if part.content is None or not conversation.is_new(_mark(speaker, part.content)):
-                continue
-            conversation.add(
-                speaker,
-                part.content,
-                tool=part.name or names.get(part.id or "", ""),
-                part=f"{self._span}:{part.path}",
-                suspect=part.path.startswith(suspects) if suspects else False,
-            )
+        if conversation is not None:
+            hear_call(conversation, call, self._span, findings)
 
     def _take_definitions(self, tools: Sequence[ToolDefinition], call: Call, collector: FindingCollector) -> None:
         """Takes the definitions of tools that a server lists or that a model is offered."""
@@ -371,24 +345,6 @@ def _nothing_masked(value: Any) -> Any:
 
 def _kept(collector: FindingCollector) -> Sequence[Finding]:
     return collector.found.kept if collector.found is not None else ()
-
-
-def _thread(call: Call) -> str:
-    """A name of the conversation that a call without a session belongs to: what its first message says."""
-    first = call.messages[0]
-    return f"thread:{hash(tuple(_mark(first.role, part.content) for part in first.parts)):x}"
-
-
-def _speaker(part: Part, role: str) -> Speaker:
-    if part.type in TOOL_RESULTS or role in {"tool", "function"}:
-        return "tool"
-    if role in SYSTEM_ROLES:
-        return "system"
-    return "model" if role in ASSISTANT_ROLES else "user"
-
-
-def _mark(speaker: str, content: object) -> int:
-    return hash((speaker, content if isinstance(content, str) else canonical(content)))
 
 
 def actor_of(

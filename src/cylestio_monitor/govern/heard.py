@@ -1,0 +1,71 @@
+"""The texts of calls on their way into the conversation, which knows who has said a value first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cylestio_monitor.govern.approvals.request import canonical
+from cylestio_monitor.model import ASSISTANT_ROLES, SYSTEM_ROLES, TOOL_CALLS, TOOL_RESULTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cylestio_monitor.govern.provenance import Conversation
+    from cylestio_monitor.govern.provenance.conversation import Speaker
+    from cylestio_monitor.model import Call, Finding, Part
+
+
+def thread_of(call: Call) -> str:
+    """A name of the conversation that a call without a session belongs to: what its first message says."""
+    first = call.messages[0]
+    return f"thread:{hash(tuple(_mark(first.role, part.content) for part in first.parts)):x}"
+
+
+def hear_call(conversation: Conversation, call: Call, span: str, findings: Iterable[Finding]) -> None:
+    """Takes the parts of a model call that are new in its conversation.
+
+    Args:
+        conversation: The conversation.
+        call: The call.
+        span: Its span, as ``trace:span``.
+        findings: What the scanner found in it: a part with an injection makes its values suspect.
+    """
+    suspects = tuple(one.path for one in findings if one.category == "prompt_injection")
+    parts = [("system", part) for part in call.system]
+    parts += [(message.role, part) for message in call.messages for part in message.parts]
+    names: dict[str, str] = {}
+    for role, part in parts:
+        if part.type in TOOL_CALLS:
+            names[part.id or ""] = part.name or ""
+            continue
+        speaker = _speaker(part, role)
+        if part.content is None or not conversation.is_new(_mark(speaker, part.content)):
+            continue
+        conversation.add(
+            speaker,
+            part.content,
+            tool=part.name or names.get(part.id or "", ""),
+            part=f"{span}:{part.path}",
+            suspect=part.path.startswith(suspects) if suspects else False,
+        )
+
+
+def hear_result(
+    conversation: Conversation, tool: str, response: object, span: str, findings: Iterable[Finding]
+) -> None:
+    """Takes what a tool returned. Arguments as of `hear_call`."""
+    if conversation.is_new(_mark("tool", response)):
+        suspect = any(one.category == "prompt_injection" and one.subtype == "tool_result" for one in findings)
+        conversation.add("tool", response, tool=tool, part=f"{span}:result", suspect=suspect)
+
+
+def _speaker(part: Part, role: str) -> Speaker:
+    if part.type in TOOL_RESULTS or role in {"tool", "function"}:
+        return "tool"
+    if role in SYSTEM_ROLES:
+        return "system"
+    return "model" if role in ASSISTANT_ROLES else "user"
+
+
+def _mark(speaker: str, content: object) -> int:
+    return hash((speaker, content if isinstance(content, str) else canonical(content)))
