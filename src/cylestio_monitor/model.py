@@ -15,6 +15,9 @@ Severity: TypeAlias = Literal["none", "low", "medium", "high", "critical"]
 Alert: TypeAlias = Literal["none", "suspicious", "dangerous"]
 Target: TypeAlias = Literal["input", "output"]
 Subtype: TypeAlias = Literal["llm", "tool_call", "tool_result", "tool_definition", "system", "memory"]
+FindingSubtype: TypeAlias = Subtype | Literal["event"]
+"""Where a finding is: a surface of a call, or an event that the application logged."""
+
 Kind: TypeAlias = Literal["client", "server", "internal"]
 Action: TypeAlias = Literal["allow", "audit", "block"]
 Decision: TypeAlias = Literal["allow", "audit", "warn", "deny"]
@@ -43,7 +46,8 @@ class Finding:
         severity: ``low`` to ``critical``.
         alert: ``suspicious`` for low and medium, ``dangerous`` for high and critical.
         target: ``input`` for what goes to the model or tool, ``output`` for what comes back.
-        subtype: Which surface: ``llm``, ``tool_call``, ``tool_result``, ``tool_definition``, ``system``, ``memory``.
+        subtype: Which surface: ``llm``, ``tool_call``, ``tool_result``, ``tool_definition``, ``system``, ``memory``;
+            ``event`` for an event that the application logged.
         path: The place in the call, such as ``messages[2].content[0]``.
         start: First code point of the match in the original text of that place.
         end: The code point after the last.
@@ -51,7 +55,8 @@ class Finding:
         atlas: MITRE ATLAS technique identifiers.
         match_hash: Keyed hash of the matched text, so that equal matches can be told without keeping them.
         reason: For the rule ``scan.incomplete``: the cap that was reached, or the type of the error. For the rule
-            ``learned.injection``: the features that weighed most, the weightiest first, separated by commas.
+            ``learned.injection``: the features that weighed most, the weightiest first, separated by commas. For rules
+            of sign-ins: the numbers that were counted.
     """
 
     rule_id: str
@@ -59,7 +64,7 @@ class Finding:
     severity: Severity
     alert: Alert
     target: Target
-    subtype: Subtype
+    subtype: FindingSubtype
     path: str
     start: int
     end: int

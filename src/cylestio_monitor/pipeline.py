@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from cylestio_monitor.emit.span_sink import SpanResolver, SpanSink
     from cylestio_monitor.govern.call_control import CallControl
     from cylestio_monitor.govern.controller import Controller
+    from cylestio_monitor.govern.sign_ins import SignInWatch
     from cylestio_monitor.model import AttributeValue, Call
     from cylestio_monitor.scan import Scanner
     from cylestio_monitor.store import Store
@@ -152,6 +153,13 @@ class Pipeline:
         self.detectors = _detectors(settings)
         self.identity = identity.Identity(agent_id=settings.agent_id, session_id=settings.session_id)
         self.redact: Callable[[str], str] = functools.lru_cache(maxsize=4096)(self._redact)
+
+    @functools.cached_property
+    def sign_ins(self) -> SignInWatch:
+        """Returns the watch over the sign-ins that the application reports."""
+        from cylestio_monitor.govern.sign_ins import SignInWatch  # noqa: PLC0415 -- few applications report any
+
+        return SignInWatch(self.settings.authentication)
 
     def begin(self, call: Call, *, parent: Context | None = None, is_scanned: bool = True) -> Invocation:
         """Starts the span of a call, scans the input, and judges it.

@@ -9,24 +9,21 @@ from cylestio_monitor import identify, log_event, start_monitoring, stop_monitor
 
 SALT = b"a salt of your own"
 USERS = {"ada": hashlib.scrypt(b"correct horse", salt=SALT, n=2**12, r=8, p=1)}
-ATTEMPTS = 3
-failures: dict[str, int] = {}
+ROLES = {"ada": ["support"]}
 
 
-def sign_in(user: str, password: str) -> bool:
+def sign_in(user: str, password: str, address: str) -> bool:
     """Whether the user may come in. The password is not recorded; the user's name is what an auditor asks for."""
     given = hashlib.scrypt(password.encode(), salt=SALT, n=2**12, r=8, p=1)
     granted = hmac.compare_digest(USERS.get(user, b""), given)
-    failures[user] = 0 if granted else failures.get(user, 0) + 1
-    guessed = failures[user] >= ATTEMPTS
     log_event(
         "user_authentication",
         {
-            "alert": "suspicious" if guessed else "none",
             "user": user,
-            "method": "password",
             "granted": granted,
-            "failures_in_a_row": failures[user],
+            "address": address,
+            "method": "password",
+            "roles": ROLES.get(user, []) if granted else None,
         },
         channel="AUTH",
         level="INFO" if granted else "WARNING",
@@ -35,11 +32,11 @@ def sign_in(user: str, password: str) -> bool:
 
 
 if __name__ == "__main__":
-    start_monitoring("support-agent")
+    start_monitoring("support-agent", {"authentication": {"failures": 3}})
     for password in ("letmein", "123456", "correct battery"):
-        print(sign_in("ada", password))
-    if sign_in("ada", "correct horse"):
-        with identify(user_id="ada", session_id="s-1"):
+        print(sign_in("ada", password, "192.0.2.7"))
+    if sign_in("ada", "correct horse", "192.0.2.7"):
+        with identify(user_id="ada", roles=ROLES["ada"], session_id="s-1"):
             # Every LLM and tool call made here carries the user and the session.
             log_event("session_started", channel="AUTH")
     stop_monitoring()

@@ -7,7 +7,7 @@ becomes an entry of `Loaded.problems`.
 
 from __future__ import annotations
 
-from cylestio_monitor.config.actors import IdentitySettings
+from cylestio_monitor.config.actors import AuthenticationSettings, IdentitySettings
 from cylestio_monitor.config.loading import InlinePolicy, Loaded, load
 from cylestio_monitor.config.locations import CONFIG_VARIABLE, FILE_NAME, cache_folder, database_path
 from cylestio_monitor.config.settings import (
@@ -37,6 +37,7 @@ __all__ = [
     "CONTENT_VARIABLE",
     "FILE_NAME",
     "ApprovalSettings",
+    "AuthenticationSettings",
     "ControlSettings",
     "DetectorSettings",
     "IdentitySettings",

@@ -19,6 +19,23 @@ class IdentitySettings(Section, frozen=True, kw_only=True):
     ] = ()
 
 
+class AuthenticationSettings(Section, frozen=True, kw_only=True):
+    """Conclusions from events of type `user_authentication`."""
+
+    window_s: Annotated[
+        int, setting("Seconds within which sign-ins are counted together.", local="greater", ge=1, le=86_400)
+    ] = 600
+    failures: Annotated[
+        int, setting("Failed sign-ins of one user within the window that are a finding; 0 for none.", ge=0, le=1000)
+    ] = 5
+    users: Annotated[
+        int, setting("Users from one address within the window that are a finding; 0 for none.", ge=0, le=1000)
+    ] = 10
+    role_changes: Annotated[
+        bool, setting("Other roles than at the last sign-in of a user are a finding.", local="greater")
+    ] = True
+
+
 def check_caller(entry: str) -> None:
     """Raises `msgspec.ValidationError` for an entry of `trusted_callers` that no caller can match."""
     import ipaddress  # noqa: PLC0415 -- few settings files name a caller

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args
 import msgspec
 from msgspec import Meta
 
-from cylestio_monitor.config.actors import IdentitySettings
+from cylestio_monitor.config.actors import AuthenticationSettings, IdentitySettings
 from cylestio_monitor.config.section import Local, Section
 from cylestio_monitor.config.section import setting as _setting
 
@@ -299,6 +299,7 @@ class Settings(Section, frozen=True, kw_only=True):
     log: LogSettings = LogSettings()
     semconv: SemconvSettings = SemconvSettings()
     identity: IdentitySettings = IdentitySettings()
+    authentication: AuthenticationSettings = AuthenticationSettings()
 
 
 class Option(NamedTuple):

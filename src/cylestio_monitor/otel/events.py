@@ -26,6 +26,7 @@ from cylestio_monitor.store import Event
 
 if TYPE_CHECKING:
     from cylestio_monitor.model import AttributeValue
+    from cylestio_monitor.otel.sign_ins import SignInFindings
 
 log = logging.getLogger("cylestio_monitor")
 
@@ -102,6 +103,9 @@ def _record(event_type: object, data: dict[str, Any], channel: object, level: ob
     if running is not None and running.pipeline.content != "full":
         clean = running.scanner.mask_value(clean)
     assert isinstance(clean, dict)
+    sign_ins = _sign_ins(kind, data, now, running)
+    if sign_ins is not None:
+        clean = sign_ins.flagged(clean)
     flat = _flat(clean)
 
     span = trace.get_current_span()
@@ -130,8 +134,19 @@ def _record(event_type: object, data: dict[str, Any], channel: object, level: ob
     )
     if running is None:
         _waiting.add(event)
-    else:
-        _write(event, running)
+        return
+    _write(event, running)
+    if sign_ins is not None:
+        sign_ins.report(event, span)
+
+
+def _sign_ins(kind: str, data: Mapping[str, Any], now_ns: int, running: setup.Running | None) -> SignInFindings | None:
+    """Returns the findings of a sign-in; `None` for another event, and while monitoring is off."""
+    if kind != "user_authentication" or running is None:
+        return None
+    from cylestio_monitor.otel.sign_ins import SignInFindings  # noqa: PLC0415 -- few applications report sign-ins
+
+    return SignInFindings(running, data, now_ns)
 
 
 def _write(event: Event, running: setup.Running) -> None:
@@ -175,7 +190,10 @@ class _WaitingEvents:
         for event in events:
             data = running.scanner.mask_value(event.data) if masked else event.data
             assert isinstance(data, dict)
-            _write(replace(event, data=data), running)
+            sign_ins = _sign_ins(event.event_type, event.data, event.timestamp_ns, running)
+            _write(replace(event, data=sign_ins.flagged(data) if sign_ins is not None else data), running)
+            if sign_ins is not None:
+                sign_ins.report(event)
         if self._dropped:
             log.warning("cylestio: %d events that were logged before the start are lost", self._dropped)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from cylestio_monitor import semconv
 from cylestio_monitor.cli import options, output
 from cylestio_monitor.store.read import events as event_reads
 from cylestio_monitor.store.read import findings as finding_reads
@@ -124,8 +125,11 @@ def _event_cells(event: EventRow) -> tuple[object, ...]:
 
 
 def _is_logged(event: EventRow) -> bool:
-    """Tells if the application logged the event; spans have odd ids, open calls negative ones."""
-    return event.id > 0 and event.id % 2 == 0
+    """Tells if the application logged the event, and no finding is about it.
+
+    Spans have odd ids, open calls negative ones.
+    """
+    return event.id > 0 and event.id % 2 == 0 and semconv.RULES not in event.data
 
 
 def _line(row: FindingRow) -> dict[str, object]:

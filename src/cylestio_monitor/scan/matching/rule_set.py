@@ -66,8 +66,8 @@ _COMPILER_SOURCES = tuple(
     )
 )
 _KEYWORD_RULESET = "keywords"
-_RULES_IN_CODE = ("classifier.", "scan.")
-"""Prefixes of findings that no rule of a pack makes: those of detectors and of the scan itself."""
+_RULES_IN_CODE = ("authentication.", "classifier.", "moderation.", "scan.")
+"""Prefixes of findings that no rule of a pack makes: those of sign-ins, detectors, moderators and the scan itself."""
 
 _PATTERN_WORD = re.compile(rf"[a-z]{{{BEGINNING},}}")
 
