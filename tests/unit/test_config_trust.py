@@ -82,6 +82,10 @@ WEAKER = {
     "approvals.terminal": "true",
     "approvals.webhook": "https://other.example/",
     "approvals.webhook_secret": "OTHER",
+    "identity.trusted_callers": "[0.0.0.0/0]",
+    **dict.fromkeys(["authentication.failures", "authentication.users"], "0"),
+    "authentication.window_s": "1",
+    "authentication.role_changes": "false",
     **dict.fromkeys(["agent_id", "session_id", "semconv.guardrail"], "off"),
 }
 STRICT = """
