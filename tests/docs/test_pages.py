@@ -71,7 +71,7 @@ def test_an_example_of_tests_passes(example, tmp_path):
 @pytest.mark.parametrize(("page", "file", "_language", "text"), blocks("example"))
 def test_an_example_on_a_page_is_the_file_that_is_run(page, file, _language, text):
     assert text == (page.parent / file).read_text("utf-8")
-    assert (page.parent / file) in [*EXAMPLES, *TESTS]
+    assert (page.parent / file).resolve() in [*EXAMPLES, *TESTS]
 
 
 @pytest.mark.slow
