@@ -184,6 +184,8 @@ class Call(msgspec.Struct):
         system: System instructions.
         messages: The conversation so far, in order.
         tools: What the model may call.
+        withheld: Names of the tools that policy has taken out of the request.
+        required_tool: A tool that policy denies and that the request makes the model call.
         tool_name: For a tool call: the tool.
         tool_server: For a call of an MCP tool: the name that its server gives itself, empty where it has given none;
             ``None`` where the server is to be looked up in what servers have listed.
@@ -203,6 +205,8 @@ class Call(msgspec.Struct):
     system: list[Part] = []
     messages: list[Message] = []
     tools: list[ToolDefinition] = []
+    withheld: list[str] = []
+    required_tool: str = ""
     tool_name: str | None = None
     tool_server: str | None = None
     arguments: object = None

@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from cylestio_monitor.govern.call_control import CallControl
     from cylestio_monitor.govern.controller import Controller
     from cylestio_monitor.govern.sign_ins import SignInWatch
-    from cylestio_monitor.model import AttributeValue, Call
+    from cylestio_monitor.model import AttributeValue, Call, ToolDefinition
     from cylestio_monitor.scan import Scanner
     from cylestio_monitor.store import Store
 
@@ -236,7 +236,7 @@ class Pipeline:
             return None
         is_listing = call.attributes.get(semconv.MCP_METHOD) == "tools/list"
         is_counted = controller.counts_use and call.operation in semconv.INFERENCE
-        if not (call.tool_name or call.tools or is_listing or is_counted):
+        if not (call.tool_name or call.tools or call.withheld or is_listing or is_counted):
             return None  # a model that is offered no tool asks for none
         from cylestio_monitor.govern.call_control import CallControl, actor_of  # noqa: PLC0415 -- only where it is used
 
@@ -246,6 +246,17 @@ class Pipeline:
         actor = actor_of(who.agent_id, call.user_id or who.user_id, who.session_id, trace_id, who.roles)
         inside = f"{around.trace_id:032x}:{around.span_id:016x}"
         return CallControl(controller, actor, f"{trace_id}:{place.span_id:016x}", inside)
+
+    def denied_tools(self, call: Call) -> list[ToolDefinition]:
+        """The tools of a model call that policy denies whatever their arguments are; none in mode ``monitor``."""
+        controller = self.controller
+        if controller is None or controller.policy is None or not controller.enforces or not call.tools:
+            return []
+        from cylestio_monitor.govern.call_control import actor_of  # noqa: PLC0415 -- only where it is used
+
+        who = self.actor()
+        actor = actor_of(who.agent_id, call.user_id or who.user_id, who.session_id, "", who.roles)
+        return [tool for tool in call.tools if controller.denied_offer(actor, tool.name) is not None]
 
     def new_inspection(self, reported_in: int | None = None) -> Inspection:
         """Creates the scan of one call; findings that were reported in the trace `reported_in` are left out."""

@@ -80,6 +80,7 @@ RPC_STATUS_CODE: Final = "rpc.response.status_code"
 MCP_CHANGED_TOOLS: Final = "cylestio.mcp.tool.definition.changed"
 
 # --- ours: what a model call offered, asked for and was answered with
+TOOLS_HIDDEN: Final = "cylestio.tools.hidden"
 TOOLS_OFFERED: Final = "cylestio.tools.offered"
 TOOLS_REQUESTED: Final = "cylestio.tools.requested"
 TOOLS_ANSWERED: Final = "cylestio.tools.answered"

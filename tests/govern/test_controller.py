@@ -89,9 +89,9 @@ def test_a_limit_is_a_finding_and_says_when_to_try_again():
 
 def test_a_tool_that_is_always_denied_is_not_offered():
     made = controller({"tool": "read_*", "action": "allow"}, default="deny")
-    assert made.is_offered(ACTOR, "read_file")
-    assert not made.is_offered(ACTOR, "drop_table")
-    assert Controller(key=KEY).is_offered(ACTOR, "drop_table")
+    assert made.denied_offer(ACTOR, "read_file") is None
+    assert made.denied_offer(ACTOR, "drop_table").decision.action == "deny"
+    assert Controller(key=KEY).denied_offer(ACTOR, "drop_table") is None
 
 
 def test_the_digest_binds_an_approval_to_the_policy_version():

@@ -41,6 +41,10 @@ def _offered(call: Call) -> list[str]:
     return [tool.name for tool in call.tools[:MAX_NAMES]]
 
 
+def _hidden(call: Call) -> list[str]:
+    return call.withheld[:MAX_NAMES]
+
+
 def _answered(call: Call) -> list[str]:
     return _tool_names(last_turn(call.messages), TOOL_RESULTS, call.messages) if call.messages else []
 
@@ -59,6 +63,7 @@ CALL_FIELDS = (
     Field(semconv.CONVERSATION_ID, attrgetter("conversation_id")),
     Field(semconv.ENDUSER_ID, attrgetter("user_id")),
     Field(semconv.TOOLS_OFFERED, _offered),
+    Field(semconv.TOOLS_HIDDEN, _hidden),
     Field(semconv.TOOLS_ANSWERED, _answered),
 )
 """Known before the call, so that a sampler can decide on it."""

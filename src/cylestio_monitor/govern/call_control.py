@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from cylestio_monitor.govern.approvals import ApprovalRequest
+    from cylestio_monitor.govern.collector import FindingCollector
     from cylestio_monitor.govern.controller import Controller
     from cylestio_monitor.govern.limits import Exceeded
     from cylestio_monitor.govern.outcome import ControlOutcome
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
         Finding,
         Part,
         Result,
-        Subtype,
-        Target,
         ToolDefinition,
         Usage,
     )
@@ -44,28 +43,6 @@ _DECISIONS: Final[dict[Action, Decision]] = {
     "ask": "warn",
     "deny": "deny",
 }
-
-
-class FindingsView(Protocol):
-    """The findings of a call."""
-
-    @property
-    def kept(self) -> Sequence[Finding]:
-        """The findings that are kept."""
-
-
-class FindingCollector(Protocol):
-    """Collects the findings of a call; the inspection is one."""
-
-    @property
-    def found(self) -> FindingsView | None:
-        """The findings so far; ``None`` where there are none."""
-
-    def add(self, found: list[Finding]) -> None:
-        """Adds findings."""
-
-    def add_incomplete(self, error: Exception, target: Target, subtype: Subtype, path: str) -> None:
-        """Reports a part that could not be judged."""
 
 
 class CallControl:
@@ -141,9 +118,11 @@ class CallControl:
             if not call.tool_name:
                 self._model = call.model or ""
                 self._schemas = {tool.name: tool.parameters for tool in call.tools}
-                if call.tools:
+                if call.tools or call.withheld:
                     self._hear(call, _kept(collector))
                     self._take_definitions(call.tools, call, collector)
+                if call.required_tool:
+                    self.outcome = self._controller.denied_offer(self._actor, call.required_tool)
                 self._test_use(collector)
                 return self.verdict()
             collector.add(self._judge_run(call, _kept(collector)))

@@ -22,7 +22,7 @@ from cylestio_monitor.govern.definitions import ToolDefinitions
 from cylestio_monitor.govern.history import CallHistory
 from cylestio_monitor.govern.limits import cost_of, price_of
 from cylestio_monitor.govern.listed_tools import ListedTools
-from cylestio_monitor.govern.outcome import ControlOutcome
+from cylestio_monitor.govern.outcome import Actor, ControlOutcome
 from cylestio_monitor.govern.policy.engine import PolicyDecision
 from cylestio_monitor.govern.provenance import Conversation, OpenConversations
 from cylestio_monitor.govern.runaway import RunawayDetector
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from cylestio_monitor.govern.approvals import Approvals
     from cylestio_monitor.govern.arguments import InvalidArguments
     from cylestio_monitor.govern.limits import CallLimiter, Exceeded, Price
-    from cylestio_monitor.govern.outcome import Actor
     from cylestio_monitor.govern.policy.engine import Policy
     from cylestio_monitor.govern.provenance import Origin
     from cylestio_monitor.govern.provenance.tools import Effect
@@ -269,20 +268,23 @@ class Controller:
             self._unpriced.add(model)
             log.warning("The cost of the model %r is not counted: control.prices has no price for it", model[:80])
 
-    def is_offered(self, actor: Actor, tool: str, *, server: str = "") -> bool:
-        """Returns whether a tool may be offered to the model: false where each call of it would be denied."""
+    def denied_offer(self, actor: Actor | None, tool: str, server: str | None = None) -> ControlOutcome | None:
+        """The denial of a tool whose every call is denied, so that it is not offered; ``None`` for another tool.
+
+        Args:
+            actor: Who would call it; ``None`` for whoever that may be.
+            tool: The tool's name.
+            server: Its server; with ``None``, the only one that lists the tool.
+        """
         if self.policy is None:
-            return True
-        facts = call_facts.CallFacts(
-            time_ns=0,
-            tool=tool,
-            server=server,
-            agent=actor.agent,
-            user=actor.user,
-            roles=actor.roles,
-            session=actor.session,
-        )
-        return not self.policy.never_allows(facts)
+            return None
+        who = actor or Actor()
+        listed = self.listed_tools.find(tool, server)
+        facts = msgspec.structs.replace(self._model_facts(who, ""), tool=tool, server=listed.server)
+        if not self.policy.never_allows(facts, whoever=actor is None):
+            return None
+        decision = self.policy.decide(facts, self._history)
+        return ControlOutcome(facts, decision, (), [], None, "", is_first=True)
 
     def _origins(self, actor: Actor, tool: str, arguments: object, hints: Mapping[str, object]) -> Sequence[Origin]:
         conversation = self.conversation(actor)

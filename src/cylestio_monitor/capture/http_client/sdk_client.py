@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cylestio_monitor import semconv
-from cylestio_monitor.capture.http_client import response_body
+from cylestio_monitor.capture.http_client import offered_tools, response_body
 from cylestio_monitor.capture.http_client.body_fold import BodyFold, decoded_by
 from cylestio_monitor.capture.http_client.observed_answer import ObservedAnswer
 from cylestio_monitor.capture.http_client.streams import ObservedAsyncIterator, ObservedIterator
@@ -209,7 +209,7 @@ class _Attempt:
             return None
 
     def prepared(self, options: Any) -> None:
-        """Uses the options that the SDK has prepared in place of the given ones."""
+        """Uses other options in place of the given ones."""
         self.options = options
         if len(self.args) > 1:
             self.args = (self.args[0], options, *self.args[2:])
@@ -227,6 +227,11 @@ class _Attempt:
         except Exception as error:  # noqa: BLE001 -- a request of any form: it is recorded as unreadable, so that it can be refused
             call = Call("chat", "chat", provider=self._sdk.provider)
             call.messages = [Message("user", [unreadable(error, "")])]
+        denied = self._pipeline.denied_tools(call)
+        if denied and isinstance(self.options.json_data, dict):
+            changes = offered_tools.withhold(call, _body(self.options), denied)
+            if changes:
+                self.prepared(offered_tools.replaced(self.options, changes))
         return self._pipeline.begin(call)
 
     def send(self, original: Callable[..., Any], invocation: Invocation) -> Any:

@@ -12,6 +12,7 @@ from cylestio_monitor import pipeline as road
 from cylestio_monitor import semconv
 from cylestio_monitor.capture.mcp import messages as wire
 from cylestio_monitor.capture.mcp.sessions import Peer, Peers, of_request
+from cylestio_monitor.emit.genai import MAX_NAMES
 from cylestio_monitor.model import Result
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
 
     from cylestio_monitor.errors import BlockedError
-    from cylestio_monitor.govern.listed_tools import ListedTools
+    from cylestio_monitor.govern.controller import Controller
     from cylestio_monitor.model import Kind
     from cylestio_monitor.pipeline import Invocation
 
@@ -37,12 +38,13 @@ _INVALID_PARAMS: Final = -32602
 class Exchange:
     """One request under way."""
 
-    __slots__ = ("_invocation", "_listed_tools", "_noted", "_peer", "_peers", "claimed", "ended")
+    __slots__ = ("_controller", "_denied", "_invocation", "_noted", "_peer", "_peers", "claimed", "ended")
 
-    def __init__(self, invocation: Invocation, peers: Peers, peer: Peer, listed_tools: ListedTools | None) -> None:
-        """Holds the begun invocation, what is known of the session, and who learns the tools that are listed."""
+    def __init__(self, invocation: Invocation, peers: Peers, peer: Peer, controller: Controller | None) -> None:
+        """Holds the begun invocation, what is known of the session, and who learns and judges the tools listed."""
         self._invocation = invocation
-        self._listed_tools = listed_tools
+        self._controller = controller
+        self._denied: frozenset[str] = frozenset()
         self._peers = peers
         self._peer = peer
         self._noted: set[str] = set()
@@ -86,7 +88,7 @@ class Exchange:
             raise
         self.succeed(answer, read)
         await self._invocation.wait_durable_async()
-        return answer
+        return wire.without_tools(answer, self._denied) if self._denied else answer
 
     def succeed(self, answer: T, read: Callable[[T], Any]) -> None:
         """Ends with the result member of the answer; does nothing where it has ended."""
@@ -104,15 +106,28 @@ class Exchange:
             result.response = content
         try:
             if isinstance(content, dict):
+                listed_tools = self._controller.listed_tools if self._controller is not None else None
                 if call.kind == "client":
-                    self._peers.learn(self._peer, method, content, self._listed_tools)
+                    self._peers.learn(self._peer, method, content, listed_tools)
+                    self._deny(result)
                 else:
-                    self._peer.take_own_answer(method, content, self._listed_tools)
+                    self._peer.take_own_answer(method, content, listed_tools)
             if semconv.NETWORK_TRANSPORT not in call.attributes or semconv.MCP_SESSION_ID not in call.attributes:
                 result.attributes.update(self._peer.connection())
         except Exception:  # the session objects differ between SDK versions; the request goes on
             log.debug("Could not describe an MCP session", exc_info=True)
         self._invocation.end(result)
+
+    def _deny(self, result: Result) -> None:
+        """Notes the listed tools that policy denies to everyone: the application is not offered them."""
+        controller = self._controller
+        if controller is None or not controller.enforces or not result.tools:
+            return
+        names, server = dict.fromkeys(tool.name for tool in result.tools), self._peer.server or None
+        denied = [name for name in names if controller.denied_offer(None, name, server) is not None]
+        if denied:
+            self._denied = frozenset(denied)
+            result.attributes[semconv.TOOLS_HIDDEN] = denied[:MAX_NAMES]
 
     def fail(self, error: BaseException | None, code: object = None) -> None:
         """Ends with an exception or with the code of an error member; does nothing where it has ended."""
@@ -222,8 +237,7 @@ class Exchanges:
             parent = _parent(wire.meta_of(params)) if kind == "server" else None
         except Exception:  # the session objects differ between SDK versions; the request goes on
             log.debug("Could not describe an MCP session", exc_info=True)
-        listed_tools = pipeline.controller.listed_tools if pipeline.controller is not None else None
-        return Exchange(pipeline.begin(call, parent=parent), self.peers, peer, listed_tools)
+        return Exchange(pipeline.begin(call, parent=parent), self.peers, peer, pipeline.controller)
 
 
 def refusal(error: BlockedError) -> dict[str, Any]:

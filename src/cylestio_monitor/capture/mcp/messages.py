@@ -14,6 +14,8 @@ from cylestio_monitor.capture.parsing import message_parts
 from cylestio_monitor.model import Call, Message, Part, Result, ToolDefinition
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from cylestio_monitor.model import Kind
 
 CALL_TOOL: Final = "tools/call"
@@ -106,6 +108,14 @@ def meta_of(params: Mapping[str, Any] | None) -> Mapping[str, Any]:
     """The ``_meta`` of a request; empty where there is none."""
     meta = params.get("_meta") if isinstance(params, Mapping) else None
     return meta if isinstance(meta, Mapping) else {}
+
+
+def without_tools(answer: Any, names: Collection[str]) -> Any:
+    """A copy of the answer to ``tools/list``, be it JSON or the SDK's, without the tools of these names."""
+    if isinstance(answer, dict):
+        left = [tool for tool in answer["tools"] if not (isinstance(tool, Mapping) and tool.get("name") in names)]
+        return {**answer, "tools": left}
+    return answer.model_copy(update={"tools": [tool for tool in answer.tools if tool.name not in names]})
 
 
 def dumped(value: Any) -> Any:

@@ -105,22 +105,26 @@ class Policy:
             tuple(undecided),
         )
 
-    def never_allows(self, facts: CallFacts) -> bool:
+    def never_allows(self, facts: CallFacts, *, whoever: bool = False) -> bool:
         """Returns whether a tool is denied whatever its arguments are, so that it need not be offered to the model.
 
         Args:
             facts: Facts of agent, user, roles and session with the tool's name; no arguments.
+            whoever: Whether it must be denied to every agent, user, role and session.
         """
         for compiled in self._of_tool(facts):
             rule = compiled.rule
             bare = not any((rule.arguments, rule.findings, rule.origin, rule.after, rule.rate, rule.budget))
+            if whoever and compiled.names:
+                continue
             if rule.action == "deny" and bare and all(test(facts, _NO_HISTORY) for test in compiled.tests):
                 return True
-        if self._default(facts, ()).action != "deny":
+        defaults = [own.default for own in self.document.agents.values()] if whoever else []
+        if self._default(facts, ()).action != "deny" or "allow" in defaults:
             return False
         return not any(
             compiled.rule.action != "deny"
-            and all(test(facts, _NO_HISTORY) for test in compiled.tests[: compiled.names])
+            and (whoever or all(test(facts, _NO_HISTORY) for test in compiled.tests[: compiled.names]))
             for compiled in self._of_tool(facts)
         )
 
