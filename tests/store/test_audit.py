@@ -311,7 +311,7 @@ def test_a_running_store_seals_itself_and_says_so(bench, caplog):
     bench.flush()
     eventually(lambda: checkpoint.side_file(bench.path).exists())
     (event,) = bench.rows("SELECT data FROM event WHERE event_type = 'audit_checkpoint'")
-    (one,) = checkpoint.read(checkpoint.side_file(bench.path).read_text().splitlines(), "file")
+    ((one,), _) = checkpoint.read(checkpoint.side_file(bench.path).read_text().splitlines(), "file")
     assert json.loads(event["data"])["seq"] == one.seq == 4
     eventually(lambda: one.signature in caplog.text)
     assert trail.verify(bench.path).unsealed == 1

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from cylestio_monitor.errors import StoreError
-from cylestio_monitor.store.audit.chain import last, store_id
+from cylestio_monitor.store.audit.chain import Chain, store_id
 from cylestio_monitor.store.sqlite import files, keys
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ _logger = logging.getLogger("cylestio_monitor.audit")
 
 EVENT: Final = "audit_checkpoint"
 FORMAT: Final = 1
+UNREADABLE: Final = (msgspec.MsgspecError, TypeError, ValueError, RecursionError)
+"""The errors of JSON that somebody else wrote."""
+
 _BEGIN: Final = b'{"format":'
 """The first bytes of the side file: those of `Checkpoint.line`."""
 
@@ -85,6 +88,7 @@ class Signer:
             from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415 -- 60 ms
         except ImportError as error:
             raise StoreError(f"signed checkpoints need the package cryptography: {keys.INSTALL}") from error
+        self._chain = Chain(secret)
         self._key = Ed25519PrivateKey.from_private_bytes(keys.derive(secret, "audit signing"))
         self.public_key = self._key.public_key().public_bytes_raw().hex()
 
@@ -95,9 +99,11 @@ class Signer:
 
     def make(self, connection: sqlite3.Connection) -> Checkpoint | None:
         """Signs what came since the last checkpoint, in the caller's transaction; `None` where nothing did."""
-        head, before = last(connection), newest(connection)
-        if head is None or (before is not None and head.seq <= before.seq):
+        trail, before = self._chain.begin(connection), newest(connection)
+        head = trail.head
+        if not head.seq or (before is not None and head.seq <= before.seq):
             return None
+        trail.finish(sealed=head.seq)
         first = 1 if before is None else before.seq + 1
         covered = sha256()
         for row in connection.execute("SELECT seq, kind, ref, leaf FROM audit WHERE seq >= ? ORDER BY seq", (first,)):
@@ -118,9 +124,14 @@ class Signer:
         return made
 
 
-def entry_bytes(seq: int, kind: str, ref: int, leaf: bytes) -> bytes:
-    """An entry as a checkpoint's digest takes it: ``seq|kind|ref|`` and the 32 bytes of the fingerprint."""
-    return b"%d|%b|%d|%b" % (seq, kind.encode(), ref, leaf)
+def entry_bytes(seq: int, kind: object, ref: object, leaf: object) -> bytes:
+    """An entry as a checkpoint's digest takes it: ``seq|kind|ref|`` and the 32 bytes of the fingerprint.
+
+    A fingerprint of another type, which only somebody else than the store writes, is taken as text.
+    """
+    return f"{seq}|{kind}|{ref}|".encode("utf-8", "surrogatepass") + (
+        leaf if isinstance(leaf, bytes) else str(leaf).encode("utf-8", "surrogatepass")
+    )
 
 
 def is_genuine(checkpoint: Checkpoint, public_key: str) -> bool:
@@ -154,7 +165,7 @@ def newest(connection: sqlite3.Connection) -> Checkpoint | None:
     for (body,) in connection.execute("SELECT body FROM checkpoint ORDER BY seq DESC"):
         try:
             return msgspec.json.decode(body, type=Checkpoint)
-        except (msgspec.MsgspecError, TypeError, ValueError):
+        except UNREADABLE:
             continue
     return None
 
@@ -164,7 +175,7 @@ def held(connection: sqlite3.Connection) -> Iterator[tuple[int, Checkpoint | Non
     for seq, body in connection.execute("SELECT seq, body FROM checkpoint ORDER BY seq"):
         try:
             found = msgspec.json.decode(body, type=Checkpoint)
-        except (msgspec.MsgspecError, TypeError, ValueError):
+        except UNREADABLE:
             found = None
         yield seq, found if found is not None and found.seq == seq else None
 
@@ -186,18 +197,18 @@ def publish(database: Path, checkpoint: Checkpoint) -> None:
     _logger.info("audit checkpoint %s", checkpoint.line().decode().strip())
 
 
-def read(lines: Iterable[str], source: str) -> list[Checkpoint]:
-    """Checkpoints out of lines of JSON; a line of a log may have other text in front.
+def read(lines: Iterable[str], source: str) -> tuple[list[Checkpoint], list[str]]:
+    """Reads checkpoints out of lines of JSON; a line of a log may have other text in front.
 
-    Raises:
-        StoreError: A line that should be a checkpoint is none.
+    Returns:
+        The checkpoints, and the place of each line that should be a checkpoint and is none.
     """
-    found = []
+    found, wrong = [], []
     for number, line in enumerate(lines, 1):
         _, brace, rest = line.partition("{")
         if brace:
             try:
                 found.append(msgspec.json.decode(brace + rest, type=Checkpoint))
-            except (msgspec.DecodeError, msgspec.ValidationError) as error:
-                raise StoreError(f"{source}:{number}: is no checkpoint") from error
-    return found
+            except UNREADABLE:
+                wrong.append(f"{source}:{number}")
+    return found, wrong

@@ -16,6 +16,7 @@ import msgspec
 
 from cylestio_monitor.errors import StoreError
 from cylestio_monitor.store.audit import checkpoint as checkpoints
+from cylestio_monitor.store.audit.chain import BREAK, BREAKS, GAP
 from cylestio_monitor.store.audit.checkpoint import Checkpoint
 from cylestio_monitor.store.audit.verify import Problem, TrailReport, What, records
 from cylestio_monitor.store.sqlite.rows import seal
@@ -110,14 +111,17 @@ def verify(lines: Iterable[bytes], public_key: str) -> TrailReport:
             covered, condensed = sha256(), False
             continue
         seq, kind, ref, leaf = entry["seq"], entry["kind"], entry["ref"], bytes.fromhex(entry["leaf"])
-        first = ref if kind == "gap" else seq
+        first = ref if kind == GAP else seq
         if first != expected:
             what: What = "deleted" if first > expected else "reordered"
             report.problems.append(Problem(what, expected, f"entry {expected} is missing, {first} stands there"))
         expected = seq + 1
         report.last_seq = max(report.last_seq, seq)
         covered.update(checkpoints.entry_bytes(seq, kind, ref, leaf))
-        if kind == "gap":
+        if kind == BREAK:
+            report.problems.append(Problem("truncated", seq, BREAKS.get(leaf, "the end of the trail was changed")))
+            continue
+        if kind == GAP:
             report.removed += seq - first + 1
             condensed = True
             continue
@@ -158,7 +162,7 @@ def _parse(line: bytes, number: int) -> dict[str, Any]:
             bytes.fromhex(entry["leaf"])
             for value in entry.get("values") or ():
                 _bytes(value)
-    except (msgspec.MsgspecError, ValueError, KeyError, TypeError) as error:
+    except (*checkpoints.UNREADABLE, KeyError) as error:
         raise StoreError(f"line {number} is no evidence") from error
     return entry
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from cylestio_monitor.errors import StoreError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def verify(path: Path, kept: Path | None = None) -> TrailReport:
-    """Checks the trail of a store against its records and every checkpoint at hand.
+    """Checks the trail of a store against its records and every checkpoint at hand. Creates and changes nothing.
 
     Args:
         path: The database.
@@ -34,18 +34,28 @@ def verify(path: Path, kept: Path | None = None) -> TrailReport:
         StoreError: The store or the file cannot be read, or `cryptography` is not installed.
     """
     outside: list[Checkpoint] = []
-    for file in (checkpoints.side_file(path), kept):
-        if file is not None and (file is kept or file.exists()):
-            try:
-                outside += checkpoints.read(file.read_text("utf-8", "replace").splitlines(), str(file))
-            except OSError as error:
-                raise StoreError(f"{file}: {error.strerror}") from error
-    secret = keys.load(path)[0]
+    wrong: list[str] = []
+    side = checkpoints.side_file(path)
+    for file, read in ((side, files.read_private), (kept, files.read_regular)):
+        if file is None or (file is side and not os.path.lexists(file)):
+            continue
+        try:
+            lines = read(file).decode("utf-8", "replace").splitlines()
+        except OSError as error:
+            raise StoreError(f"{file}: {error.strerror}") from error
+        found, unreadable = checkpoints.read(lines, str(file))
+        outside += found
+        wrong += unreadable
+    secret: bytes | None = None
+    with suppress(keys.KeyLostError):
+        secret = keys.load(path)[0]
     try:
         with _reading(path) as connection:
-            return verifier.verify(connection, secret, outside)
+            report = verifier.verify(connection, secret, outside)
     except sqlite3.Error as error:
         raise StoreError(f"{path}: {error}") from error
+    report.problems += [verifier.Problem("forged", 0, f"{place} is no checkpoint") for place in wrong]
+    return report
 
 
 def seal(path: Path, settings: config.StoreSettings) -> Checkpoint | None:
@@ -91,7 +101,7 @@ def verify_evidence(file: Path, public_key: str) -> TrailReport:
         StoreError: The file cannot be read, or is no evidence.
     """
     try:
-        with file.open("rb") as lines:
+        with os.fdopen(files.open_regular(file), "rb") as lines:
             return evidence.verify(lines, public_key)
     except OSError as error:
         raise StoreError(f"{file}: {error.strerror}") from error

@@ -7,8 +7,20 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 from cylestio_monitor.store.audit import checkpoint as checkpoints
-from cylestio_monitor.store.audit.chain import GAP, HEAD, TABLES, Chain, Head, last
-from cylestio_monitor.store.sqlite.counters import GAP_EVENT
+from cylestio_monitor.store.audit.chain import (
+    BREAK,
+    BREAKS,
+    GAP,
+    TABLES,
+    Chain,
+    is_entry,
+    last,
+    loss_fingerprint,
+    newest_sealed,
+    noted_head,
+    parse_head,
+)
+from cylestio_monitor.store.sqlite import schema
 from cylestio_monitor.store.sqlite.rows import (
     EVENT_COLUMNS,
     FINDING_COLUMNS,
@@ -24,7 +36,7 @@ if TYPE_CHECKING:
 
     from cylestio_monitor.store.audit.checkpoint import Checkpoint
 
-What: TypeAlias = Literal["edited", "deleted", "inserted", "reordered", "truncated", "replaced", "forged"]
+What: TypeAlias = Literal["edited", "deleted", "inserted", "reordered", "truncated", "replaced", "forged", "key lost"]
 
 
 def _of(table: str, columns: str) -> str:
@@ -46,10 +58,19 @@ _RECORD: Final = {
     ),
     "event": f"SELECT seq, NULL, NULL, NULL, NULL, {EVENT_COLUMNS} FROM event WHERE id = ?",  # noqa: S608 -- constants
 }
-_MONITORED: Final = {
-    "span": "event_type IS NOT NULL",
+_COVERED: Final = {
+    "span": "(event_type IS NOT NULL OR operation IS NOT NULL OR action IS NOT NULL OR severity_number IS NOT 0 "
+    "OR alert IS NOT 'none' OR record.seq IS NOT NULL)",
     "finding": "1",
-    "event": f"NOT (event_type = '{GAP_EVENT}' AND record.seq IS NULL)",
+    "event": "1",
+}
+"""The rows that must be in the trail: of the spans those that a program without monitoring would not have."""
+
+_BROKEN: Final[dict[bytes, What]] = {
+    b"head": "truncated",
+    b"counters": "edited",
+    b"checkpoints": "deleted",
+    b"key": "key lost",
 }
 
 
@@ -102,12 +123,12 @@ class TrailReport:
         return not self.problems
 
 
-def verify(connection: sqlite3.Connection, secret: bytes, outside: Iterable[Checkpoint] = ()) -> TrailReport:
-    """Checks the whole trail against the records, the chain, its head and every checkpoint.
+def verify(connection: sqlite3.Connection, secret: bytes | None, outside: Iterable[Checkpoint] = ()) -> TrailReport:
+    """Checks the whole trail against the records, the chain, its head and every checkpoint, and the layout of the file.
 
     Args:
         connection: To the store; read in one transaction.
-        secret: The deployment's secret.
+        secret: The deployment's secret; `None` where it is lost: then only what needs no key is checked.
         outside: Checkpoints that were kept elsewhere.
 
     Raises:
@@ -116,38 +137,74 @@ def verify(connection: sqlite3.Connection, secret: bytes, outside: Iterable[Chec
     """
     connection.execute("BEGIN")
     try:
-        report = TrailReport(public_key=checkpoints.Signer(secret).public_key)
-        chain = Chain(secret)
+        report = TrailReport()
+        report.problems += [Problem(what, 0, detail) for what, detail in schema.changes(connection)]
         store = connection.execute("SELECT value FROM meta WHERE key = 'store.id'").fetchone()
         name = "" if store is None else str(store[0])
+        chain = None if secret is None else Chain(secret)
+        if chain is None:
+            report.problems.append(
+                Problem("key lost", 0, "the key is missing: neither links nor checkpoints are checked")
+            )
+        elif _is_foreign(connection, chain, name):
+            detail = "the trail was written with another key: neither links nor checkpoints are checked"
+            report.problems.append(Problem("key lost", 0, detail))
+            chain = None
         walk = _ChainCheck(connection, chain, report)
-        walk.run(chain.genesis(name))
+        walk.run(None if chain is None else chain.genesis(name))
         report.problems += _inserted(connection, walk.moved)
-        report.problems += _head(connection, chain)
         held = _held(connection, report)
-        for one in {item.signature: item for item in (*held, *outside)}.values():
-            _compare(connection, report, one, name)
+        if chain is not None:
+            report.problems += _head(connection, chain)
+        if secret is not None:
+            report.public_key = checkpoints.Signer(secret).public_key
+            for one in {item.signature: item for item in (*held, *outside)}.values():
+                is_ours = checkpoints.is_genuine(one, report.public_key)
+                if is_ours or (chain is not None and one.seq > walk.foreign_until):
+                    _compare(connection, report, one, name, is_genuine=is_ours)
     finally:
         connection.execute("ROLLBACK")
     report.problems.sort(key=lambda problem: problem.seq)
     return report
 
 
-class _ChainCheck:
-    """One walk along the chain."""
+def _is_foreign(connection: sqlite3.Connection, chain: Chain, store: str) -> bool:
+    """Returns whether another key wrote all of the trail: neither head nor first nor last link is of this one."""
+    noted = noted_head(connection)
+    head = None if noted is None else parse_head(noted)
+    if head is None or chain.head_tag(head) == noted or not chain.is_of_another_key(connection):
+        return False
+    seq, kind, ref, leaf, mac = connection.execute(
+        "SELECT seq, kind, ref, leaf, mac FROM audit ORDER BY seq LIMIT 1"
+    ).fetchone()
+    if not is_entry(kind, ref, leaf, mac):
+        return False
+    if kind == GAP:
+        return bool(chain.gap_tag(ref, seq, mac) != leaf)
+    return bool(chain.link(chain.genesis(store), seq, kind, ref, leaf) != mac)
 
-    def __init__(self, connection: sqlite3.Connection, chain: Chain, report: TrailReport) -> None:
+
+class _ChainCheck:
+    """One walk along the chain.
+
+    Attributes:
+        moved: Kind and id of the records whose entry stands elsewhere.
+        foreign_until: The last entry that was written with another key.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, chain: Chain | None, report: TrailReport) -> None:
         self._connection = connection
         self._chain = chain
         self._report = report
         self.moved: set[tuple[str, int]] = set()
+        self.foreign_until = self._last_of_another_key()
 
     def run(self, before: bytes | None) -> None:
         expected = 1
         for seq, kind, ref, leaf, mac in self._connection.execute(
             "SELECT seq, kind, ref, leaf, mac FROM audit ORDER BY seq"
         ):
-            if not _is_entry(kind, ref, leaf, mac):
+            if not is_entry(kind, ref, leaf, mac):
                 self._find("edited", seq, "the entry is no entry any more")
                 before, expected = None, seq + 1
                 continue
@@ -155,21 +212,42 @@ class _ChainCheck:
             if first > expected:
                 self._find("deleted", expected, f"entries {expected} to {first - 1} are missing")
                 before = None  # the link over the hole cannot be checked; the next ones can
+            chain = self._chain if seq > self.foreign_until else None
+            linked = kind == GAP or before is None or chain is None or chain.link(before, seq, kind, ref, leaf) == mac
             if kind == GAP:
-                self._gap(first, seq, leaf, mac)
+                self._report.removed += seq - first + 1
+                if chain is not None and chain.gap_tag(first, seq, mac) != leaf:
+                    self._find("forged", seq, f"entries {first} to {seq} were taken out without the key")
+            elif kind == BREAK:
+                self._break(seq, leaf, linked=linked)
             else:
-                linked = before is None or self._chain.link(before, seq, kind, ref, leaf) == mac
                 self._entry(seq, kind, ref, leaf, linked=linked)
-                if not linked or (kind, ref) in self.moved:
-                    before, expected = None, seq + 1  # found here; the next entry is not at fault for it
-                    continue
+            if not linked or (kind, ref) in self.moved:
+                before, expected = None, seq + 1  # found here; the next entry is not at fault for it
+                continue
             before, expected = mac, seq + 1
         self._report.last_seq = expected - 1
 
-    def _gap(self, first: int, seq: int, leaf: bytes, mac: bytes) -> None:
-        self._report.removed += seq - first + 1
-        if self._chain.gap_tag(first, seq, mac) != leaf:
-            self._find("forged", seq, f"entries {first} to {seq} were taken out without the key")
+    def _last_of_another_key(self) -> int:
+        """Returns the number before the last entry that says, with this key, that another key was used before."""
+        row = self._connection.execute(
+            "SELECT seq, ref, mac, "
+            "(SELECT mac FROM audit AS earlier WHERE earlier.seq < audit.seq ORDER BY earlier.seq DESC LIMIT 1) "
+            "FROM audit WHERE kind = ? AND leaf = ? ORDER BY seq DESC LIMIT 1",
+            (BREAK, b"key"),
+        ).fetchone()
+        if row is None or self._chain is None:
+            return 0
+        seq, ref, mac, before = row
+        if not is_entry(BREAK, ref, before, mac) or self._chain.link(before, seq, BREAK, ref, b"key") != mac:
+            return 0
+        return int(seq) - 1
+
+    def _break(self, seq: int, leaf: bytes, *, linked: bool) -> None:
+        if linked and leaf in BREAKS:
+            self._find(_BROKEN[leaf], seq, BREAKS[leaf])
+        else:
+            self._find("forged", seq, "the entry was written without the key")
 
     def _entry(self, seq: int, kind: str, ref: int, leaf: bytes, *, linked: bool) -> None:
         self._report.entries += 1
@@ -213,11 +291,6 @@ def _leaf(row: Any) -> bytes:
     return seal(record_values(row))[1]
 
 
-def _is_entry(kind: object, ref: object, leaf: object, mac: object) -> bool:
-    """SQLite lets any column hold any type."""
-    return type(kind) is str and type(ref) is int and type(leaf) is bytes and type(mac) is bytes
-
-
 def _inserted(connection: sqlite3.Connection, moved: set[tuple[str, int]]) -> list[Problem]:
     """Records that the trail does not know; those that it has elsewhere are known."""
     problems = []
@@ -225,7 +298,7 @@ def _inserted(connection: sqlite3.Connection, moved: set[tuple[str, int]]) -> li
         query = (
             f"SELECT record.id, record.seq FROM {table} AS record "  # noqa: S608 -- constants
             "LEFT JOIN audit ON audit.seq = record.seq "
-            f"WHERE {_MONITORED[kind]} AND (audit.seq IS NULL OR audit.kind <> ? OR audit.ref <> record.id)"
+            f"WHERE {_COVERED[kind]} AND (audit.seq IS NULL OR audit.kind <> ? OR audit.ref <> record.id)"
         )
         for number, seq in connection.execute(query, (kind,)):
             if (kind, number) not in moved:
@@ -235,24 +308,28 @@ def _inserted(connection: sqlite3.Connection, moved: set[tuple[str, int]]) -> li
 
 
 def _head(connection: sqlite3.Connection, chain: Chain) -> list[Problem]:
-    """Compares the end of the chain with what the last writer noted of it."""
-    end = last(connection)
-    row = connection.execute("SELECT value FROM meta WHERE key = ?", (HEAD,)).fetchone()
-    if row is None:
+    """Compares the end of the chain, the checkpoints and the counters with what the last writer noted of them."""
+    end, noted = last(connection), noted_head(connection)
+    if noted is None:
         return [] if end is None else [Problem("truncated", end.seq, "the head of the trail is gone")]
-    noted = str(row[0])
-    try:
-        seq, mac = int(noted.split(":", maxsplit=1)[0]), bytes.fromhex(noted.split(":")[1])
-    except (ValueError, IndexError):
+    head = parse_head(noted)
+    if head is None:
         return [Problem("forged", 0, "the head of the trail is no head")]
-    if chain.head_tag(Head(seq, mac)) != noted:
+    seq = head.seq
+    if chain.head_tag(head) != noted:
         return [Problem("forged", seq, "the head of the trail was not written with the key")]
+    problems = []
     reached = 0 if end is None else end.seq
     if reached < seq:
-        return [Problem("truncated", seq, f"entries {reached + 1} to {seq} at the end are missing")]
+        problems.append(Problem("truncated", seq, f"entries {reached + 1} to {seq} at the end are missing"))
     if reached > seq:
-        return [Problem("inserted", reached, f"entries {seq + 1} to {reached} at the end were added without the key")]
-    return []
+        detail = f"entries {seq + 1} to {reached} at the end were added without the key"
+        problems.append(Problem("inserted", reached, detail))
+    if newest_sealed(connection) < head.sealed:
+        problems.append(Problem("deleted", head.sealed, f"the checkpoint at {head.sealed} is missing in the store"))
+    if head.counters and head.counters != loss_fingerprint(connection):
+        problems.append(Problem("edited", 0, BREAKS[b"counters"]))
+    return problems
 
 
 def _held(connection: sqlite3.Connection, report: TrailReport) -> list[Checkpoint]:
@@ -269,8 +346,10 @@ def _held(connection: sqlite3.Connection, report: TrailReport) -> list[Checkpoin
     return found
 
 
-def _compare(connection: sqlite3.Connection, report: TrailReport, one: Checkpoint, store: str) -> None:
-    if not checkpoints.is_genuine(one, report.public_key):
+def _compare(
+    connection: sqlite3.Connection, report: TrailReport, one: Checkpoint, store: str, *, is_genuine: bool
+) -> None:
+    if not is_genuine:
         report.problems.append(Problem("forged", one.seq, "a checkpoint was not signed with this deployment's key"))
         return
     report.checkpoints += 1

@@ -141,7 +141,7 @@ class RowWriter:
             common, common_digest = self._shared.get(self.connection, span.common)
             checksum, leaf = seal_record(record, source_digest, common_digest)
             seq = None
-            if record.event_type is not None:
+            if record.event_type is not None or record.severity_number or record.alert != "none":
                 seq = self._trail.next_seq
                 self._trail.add("span", ref, leaf)
             run = self._runs[record.trace_id]

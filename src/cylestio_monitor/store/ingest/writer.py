@@ -317,8 +317,10 @@ class Writer:
         if numbers:
             connection = self.connection()
             with database.transaction(connection):
+                trail = self.chain.begin(connection)
                 for name, number in numbers.items():
                     count(connection, name, number)
+                trail.finish()
 
     def seal(self) -> Checkpoint | None:
         """Signs what the audit trail gained since the last checkpoint, where it gained more than that one's event.

@@ -247,6 +247,16 @@ def read_regular(path: Path) -> bytes:
     return _read(_open_checked(path, os.O_RDONLY, _check_size, nofollow=0))
 
 
+def open_regular(path: Path) -> int:
+    """Opens a file that the user named to be read, whoever it belongs to; returns its descriptor.
+
+    Raises:
+        StoreError: It is no regular file.
+        OSError: It cannot be opened.
+    """
+    return _open_checked(path, os.O_RDONLY, _check_regular, nofollow=0)
+
+
 def _check_size(path: Path, status: os.stat_result) -> None:
     if _check_regular(path, status).st_size > _LARGEST:
         raise StoreError(f"{path}: is too large")
@@ -258,7 +268,7 @@ def _read(descriptor: int) -> bytes:
 
 
 def _open_checked(
-    path: Path, flags: int, check: Callable[[Path, os.stat_result], None], *, nofollow: int = _NOFOLLOW
+    path: Path, flags: int, check: Callable[[Path, os.stat_result], object], *, nofollow: int = _NOFOLLOW
 ) -> int:
     descriptor = os.open(path, flags | nofollow | _NONBLOCK | _CLOEXEC, 0o600)
     try:

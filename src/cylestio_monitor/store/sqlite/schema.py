@@ -7,7 +7,7 @@ them in plain SQL, so that any SQLite client reads whole rows.
 from __future__ import annotations
 
 import sqlite3
-from typing import Final
+from typing import Final, Literal
 
 from cylestio_monitor import semconv
 from cylestio_monitor.errors import StoreError
@@ -281,6 +281,43 @@ def _create_search(connection: sqlite3.Connection) -> None:
         except sqlite3.OperationalError as error:
             if "no such module" not in str(error):
                 raise
+
+
+def changes(connection: sqlite3.Connection) -> list[tuple[Literal["edited", "deleted", "inserted"], str]]:
+    """Compares tables, indexes, triggers and views of a file with those that this version creates.
+
+    Returns:
+        What was done to an object, and a sentence that names it.
+    """
+    expected_file = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        install(expected_file)
+        expected = _objects(expected_file)
+    finally:
+        expected_file.close()
+    found = _objects(connection)
+    result: list[tuple[Literal["edited", "deleted", "inserted"], str]] = []
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version != VERSION:
+        result.append(("edited", f"the version of the layout is {version}, the tables are those of {VERSION}"))
+    has_search = ("table", "search") in found
+    for kind, name in sorted(expected.keys() | found.keys()):
+        is_search = name == "search" or name.startswith("search_")
+        if (kind, name) not in expected:
+            if not is_search or not has_search:
+                result.append(("inserted", f"{kind} {name} is none of the store"))
+        elif (kind, name) not in found:
+            if not is_search or has_search:
+                result.append(("deleted", f"{kind} {name} is missing"))
+        elif found[kind, name] != expected[kind, name] and not name.startswith("search_"):
+            result.append(("edited", f"{kind} {name} is not as the store created it"))
+    return result
+
+
+def _objects(connection: sqlite3.Connection) -> dict[tuple[str, str], tuple[str, str]]:
+    """Returns table and SQL of each object by type and name, without the planner's statistics."""
+    query = "SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_master WHERE name NOT GLOB 'sqlite_stat*'"
+    return {(str(row[0]), str(row[1])): (str(row[2]), str(row[3])) for row in connection.execute(query)}
 
 
 def check(connection: sqlite3.Connection) -> None:

@@ -146,8 +146,8 @@ class Retention:
         """Continues where the last pass ended: rows come nearly in the order of their time."""
         rows = self._connection.execute(_NEXT, (self._place.by_age, CHUNK)).fetchall()
         if rows:
-            self._place.by_age = rows[-1][0] if rows[-1][-1] < before_ns else rows[0][0] - 1
-        return self._remove_spans([row[0] for row in rows if row[1] == 0 and row[2] < before_ns])
+            self._place.by_age = rows[-1][0] if _is_before(rows[-1][2], before_ns) else rows[0][0] - 1
+        return self._remove_spans([row[0] for row in rows if row[1] == 0 and _is_before(row[2], before_ns)])
 
     def _oldest_benign(self) -> Removed:
         """Removes the oldest benign spans; of a window of them first those that do not wait to be sent."""
@@ -225,7 +225,7 @@ class Retention:
         counts: dict[str, Any] = removed._asdict()
         if earlier is not None:
             self._connection.execute("DELETE FROM event WHERE id = ?", (earlier[0],))
-            self._chain.condense(self._connection, [] if earlier[1] is None else [earlier[1]])
+            self._chain.condense(self._connection, [earlier[1]] if type(earlier[1]) is int else [])
             known = msgspec.json.decode(earlier[2], type=dict[str, Any])
             counts = {name: number + int(known.get(name, 0)) for name, number in counts.items()}
         data = encode_json({"reason": reason, **counts}).decode()
@@ -236,11 +236,16 @@ class Retention:
         values = (*msgspec.structs.astuple(record), trail.next_seq, checksum)
         ref = self._connection.execute(_INSERT_GAP, values).lastrowid or 0
         trail.add("event", ref, leaf)
-        trail.finish()
         count(self._connection, f"removed.{reason}", rows)
         if removed.unsent:
             count(self._connection, "dropped.unsent", removed.unsent)
+        trail.finish()
         return rows
+
+
+def _is_before(time_ns: object, before_ns: int) -> bool:
+    """Compares as SQLite does: a time that was made something else than a number is after all numbers."""
+    return isinstance(time_ns, (int, float)) and time_ns < before_ns
 
 
 def usage_of_budget(connection: sqlite3.Connection) -> float:
