@@ -219,7 +219,7 @@ def newest_sealed(connection: sqlite3.Connection) -> int:
 
 
 def noted_head(connection: sqlite3.Connection) -> str | None:
-    """What the last writer noted of the end of the chain."""
+    """Returns the note of the last writer about the end of the chain."""
     row = connection.execute("SELECT value FROM meta WHERE key = ?", (HEAD,)).fetchone()
     return None if row is None else str(row[0])
 
