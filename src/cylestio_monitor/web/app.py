@@ -16,10 +16,13 @@ from cylestio_monitor.errors import CylestioError, StoreError
 from cylestio_monitor.web import render, view, wording
 from cylestio_monitor.web.access import security
 from cylestio_monitor.web.pages import (
+    approvals,
     conversation,
     findings,
     overview,
     runs,
+    search,
+    sessions,
     span,
     timeline,
 )
@@ -40,6 +43,9 @@ PAGES: Final[tuple[ModuleType, ...]] = (
     conversation,
     timeline,
     span,
+    sessions,
+    approvals,
+    search,
 )
 """The modules of `web.pages`; each has its routes in ``ROUTES``."""
 

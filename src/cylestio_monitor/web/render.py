@@ -11,7 +11,7 @@ from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import jinja2
 
@@ -39,9 +39,8 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(
-        iso=iso, utc=utc, day_time=day_time, ago=ago, duration=duration, number=number, money=money, short=short
-    )
+    made.filters.update(iso=iso, utc=utc, day_time=day_time, ago=ago, duration=duration)
+    made.filters.update(number=number, money=money, short=short, quoted=quoted)
     made.globals.update(segments=marks.segments, severities=SEVERITIES, static=static_addresses())
     return made
 
@@ -142,6 +141,11 @@ def short(text: object, size: int = 80) -> str:
     """A text of at most `size` characters on one line, cut with an ellipsis, control characters replaced."""
     line = "".join(c if c.isprintable() else " " for c in str(text))
     return line if len(line) <= size else line[: size - 1] + "\u2026"
+
+
+def quoted(text: str) -> str:
+    """A text as one segment of the path of an address."""
+    return quote(text, safe="")
 
 
 def addresses(path: str, query: Mapping[str, str]) -> Callable[..., str]:

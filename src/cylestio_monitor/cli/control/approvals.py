@@ -16,6 +16,8 @@ from cylestio_monitor.store.read import control
 if TYPE_CHECKING:
     from cylestio_monitor.cli.group import Context
 
+_reason = click.option("--reason", default="", metavar="TEXT", help="A sentence for the audit trail.")
+
 
 @click.command()
 @click.option("--all", "show_all", is_flag=True, help="Also requests that are decided or expired.")
@@ -47,34 +49,36 @@ def approvals(obj: Context, *, show_all: bool, limit: int, as_json: bool) -> Non
 
 @click.command()
 @click.argument("request_id", metavar="ID")
+@_reason
 @click.pass_context
-def approve(ctx: click.Context, request_id: str) -> None:
+def approve(ctx: click.Context, request_id: str, *, reason: str) -> None:
     """Allow one waiting call to run once.
 
     \b
     Example: cylestio approve k3m9qz7w2h5t
     """  # noqa: D301 -- as above
-    _decide(ctx, request_id, allow=True)
+    _decide(ctx, request_id, reason, allow=True)
 
 
 @click.command()
 @click.argument("request_id", metavar="ID")
+@_reason
 @click.pass_context
-def deny(ctx: click.Context, request_id: str) -> None:
+def deny(ctx: click.Context, request_id: str, *, reason: str) -> None:
     """Deny one waiting call.
 
     \b
     Example: cylestio deny k3m9qz7w2h5t
     """  # noqa: D301 -- as above
-    _decide(ctx, request_id, allow=False)
+    _decide(ctx, request_id, reason, allow=False)
 
 
-def _decide(ctx: click.Context, request_id: str, *, allow: bool) -> None:
+def _decide(ctx: click.Context, request_id: str, reason: str, *, allow: bool) -> None:
     obj: Context = ctx.obj
     with obj.store():  # a store that is missing is one clear line
         pass
     ledger = StoredApprovals(obj.database, obj.loaded.settings.store)
-    if ledger.decide(request_id, allow=allow, by=control.user_name(), now_ns=time.time_ns()):
+    if ledger.decide(request_id, allow=allow, by=control.user_name(), now_ns=time.time_ns(), reason=reason):
         output.hint(f"{request_id} is {'allowed to run once' if allow else 'denied'}")
         return
     state = ledger.state(request_id)

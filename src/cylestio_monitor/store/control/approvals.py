@@ -82,8 +82,16 @@ class StoredApprovals:
             connection.close()
         return None if row is None else row[0]
 
-    def decide(self, request_id: str, *, allow: bool, by: str, now_ns: int) -> bool:
-        """Moves a waiting request that has not expired to ``allowed`` or ``denied``; whether it did."""
+    def decide(self, request_id: str, *, allow: bool, by: str, now_ns: int, reason: str = "") -> bool:
+        """Moves a waiting request that has not expired to ``allowed`` or ``denied``; whether it did.
+
+        Args:
+            request_id: The request.
+            allow: Whether the call may run once.
+            by: Who decides.
+            now_ns: In ns since the epoch.
+            reason: A sentence for the audit trail.
+        """
         state = "allowed" if allow else "denied"
         return self._move(
             "UPDATE approval SET state = ?, decided_ns = ?, decided_by = ? "
@@ -91,6 +99,7 @@ class StoredApprovals:
             (state, now_ns, by, request_id, now_ns),
             f"approval_{state}",
             request_id,
+            reason,
         )
 
     def expire(self, request_id: str) -> bool:
@@ -115,11 +124,13 @@ class StoredApprovals:
             self._refuse(request_id)
         return moved
 
-    def _move(self, statement: str, values: tuple[object, ...], event_type: str, request_id: str) -> bool:
+    def _move(
+        self, statement: str, values: tuple[object, ...], event_type: str, request_id: str, reason: str = ""
+    ) -> bool:
         with self._transaction() as connection:
             if connection.execute(statement, values).rowcount != 1:
                 return False
-            self._record(connection, event_type, request_id)
+            self._record(connection, event_type, request_id, reason=reason)
         return True
 
     def _refuse(self, request_id: str) -> None:
@@ -127,7 +138,14 @@ class StoredApprovals:
         with self._transaction() as connection:
             self._record(connection, "approval_refused", request_id, level="ERROR")
 
-    def _record(self, connection: sqlite3.Connection, event_type: str, request_id: str, level: str = "WARNING") -> None:
+    def _record(
+        self,
+        connection: sqlite3.Connection,
+        event_type: str,
+        request_id: str,
+        level: str = "WARNING",
+        reason: str = "",
+    ) -> None:
         row = connection.execute(
             "SELECT a.agent_id, a.session_id, a.user_id, a.tool, a.server, a.digest, a.decided_by, run.trace_id, "
             "a.span_id FROM approval AS a LEFT JOIN run ON run.id = a.run WHERE a.id = ?",
@@ -144,6 +162,7 @@ class StoredApprovals:
             "server": server,
             "digest": digest,
             "decided_by": by,
+            **({"reason": reason} if reason else {}),
         }
         event = Event(agent, event_type, _CHANNEL, level, time.time_ns(), data, trace, span)
         rows = RowWriter(connection, self._chain)

@@ -10,10 +10,14 @@ import msgspec
 
 from cylestio_monitor import semconv
 from cylestio_monitor.govern import facts as call_facts
+from cylestio_monitor.store.read.lists import APPROVALS
+from cylestio_monitor.store.read.pages import read_page
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
+
+    from cylestio_monitor.store.sqlite.records import Approval
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -141,6 +145,12 @@ def approvals(connection: sqlite3.Connection, *, waiting: bool, limit: int = 50)
         (waiting, limit),
     )
     return [_row(ApprovalRow, row) for row in rows]
+
+
+def approval(connection: sqlite3.Connection, request_id: str) -> Approval | None:
+    """One request for approval as it is stored; `None` for an unknown id."""
+    rows = read_page(connection, APPROVALS, {"id": request_id}, limit=1).rows
+    return rows[0] if rows else None
 
 
 def decisions_of(connection: sqlite3.Connection, span_id: str) -> list[DecisionRow]:

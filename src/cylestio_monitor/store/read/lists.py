@@ -258,7 +258,11 @@ VALUES: Final = Listing(
     "value_origin",
     "id",
     "id",
-    {"trace_id": "run IN (SELECT id FROM run WHERE trace_id = ?)", **_equal("value_hash", "span_id")},
+    {
+        "trace_id": "run IN (SELECT id FROM run WHERE trace_id = ?)",
+        "session_id": "run IN (SELECT id FROM run WHERE session_id = ?)",
+        **_equal("value_hash", "span_id"),
+    },
 )
 INCIDENTS: Final = Listing(
     IncidentRow, "incident", "opened_ns", "id", {**_time("opened_ns"), **_equal("id", "state", "owner")}
@@ -309,6 +313,23 @@ def outline(connection: sqlite3.Connection, trace_id: str, limit: int = 20_000) 
     return [SpanSummary(*tuple(row)[:-2]) for row in connection.execute(query, (trace_id, limit))]
 
 
+def traces_beginning(connection: sqlite3.Connection, prefix: str, limit: int = 10) -> list[str]:
+    """Reads the ids of the traces that begin with some hexadecimal digits, the newest first."""
+    query = (
+        "SELECT trace_id FROM run WHERE trace_id >= ? AND trace_id < ? GROUP BY trace_id ORDER BY max(id) DESC LIMIT ?"
+    )
+    return [row[0] for row in connection.execute(query, (prefix, prefix + "g", limit))]
+
+
+def spans_beginning(connection: sqlite3.Connection, prefix: str, limit: int = 10) -> list[tuple[str, str]]:
+    """Reads trace and span id of the spans that begin with some hexadecimal digits, the newest first."""
+    query = (
+        "SELECT run.trace_id, span_id FROM span JOIN run ON run.id = span.run WHERE span_id >= ? AND span_id < ? "
+        "ORDER BY span.id DESC LIMIT ?"
+    )
+    return [(row[0], row[1]) for row in connection.execute(query, (prefix, prefix + "g", limit))]
+
+
 __all__ = [
     "APPROVALS",
     "CALL_FACTS",
@@ -335,4 +356,6 @@ __all__ = [
     "entities",
     "outline",
     "runs",
+    "spans_beginning",
+    "traces_beginning",
 ]

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cylestio_monitor.store.read.lists import SPANS, SpanSummary
 from cylestio_monitor.store.sqlite import search_index
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_AROUND: Final = 80  # code points before a word, and half of those after it
+_WORD: Final = re.compile(r"\w+")
 _TAIL: Final = 2000
 """Most spans that are not indexed yet and are read one by one."""
 
@@ -40,6 +46,29 @@ def search(
     marks = ", ".join("?" * len(ids))
     found = connection.execute(f"{SPANS.select()} WHERE id IN ({marks}) ORDER BY id DESC", ids)
     return [SpanSummary(*tuple(row)[:-2]) for row in found]
+
+
+def excerpts(connection: sqlite3.Connection, ids: Sequence[int], text: str) -> dict[int, str]:
+    """The recorded text around the first of the words, by id of the span; a span whose names hold it has none.
+
+    Args:
+        connection: From `queries.connect`.
+        ids: Spans that `search` found.
+        text: The words.
+    """
+    words = [found.casefold() for found in _WORD.findall(text)]
+    marks = ", ".join("?" * len(ids))
+    rows = connection.execute(f"SELECT {search_index.COLUMNS} FROM span WHERE id IN ({marks})", list(ids))  # noqa: S608 -- constants
+    found: dict[int, str] = {}
+    for row in rows:
+        number, _names, content = search_index.texts(tuple(row))
+        folded = content.casefold()
+        places = [place for word in words if (place := folded.find(word)) >= 0]
+        if places:
+            start = max(0, min(places) - _AROUND)
+            piece = " ".join(content[start : min(places) + 2 * _AROUND].split())
+            found[number] = ("\u2026" if start else "") + piece
+    return found
 
 
 def match_expression(text: str) -> str:

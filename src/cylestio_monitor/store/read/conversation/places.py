@@ -152,6 +152,10 @@ class Places:
         """The text of a place."""
         return self._leaf(place).text[place.start : place.end]
 
+    def whole(self, place: TextPlace) -> str:
+        """The whole text that a place is in."""
+        return self._leaf(place).text
+
     def _leaf(self, place: TextPlace) -> TextLeaf:
         return self._turns[place.turn].parts[place.part].leaves[place.leaf]
 
