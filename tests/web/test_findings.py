@@ -171,5 +171,5 @@ def test_a_group_that_does_not_exist(browser, group, path):
 def test_overview_names_the_group_first(browser, group):
     text = browser.text("/")
     assert f'<a href="/findings/{group}">' in text
-    assert "a tool call used words of it in 1" in text
+    assert "a tool call used words of this source in 1" in text
     assert "1 open group of findings" in text

@@ -84,11 +84,15 @@ def title(group: GroupRow, titles: RuleTitles) -> str:
     return f"{titles(group.rule_id)} in {place(group)}"
 
 
-def followed(runs: int, acted: int) -> str:
-    """A sentence that says in how many runs words of a text went into a tool call."""
+def followed(group: GroupRow, runs: int, acted: int) -> str:
+    """A sentence that says in how many runs a text was seen, and in how many its words went into a tool call."""
     many = "1 run" if runs == 1 else f"{runs:,} runs"
+    if group.subtype == "tool_call":
+        return f"The model asked for it in {many}."
+    if not group.source:
+        return f"Seen in {many}."
     if not acted:
-        return f"Seen in {many}. No tool call used words of it."
+        return f"Seen in {many}. No tool call is known to have used words of this source."
     if acted == runs:
-        return f"Seen in {many}; a tool call used words of it" + (" in each." if runs > 1 else ".")
-    return f"Seen in {many}; a tool call used words of it in {acted:,}."
+        return f"Seen in {many}; a tool call used words of this source" + (" in each." if runs > 1 else ".")
+    return f"Seen in {many}; a tool call used words of this source in {acted:,}."

@@ -13,10 +13,15 @@ from cylestio_monitor.model import SEVERITIES
 from cylestio_monitor.store import triage
 from cylestio_monitor.store.read import lists
 from cylestio_monitor.store.read.control import user_name
+from cylestio_monitor.store.read.conversation.places import Places
+from cylestio_monitor.store.read.conversation.transcript import transcript
+from cylestio_monitor.store.read.findings import findings_of
 from cylestio_monitor.store.read.pages import count_rows, read_page
 from cylestio_monitor.store.read.triage import groups
+from cylestio_monitor.store.sqlite import keys
 from cylestio_monitor.store.sqlite.records import GroupState
-from cylestio_monitor.web import charts, filters, view, wording
+from cylestio_monitor.web import charts, excerpts, filters, view, wording
+from cylestio_monitor.web.marks import Mark
 
 if TYPE_CHECKING:
     import sqlite3
@@ -40,6 +45,10 @@ _ID: Final = re.compile(r"[\w.:-]{1,64}")
 _MOST_NOTE: Final = 4000
 _MOST_REASON: Final = 500
 _MOST_CHOSEN: Final = 50
+_RUNS_READ: Final = 3  # runs that are looked through for a recorded text
+_FINDINGS_READ: Final = 500
+_TEXT_SHOWN: Final = 16_384
+_WHOLE: Final = 1 << 40  # beyond the end of every text
 
 
 def findings(request: Request) -> Response:
@@ -94,6 +103,7 @@ def group(request: Request) -> Response:
     with view.reading(request) as connection:
         _existing(connection, group_id)
         found = groups.details(connection, group_id, now_ns)
+        shown = _latest_text(request, connection, found)
         silences = read_page(connection, lists.SILENCES, {"group_id": group_id}, limit=20).rows
     titles = view.site(request).titles
     days = [
@@ -106,7 +116,8 @@ def group(request: Request) -> Response:
         "row": found.row,
         "heading": heading,
         "place": wording.place(found.row),
-        "sentence": wording.followed(found.runs, found.acted),
+        "shown": shown,
+        "content": view.site(request).loaded.settings.content,
         "rules": [(titles(rule.rule_id), rule) for rule in found.rules],
         "states": wording.STATES,
         "state_kinds": wording.STATE_KINDS,
@@ -186,6 +197,41 @@ def _listed(request: Request, connection: sqlite3.Connection, row: GroupRow) -> 
         "acted": acted,
         "state": "open" if is_over else row.state,
     }
+
+
+def _latest_text(
+    request: Request, connection: sqlite3.Connection, found: groups.GroupDetails
+) -> list[excerpts.TextPiece]:
+    """The flagged text of the latest run in which it was recorded, under the marks of its rules.
+
+    A mark has the number of its rule in the list of rules. The list is empty where no text of the newest runs is
+    recorded.
+    """
+    path = view.site(request).path
+    key = keys.derive(keys.load(path)[0], "match")
+    numbers = {rule.rule_id: number for number, rule in enumerate(found.rules, 1)}
+    for occurrence in found.occurrences[:_RUNS_READ]:
+        places = Places(transcript(connection, occurrence.trace_id, path), key)
+        own = [one for one in findings_of(connection, occurrence.trace_id, _FINDINGS_READ) if one.rule_id in numbers]
+        placed = [one for one in places.findings(own) if one.finding.group_id == found.row.group_id and one.place]
+        if not placed:
+            continue
+        first = placed[0].place
+        marks = [
+            Mark(
+                f"m{order}",
+                one.place.start,
+                one.place.end,
+                severity=one.finding.severity,
+                number=numbers[one.finding.rule_id],
+                masked=view.site(request).titles(one.finding.rule_id) if one.is_masked else "",
+            )
+            for order, one in enumerate(placed, 1)
+            if one.place is not None and first is not None and one.place[:3] == first[:3]
+        ]
+        if first is not None:
+            return excerpts.pieces(places.text(first._replace(start=0, end=_WHOLE)), marks, _TEXT_SHOWN)[0]
+    return []
 
 
 def _ungrouped(connection: sqlite3.Connection) -> int:

@@ -107,7 +107,7 @@ def _needs(
             {
                 "severity": SEVERITIES[group.severity_number],
                 "title": wording.title(group, site.titles),
-                "text": wording.followed(runs, acted),
+                "text": wording.followed(group, runs, acted),
                 "who": group.agent_id,
                 "time_ns": group.last_ns,
                 "link": f"/findings/{group_id}",
