@@ -17,12 +17,16 @@ from cylestio_monitor.web import render, view, wording
 from cylestio_monitor.web.access import security
 from cylestio_monitor.web.pages import (
     approvals,
+    audit,
     conversation,
+    delivery,
     findings,
+    incidents,
     overview,
     runs,
     search,
     sessions,
+    settings,
     span,
     timeline,
 )
@@ -46,6 +50,10 @@ PAGES: Final[tuple[ModuleType, ...]] = (
     sessions,
     approvals,
     search,
+    incidents,
+    delivery,
+    audit,
+    settings,
 )
 """The modules of `web.pages`; each has its routes in ``ROUTES``."""
 

@@ -78,8 +78,13 @@ def outbox(connection: sqlite3.Connection) -> list[Row]:
     return rows
 
 
-def refused(connection: sqlite3.Connection) -> list[Row]:
-    """Each record that was set aside: signal, reason, time, name, trace_id, span_id; the last two may be `None`."""
+def refused(connection: sqlite3.Connection, limit: int = -1) -> list[Row]:
+    """Each record that was set aside: signal, reason, time, name, trace_id, span_id; the last two may be `None`.
+
+    Args:
+        connection: From `connect`.
+        limit: Largest number of records, the oldest first; negative for all.
+    """
     query = """
         SELECT outbox.signal, outbox.reason, coalesce(span.start_ns, event.time_ns, metric.time_ns) AS time,
             coalesce(span.name, event.event_type, 'metrics') AS name,
@@ -88,9 +93,9 @@ def refused(connection: sqlite3.Connection) -> list[Row]:
         LEFT JOIN span ON outbox.signal = 'traces' AND span.id = outbox.ref
         LEFT JOIN event ON outbox.signal = 'logs' AND event.id = outbox.ref
         LEFT JOIN metric ON outbox.signal = 'metrics' AND metric.id = outbox.ref
-        WHERE outbox.reason IS NOT NULL ORDER BY 3
+        WHERE outbox.reason IS NOT NULL ORDER BY 3 LIMIT ?
     """
-    rows = [dict(row) for row in connection.execute(query)]
+    rows = [dict(row) for row in connection.execute(query, (limit,))]
     for row in rows:
         row["time"] = None if row["time"] is None else timestamp(row["time"])
     return rows
