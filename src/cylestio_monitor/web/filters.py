@@ -45,6 +45,7 @@ class ListFilters(NamedTuple):
 
     Attributes:
         values: Text of each filter that is set.
+        defaults: Values of filters that hold where the query has none.
         since_ns: Not before this time, in ns since the epoch.
         until_ns: Before this time, in ns since the epoch.
         min_severity: Lowest severity number, 1 to 4.
@@ -53,6 +54,7 @@ class ListFilters(NamedTuple):
     """
 
     values: Mapping[str, str]
+    defaults: Mapping[str, str]
     since_ns: int | None
     until_ns: int | None
     min_severity: int | None
@@ -71,13 +73,22 @@ class ListFilters(NamedTuple):
     def chosen(self) -> list[dict[str, str]]:
         """The filters that are set, each with the address of the page without it."""
         return [
-            {"name": name, "label": LABELS[name], "value": value, "without": self.address(**{name: None, "at": None})}
+            {"name": name, "label": LABELS[name], "value": value, "without": self._without([name])}
             for name, value in self.values.items()
         ]
 
+    @property
+    def is_given(self) -> bool:
+        """True where a filter differs from its default."""
+        return dict(self.values) != dict(self.defaults)
+
     def without_all(self) -> str:
         """The address of the page without filters."""
-        return self.address(**dict.fromkeys(LABELS), at=None)
+        return self._without(list(LABELS))
+
+    def _without(self, names: Sequence[str]) -> str:
+        """Returns the address without filters; one with a default has to be told not to hold."""
+        return self.address(**{name: "all" if name in self.defaults else None for name in names}, at=None)
 
 
 def read(request: Request, names: Sequence[str], defaults: Mapping[str, str] | None = None) -> ListFilters:
@@ -103,6 +114,7 @@ def read(request: Request, names: Sequence[str], defaults: Mapping[str, str] | N
     kept = {name: query[name] for name in (*names, "at") if query.get(name)}
     return ListFilters(
         values=values,
+        defaults=dict(defaults or {}),
         since_ns=_moment("since", values),
         until_ns=_moment("until", values),
         min_severity=None if severity is None else SEVERITY_NUMBER[severity],
