@@ -218,7 +218,12 @@ class ControlSettings(Section, frozen=True, kw_only=True):
     limits: Annotated[tuple[LimitSettings, ...], _setting("Limits on calls, tokens and cost.", local="no")] = ()
     prices: Annotated[tuple[PriceSettings, ...], _setting("Prices of models, for cost.", local="no")] = ()
     counters: Annotated[
-        str, _setting("Where limits are counted: `memory://`, or a URI of the library `limits`.", local="no")
+        str,
+        _setting(
+            "Where limits are counted: `memory://`, `store` for the processes that share the local store, or a URI of "
+            "the library `limits`, such as `redis://127.0.0.1:6379`.",
+            local="no",
+        ),
     ] = "memory://"
     tool_definitions: Annotated[
         Literal["none", "changed", "unapproved"],

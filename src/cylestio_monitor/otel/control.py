@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cylestio_monitor import config
     from cylestio_monitor.govern.approvals import ApprovalRequest, Approvals
     from cylestio_monitor.govern.approvals.waiting import Decider
-    from cylestio_monitor.govern.limits import CallLimiter
+    from cylestio_monitor.govern.limits import CallLimiter, CounterStorage
     from cylestio_monitor.store import Store
 
 log = logging.getLogger("cylestio_monitor")
@@ -46,7 +46,7 @@ def make_controller(loaded: config.Loaded, store: Store | None) -> Controller:
         key=key,
         policy=policy,
         enforces=enforces,
-        limiter=_limiter(settings.control),
+        limiter=_limiter(settings.control, store),
         prices={one.model: Price(one.input, one.output) for one in settings.control.prices},
         approvals=_approvals(settings, store) if policy is not None else None,
         approval_s=settings.approvals.timeout_s,
@@ -83,17 +83,37 @@ def _policy(loaded: config.Loaded, key: bytes) -> Policy | None:
     return Policy(PolicyDocument(version="unusable", default="deny"), key)
 
 
-def _limiter(settings: config.ControlSettings) -> CallLimiter | None:
+def _limiter(settings: config.ControlSettings, store: Store | None) -> CallLimiter | None:
     if not settings.limits:
         return None
     from cylestio_monitor.govern.limits import CallLimiter, Limit  # noqa: PLC0415 -- only where there are limits
 
     limits = [Limit(one.name, one.measure, one.amount, one.per, one.by, one.tool) for one in settings.limits]
     try:
-        return CallLimiter(limits, settings.counters)
-    except Exception as error:  # noqa: BLE001 -- whatever the storage of a library raises: the calls go on, and it is said
-        log.error("The limits are not applied: %s", error)  # noqa: TRY400 -- the message names the cause
+        return CallLimiter(limits, _counters(settings.counters, store))
+    except Exception as error:  # noqa: BLE001 -- whatever the storage of a library raises: it is said, and the limits stay
+        log.error("The limits are counted in this process alone: %s", error)  # noqa: TRY400 -- the message names the cause
+    try:
+        return CallLimiter(limits)
+    except ValueError as error:
+        log.error("The limits are not applied: %s", error)  # noqa: TRY400 -- as above
         return None
+
+
+def _counters(named: str, store: Store | None) -> CounterStorage | str:
+    """The storage of the limits.
+
+    Raises:
+        ValueError: The store is named, and there is none.
+    """
+    if named != "store":
+        return named
+    if store is None:
+        raise ValueError("control.counters names the store, and there is none")
+    from cylestio_monitor.store.control.counters import StoreCounters  # noqa: PLC0415 -- only where there are limits
+
+    counters: CounterStorage = StoreCounters(store.path, store.settings)
+    return counters
 
 
 def _approvals(settings: config.Settings, store: Store | None) -> Approvals:
