@@ -35,6 +35,7 @@ T = TypeVar("T")
 _POLL_S: Final = 1.0
 _GATHER_S: Final = 0.1
 _LOG_EVERY_S: Final = 300.0
+_LAST_LOOK_S: Final = 0.1
 
 
 class Outbox:
@@ -104,9 +105,13 @@ class Outbox:
                 line.channel.release()
             else:
                 line.channel.close()
-        empty = self._attempt(lambda: not self._table.newest(), default=False)
-        with fork_guard.guard:
+        if not fork_guard.guard.lock.acquire(timeout=max(_LAST_LOOK_S, self._deadline - time.monotonic())):
+            return False  # the writer hangs in the disk
+        try:
+            empty = self._attempt(lambda: not self._table.newest(), default=False)
             self._table.close()
+        finally:
+            fork_guard.guard.lock.release()
         return empty
 
     def force_flush(self, timeout_s: float, signals: Collection[str] = schema.SIGNALS) -> bool:

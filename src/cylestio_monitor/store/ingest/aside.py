@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from typing import TYPE_CHECKING, Final
 
 from cylestio_monitor.errors import StoreError
+from cylestio_monitor.store.ingest.batch import Batch
 from cylestio_monitor.store.ingest.side_file import SideFile
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from cylestio_monitor.store.ingest.batch import Batch
     from cylestio_monitor.store.ingest.queue import PendingWrite, Queue
     from cylestio_monitor.store.ingest.writer import Writer
 
 _logger = logging.getLogger(__name__)
 
 _IDLE_S: Final = 30.0
+_CLOSE_S: Final = 1.0
+_LAST_GROUP: Final = 512
+"""Number of items of one append at the end of the process."""
 
 
 class AsideWriter:
@@ -63,10 +67,73 @@ class AsideWriter:
             self._side.close()
 
     def close(self) -> None:
-        """Closes the file and ends the thread."""
+        """Closes the file and ends the thread; one that hangs in the disk keeps the file until the process ends."""
         self._is_closed = True
         self._wanted.set()
-        self.release()
+        if self._lock.acquire(timeout=_CLOSE_S):
+            try:
+                self._side.close()
+            finally:
+                self._lock.release()
+
+    def append_last(
+        self, group: Sequence[PendingWrite], timeout_s: float, counters: Mapping[str, int] | None = None
+    ) -> list[PendingWrite]:
+        """Appends items to a side file of their own at the end of the process, within a bounded time.
+
+        A disk in which the writer hangs may hold up this file too. So a thread of its own writes it, the sync comes
+        last, and the file is not the one whose lock the other thread may hold.
+
+        Args:
+            group: The items.
+            timeout_s: Longest time, in seconds.
+            counters: Added to the counters of the file.
+
+        Returns:
+            The items that are in the file.
+        """
+        self._is_closed = True
+        done: list[PendingWrite] = []
+        deadline = time.monotonic() + timeout_s
+
+        def append_all() -> None:
+            side = SideFile(self._writer.path)
+            try:
+                if counters:
+                    side.append(Batch(counters=dict(counters)), sync=False)
+                for start in range(0, len(group), _LAST_GROUP):
+                    if time.monotonic() > deadline:
+                        return
+                    done.extend(self._append_or_halve(side, group[start : start + _LAST_GROUP]))
+                side.sync()
+            except (OSError, StoreError) as error:
+                _logger.debug("the side file cannot be written: %s", error)
+            finally:
+                side.close()
+
+        thread = threading.Thread(target=append_all, name="cylestio-aside-last", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # Python 3.12 starts no thread in an exit handler
+            append_all()
+        else:
+            thread.join(timeout_s)
+        return list(done)
+
+    def _append_or_halve(self, side: SideFile, group: Sequence[PendingWrite]) -> list[PendingWrite]:
+        """Appends a group; where an item cannot be encoded, the others are appended. Returns those in the file."""
+        copies = [copy for one in group if (copy := one.copy()) is not None]
+        try:
+            batch = self._writer.encode(copies, aside=True)
+        except Exception as error:  # noqa: BLE001 -- caused by the content of one item, which must not cost the others
+            if len(group) == 1:
+                _logger.debug("an item could not be encoded: %s", type(error).__name__)
+                return []
+            half = len(group) // 2
+            return [*self._append_or_halve(side, group[:half]), *self._append_or_halve(side, group[half:])]
+        if not batch.is_empty:
+            side.append(batch, sync=False)
+        return list(group)
 
     def abandon(self) -> None:
         """Closes the descriptor that a forked child has inherited; the file is the parent's."""

@@ -53,6 +53,11 @@ class PendingWrite:
         """True if the item is committed. An urgent item then survives a power failure, any other a killed process."""
         return self._state == _DURABLE
 
+    @property
+    def is_settled(self) -> bool:
+        """True if the item is committed, set aside or dropped."""
+        return self._state != _PENDING
+
     def wait(self, timeout_s: float) -> bool:
         """Blocks until the item is committed, at most `timeout_s` seconds, and returns whether it is."""
         if self._state == _PENDING and timeout_s > 0:
@@ -197,6 +202,14 @@ class Queue:
         """Returns the items that are being written or wait, in their order."""
         with self._lock:
             return [*self._taken, *self._items]
+
+    def take_rest(self) -> tuple[list[PendingWrite], list[PendingWrite]]:
+        """Removes and returns all items: those that are being written, some of which may be settled, and the others."""
+        with self._lock:
+            taken, rest = self._taken, list(self._items)
+            self._items.clear()
+            self._taken, self.bytes = [], 0
+        return taken, rest
 
     def mark_durable(self, group: Iterable[PendingWrite]) -> None:
         """Marks items that are in the side file, and wakes the threads that wait for them."""

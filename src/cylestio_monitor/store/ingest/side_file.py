@@ -77,6 +77,11 @@ class SideFile:
         if sync:
             os.fsync(self._descriptor)
 
+    def sync(self) -> None:
+        """Brings what was appended to the disk."""
+        if self._descriptor >= 0:
+            os.fsync(self._descriptor)
+
     def close(self) -> None:
         """Closes the file, so that any process may insert its rows."""
         if self._descriptor >= 0:

@@ -43,6 +43,9 @@ _RETRY_S: Final = (0.05, 0.2, 0.5, 1.0)
 _URGENT_BUSY_S: Final = 0.1
 """Time that an urgent commit waits for the lock of another process before the rows go to the side file."""
 
+_FOR_WRITER: Final = 0.7
+"""The fraction of the time of a close after which the writer counts as hanging."""
+
 _LARGE_QUEUE: Final = 0.5
 """The fraction of the queue's bounds from which rows are also written to the side file."""
 
@@ -119,11 +122,9 @@ class WriteLoop:
         if thread is not None and thread.is_alive():
             self.queue.hurry.set()
             self.queue.filled.set()
-            thread.join(timeout_s)
+            thread.join(timeout_s * _FOR_WRITER)
         if thread is not None and thread.is_alive():
-            # It hangs in the disk; what waits is lost with the process.
-            for pending in self.queue.take(len(self.queue)):
-                self._drop(pending, "closed")
+            self._leave_hanging_writer(timeout_s * (1 - _FOR_WRITER))
             return
         while len(self.queue) and self._write(self.queue.take(BACKLOG)):
             pass
@@ -137,6 +138,25 @@ class WriteLoop:
                 self._aside.append(Batch(counters=self._new_drops()))
             self._aside.close()
             self._writer.finish()
+
+    def _leave_hanging_writer(self, timeout_s: float) -> None:
+        """Puts what a writer that hangs in the disk has not committed into a side file; counts the rest as dropped.
+
+        What the writer holds may still be committed: only what may be inserted twice of it goes to the side file.
+        """
+        held, waiting = self.queue.take_rest()
+        held = [one for one in held if not one.is_settled]
+        rescued = [one for one in held if one.can_be_rescued]
+        done = set(map(id, self._aside.append_last([*rescued, *waiting], timeout_s / 2)))
+        self._set_aside += len(done)
+        self.queue.mark_durable([one for one in held if id(one) in done])
+        self.queue.settle([one for one in waiting if id(one) in done], durable=True)
+        for one in (*held, *waiting):
+            if id(one) not in done:
+                self._drop(one, "closed")
+        dropped = self._new_drops()
+        if dropped:
+            self._aside.append_last((), timeout_s / 2, dropped)
 
     def before_fork(self) -> None:
         """Closes the connection; the next write opens it again."""
