@@ -27,6 +27,12 @@ SQL: ToolParam = {
 }
 
 
+def without_path(schema: dict[str, Any]) -> dict[str, Any]:
+    """The arguments that the model gives: the agent itself names the repository."""
+    properties = {name: value for name, value in schema["properties"].items() if name != "repo_path"}
+    return {**schema, "properties": properties, "required": [name for name in schema["required"] if name in properties]}
+
+
 def run_sql(database: sqlite3.Connection, statement: str) -> str:
     """Runs what the model asks for, as trusting as many an agent is."""
     return str(database.execute(statement).fetchall())
@@ -38,7 +44,7 @@ async def answer(question: str, repository: str, database: sqlite3.Connection) -
     async with anthropic.AsyncAnthropic() as model, Client(server) as git:
         listed = await git.list_tools()
         tools: list[ToolParam] = [SQL] + [
-            {"name": tool.name, "description": tool.description or "", "input_schema": tool.input_schema}
+            {"name": tool.name, "description": tool.description or "", "input_schema": without_path(tool.input_schema)}
             for tool in listed.tools
         ]
         messages: list[MessageParam] = [{"role": "user", "content": question}]
