@@ -5,7 +5,7 @@ PYTHON ?=
 # The tests start hundreds of processes: each would compile what it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-picture test unit mutants compat lint format bench bench-scan bench-delivery bench-peers e2e collector docs site lock hooks setup clean
+.PHONY: demo demo-picture test unit mutants compat lint format bench bench-scan bench-delivery bench-peers e2e collector backend docs site lock hooks setup clean
 
 setup:
 	@.ci/setup $(VENV) $(PYTHON)
@@ -68,6 +68,10 @@ bench-peers: setup
 ## The collector that the shipped configuration is made for
 collector:
 	@collector-config/build
+
+## Collector, Jaeger, Prometheus and Alertmanager on this machine; ARGS=--free-ports leaves the usual ports alone
+backend: setup
+	@$(BIN)/python collector-config/backend $(ARGS)
 
 ## The generated pages of docs/reference
 docs: setup

@@ -15,38 +15,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-JAEGER = """
-service:
-  extensions: [jaeger_storage, jaeger_query, healthcheckv2]
-  pipelines:
-    traces: {{receivers: [otlp], exporters: [jaeger_storage_exporter]}}
-  telemetry: {{metrics: {{level: none}}}}
-extensions:
-  healthcheckv2: {{use_v2: true, http: {{endpoint: "127.0.0.1:{health}"}}}}
-  jaeger_query:
-    storage: {{traces: memory}}
-    http: {{endpoint: "127.0.0.1:{query}"}}
-    grpc: {{endpoint: "127.0.0.1:{query_grpc}"}}
-  jaeger_storage: {{backends: {{memory: {{memory: {{max_traces: 100000}}}}}}}}
-receivers:
-  otlp: {{protocols: {{grpc: {{endpoint: "127.0.0.1:{otlp}"}}}}}}
-exporters:
-  jaeger_storage_exporter: {{trace_storage: memory}}
-"""
-
 
 class Jaeger:
-    """Jaeger with memory storage."""
+    """Jaeger with the shipped configuration: its traces are in memory."""
 
     def __init__(self, program: Path, folder: Path) -> None:
-        ports = dict(zip(("otlp", "query", "query_grpc", "health"), free_ports(4), strict=True))
+        names = ("CYLESTIO_BACKEND", "CYLESTIO_JAEGER_QUERY", "CYLESTIO_JAEGER_QUERY_GRPC", "CYLESTIO_JAEGER_HEALTH")
+        places = {name: f"127.0.0.1:{port}" for name, port in zip(names, free_ports(4), strict=True)}
         folder.mkdir(parents=True, exist_ok=True)
-        config = folder / "jaeger.yaml"
-        config.write_text(JAEGER.format(**ports))
-        self.otlp = f"127.0.0.1:{ports['otlp']}"
-        self.url = f"http://127.0.0.1:{ports['query']}"
+        self.otlp = places["CYLESTIO_BACKEND"]
+        self.url = f"http://{places['CYLESTIO_JAEGER_QUERY']}"
         self.process = Process(
-            [program, "--config", config], folder=folder, ready=f"http://127.0.0.1:{ports['health']}/status"
+            [program, "--config", CONFIG / "jaeger" / "jaeger.yaml"],
+            folder=folder,
+            ready=f"http://{places['CYLESTIO_JAEGER_HEALTH']}/status",
+            env=places,
         )
 
     def services(self) -> list[str]:

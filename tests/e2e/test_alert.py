@@ -101,6 +101,6 @@ def test_a_secret_in_a_prompt_pages_somebody(collector, jaeger, tmp_path, webhoo
         "owasp": "LLM02:2025",
         "job": "",
     }
-    assert alert["annotations"]["runbook_url"] == "docs/how-to/alerts.md#cylestiodangerousfinding"
+    assert alert["annotations"]["runbook_url"].endswith("/docs/how-to/alerts.md#cylestiodangerousfinding")
     (trace,) = backend.find("support-agent", {"cylestio.security.category": "secret"})
     assert KEY not in json.dumps([trace, came]) + host.process.log() + gateway.process.log()

@@ -9,6 +9,7 @@ import pytest
 import trustme
 import yaml
 
+from cylestio_monitor import config
 from e2e.programs import CONFIG, installed
 
 pytestmark = pytest.mark.e2e
@@ -106,9 +107,9 @@ def test_prometheus_takes_its_configuration():
 def test_compose_scrapes_with_the_shipped_rules_and_jobs():
     shipped = yaml.safe_load((CONFIG / "prometheus" / "prometheus.yaml").read_text())
     compose = yaml.safe_load((CONFIG / "deploy" / "prometheus.compose.yaml").read_text())
-    for config in (shipped, compose):
-        config.pop("alerting")
-        for job in config["scrape_configs"]:
+    for tree in (shipped, compose):
+        tree.pop("alerting")
+        for job in tree["scrape_configs"]:
             job.pop("static_configs")
     assert compose == shipped
 
@@ -116,7 +117,8 @@ def test_compose_scrapes_with_the_shipped_rules_and_jobs():
 def test_deployment_files_name_files_and_variables_that_there_are():
     deploy = CONFIG / "deploy"
     known = {name for file in CONFIG.rglob("*.yaml") for name in re.findall(r"env:(CYLESTIO_\w+)", file.read_text())}
-    known |= {"CYLESTIO_PROMETHEUS_URL", "CYLESTIO_JAEGER_URL", "CYLESTIO_TEMPO_URL"}
+    known |= {"CYLESTIO_PROMETHEUS_URL", "CYLESTIO_JAEGER_URL", "CYLESTIO_TEMPO_URL", "CYLESTIO_TOOLS"}
+    known |= {option.env for option in config.options() if option.from_text}
     for file in deploy.iterdir():
         used = set(re.findall(r"CYLESTIO_[A-Z_]+", file.read_text()))
         assert used <= known, file
