@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cylestio_monitor.govern.controller import Controller
@@ -60,12 +59,8 @@ def make_controller(loaded: config.Loaded, store: Store | None) -> Controller:
 def _policy(loaded: config.Loaded, key: bytes) -> Policy | None:
     """The policy of the settings; of a wrong one, the last good one, or one that denies tools in mode ``block``."""
     global _last_good  # noqa: PLW0603 -- a policy that was in force stays so while its file is being edited
-    named = loaded.settings.policy
-    if named:
-        found = loader.read(Path(named).expanduser(), key)
-    elif loaded.policy is not None:
-        found = loader.build(loaded.policy.tree, loaded.policy.lines, loaded.policy.source, key, prefix="policy.")
-    else:
+    found = loader.configured(loaded, key)
+    if found is None:
         _last_good = None
         return None
     for problem in found.problems:

@@ -18,18 +18,18 @@ from cylestio_monitor.web.access import security
 from cylestio_monitor.web.pages import (
     approvals,
     audit,
-    conversation,
     delivery,
     findings,
     incidents,
     overview,
+    policy,
     runs,
     search,
     sessions,
     settings,
-    span,
-    timeline,
+    tools,
 )
+from cylestio_monitor.web.pages.run import conversation, span, timeline
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,6 +49,8 @@ PAGES: Final[tuple[ModuleType, ...]] = (
     span,
     sessions,
     approvals,
+    tools,
+    policy,
     search,
     incidents,
     delivery,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -85,10 +84,8 @@ def try_policy(ctx: click.Context, file: Path, *, since: datetime | None, agent:
     obj: Context = ctx.obj
     with obj.store() as connection:
         tried = _read(file, keys.derive(keys.load(obj.database)[0], "match"))
-        calls = control.facts_since(connection, _ns(since), agent)
         has_budget = any(rule.budget is not None for rule in tried.document.rules)
-        uses = control.uses_since(connection, _ns(since), agent) if has_budget else []
-        found = replay.summary(tried, heapq.merge(uses, calls, key=lambda one: one.time_ns))
+        found = replay.summary(tried, control.calls_since(connection, _ns(since), agent, uses=has_budget))
     if as_json:
         output.as_json(msgspec.to_builtins(found))
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -24,7 +25,7 @@ from cylestio_monitor.govern.policy.document import (
 from cylestio_monitor.govern.policy.engine import Policy
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from cylestio_monitor import config
 
 _STRUCTS = (
     PolicyDocument,
@@ -60,13 +61,47 @@ def read(path: Path, key: bytes) -> LoadedPolicy:
         key: Key of the digests.
     """
     try:
-        tree, lines = yamlfile.read_mapping(path)
+        text = yamlfile.read_text(path)
+    except ConfigError as error:
+        return LoadedPolicy(None, [error])
+    return parse(text, str(path), key)
+
+
+def parse(text: str, source: str, key: bytes) -> LoadedPolicy:
+    """Reads the text of a policy. Never raises for what it holds.
+
+    Args:
+        text: YAML whose top level is the policy, or a mapping with the one key ``policy``.
+        source: The file that the errors name.
+        key: Key of the digests.
+    """
+    try:
+        tree, lines = yamlfile.parse_mapping(text, source)
     except ConfigError as error:
         return LoadedPolicy(None, [error])
     if set(tree) == {"policy"} and isinstance(tree["policy"], dict):
         tree = tree["policy"]
         lines = {name.removeprefix("policy."): line for name, line in lines.items()}
-    return build(tree, lines, str(path), key)
+    return build(tree, lines, source, key)
+
+
+def configured_file(loaded: config.Loaded) -> Path | None:
+    """The policy file that the settings name; `None` where they name none."""
+    return Path(loaded.settings.policy).expanduser() if loaded.settings.policy else None
+
+
+def configured(loaded: config.Loaded, key: bytes) -> LoadedPolicy | None:
+    """The policy that the settings name or hold; `None` where they have none.
+
+    Args:
+        loaded: The settings.
+        key: Key of the digests.
+    """
+    if (path := configured_file(loaded)) is not None:
+        return read(path, key)
+    if loaded.policy is not None:
+        return build(loaded.policy.tree, loaded.policy.lines, loaded.policy.source, key, prefix="policy.")
+    return None
 
 
 def build(tree: dict[str, Any], lines: yamlfile.Lines, source: str, key: bytes, *, prefix: str = "") -> LoadedPolicy:

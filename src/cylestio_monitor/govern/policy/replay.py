@@ -56,6 +56,46 @@ class ReplaySummary(msgspec.Struct):
     undecided: dict[str, int]
 
 
+class ChangedCalls(msgspec.Struct):
+    """Calls of one tool that two policies decide differently in the same way.
+
+    Attributes:
+        tool: ``server/tool``, or the tool's name.
+        now: Action of the first policy.
+        then: Action of the second one.
+        rule: The rule of the second one that decided.
+        calls: Number of calls.
+        traces: The first trace ids among them, at most 5.
+    """
+
+    tool: str
+    now: Action
+    then: Action
+    rule: str
+    calls: int = 0
+    traces: list[str] = msgspec.field(default_factory=list)
+
+
+class Comparison(msgspec.Struct):
+    """Two policies over the same calls.
+
+    Attributes:
+        calls: Calls replayed.
+        unchanged: Calls with the same action under both.
+        changes: The others, the strictest action of the second policy first.
+        actions: Calls by action of the second policy.
+        rules: Calls by rule of the second policy that decided.
+        undecided: Calls by rule of the second policy that could not be tested because no content is stored.
+    """
+
+    calls: int = 0
+    unchanged: int = 0
+    changes: list[ChangedCalls] = msgspec.field(default_factory=list)
+    actions: dict[str, int] = msgspec.field(default_factory=dict)
+    rules: dict[str, int] = msgspec.field(default_factory=dict)
+    undecided: dict[str, int] = msgspec.field(default_factory=dict)
+
+
 def replay(policy: Policy, calls: Iterable[CallFacts], *, enforce: bool = False) -> Iterator[Replayed]:
     """The decisions of a policy about stored tool calls, in their order.
 
@@ -90,3 +130,40 @@ def summary(policy: Policy, calls: Iterable[CallFacts], *, enforce: bool = False
             undecided[rule] = undecided.get(rule, 0) + 1
     ordered = sorted(rules.values(), key=lambda one: (-STRICTNESS[one.action], -one.calls, one.rule))
     return ReplaySummary(sum(one.calls for one in ordered), ordered, undecided)
+
+
+def compare(now: Policy | None, then: Policy, calls: Iterable[CallFacts]) -> Comparison:
+    """The decisions of two policies about the same calls.
+
+    Args:
+        now: The policy in force; without one every call is allowed.
+        then: The other policy; both are compiled with the key of the store.
+        calls: As of `replay`.
+    """
+    made = Comparison()
+    changes: dict[tuple[str, Action, Action, str], ChangedCalls] = {}
+    before, after = CallHistory(), CallHistory()
+    for facts in calls:
+        if facts.tool:
+            action: Action = now.decide(facts, before).action if now is not None else "allow"
+            decision = then.decide(facts, after)
+            _count(made, decision, is_same=action == decision.action)
+            if action != decision.action:
+                key = (facts.full_tool, action, decision.action, decision.rule)
+                change = changes.setdefault(key, ChangedCalls(*key))
+                change.calls += 1
+                if facts.trace and facts.trace not in change.traces and len(change.traces) < _MAX_TRACES:
+                    change.traces.append(facts.trace)
+        before.record(facts)
+        after.record(facts)
+    made.changes = sorted(changes.values(), key=lambda one: (-STRICTNESS[one.then], -one.calls, one.tool))
+    return made
+
+
+def _count(made: Comparison, decision: PolicyDecision, *, is_same: bool) -> None:
+    made.calls += 1
+    made.unchanged += is_same
+    made.actions[decision.action] = made.actions.get(decision.action, 0) + 1
+    made.rules[decision.rule] = made.rules.get(decision.rule, 0) + 1
+    for rule in decision.undecided:
+        made.undecided[rule] = made.undecided.get(rule, 0) + 1

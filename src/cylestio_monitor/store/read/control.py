@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import getpass
+import heapq
+import itertools
 import json
 from typing import TYPE_CHECKING, TypeVar
 
@@ -70,6 +72,42 @@ class DecisionRow(msgspec.Struct, frozen=True):
     span_id: str
 
 
+class DecisionTotal(msgspec.Struct, frozen=True):
+    """The decisions of one rule.
+
+    Attributes:
+        rule: The rule; ``default`` where none fitted.
+        action: What it decided.
+        decisions: Number of decisions.
+        runs: Number of runs that they belong to.
+        enforced: Decisions that were carried out.
+        last_ns: Time of the last one, in ns since the epoch.
+    """
+
+    rule: str
+    action: str
+    decisions: int
+    runs: int
+    enforced: int
+    last_ns: int
+
+
+def decision_totals(connection: sqlite3.Connection, since_ns: int, limit: int = 500) -> list[DecisionTotal]:
+    """Counts the decisions by rule and action, the most frequent first.
+
+    Args:
+        connection: The store.
+        since_ns: Not before this time, in ns since the epoch.
+        limit: Most rows.
+    """
+    rows = connection.execute(
+        "SELECT rule, action, count(*), count(DISTINCT run), sum(enforced), max(time_ns) FROM decision "
+        "WHERE time_ns >= ? GROUP BY rule, action ORDER BY 3 DESC, 1, 2 LIMIT ?",
+        (since_ns, limit),
+    )
+    return [DecisionTotal(*row) for row in rows]
+
+
 def facts_since(
     connection: sqlite3.Connection, since_ns: int, agent: str | None = None
 ) -> Iterator[call_facts.CallFacts]:
@@ -95,6 +133,28 @@ def facts_since(
         if len(rows) < _ROWS:
             return
         after = rows[-1][0], rows[-1][1]
+
+
+def calls_since(
+    connection: sqlite3.Connection,
+    since_ns: int,
+    agent: str | None = None,
+    *,
+    uses: bool = False,
+    limit: int | None = None,
+) -> Iterator[call_facts.CallFacts]:
+    """The stored facts of tool calls in the order in which they happened, for a replay.
+
+    Args:
+        connection: The store.
+        since_ns: Not before this time, in ns since the epoch.
+        agent: Of this agent only.
+        uses: Whether tokens and cost of model calls stand among them, which budgets need.
+        limit: Most tool calls; of more, the first.
+    """
+    calls = itertools.islice(facts_since(connection, since_ns, agent), limit)
+    used = uses_since(connection, since_ns, agent) if uses else []
+    return heapq.merge(used, calls, key=lambda one: one.time_ns)
 
 
 def uses_since(connection: sqlite3.Connection, since_ns: int, agent: str | None = None) -> list[call_facts.CallFacts]:

@@ -229,6 +229,7 @@ DECISIONS: Final = Listing(
     {
         **_time("time_ns"),
         **_equal("span_id", "rule", "action", "agent_id", "session_id", "user_id", "tool"),
+        "is_allowed": "(action = 'allow') = ?",
         "trace_id": "run IN (SELECT id FROM run WHERE trace_id = ?)",
     },
 )

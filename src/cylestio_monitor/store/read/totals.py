@@ -60,6 +60,7 @@ def usage(
     since_ns: int | None = None,
     until_ns: int | None = None,
     agent_id: str | None = None,
+    tool: str | None = None,
     limit: int = 200,
 ) -> list[UsageTotal]:
     """Sums the hours of a period, the largest groups first; hours and days in their order.
@@ -70,6 +71,7 @@ def usage(
         since_ns: Begin of the period, rounded down to the hour.
         until_ns: End of the period, rounded up to the hour.
         agent_id: Only of this agent.
+        tool: Only calls of this tool.
         limit: Largest number of groups.
     """
     key = _KEYS.get(by, by)
@@ -81,7 +83,8 @@ def usage(
             sum(CASE alert WHEN 'dangerous' THEN events ELSE 0 END), sum(failed), sum(duration_ns), sum(input_tokens),
             sum(output_tokens), sum(cost), min(first_ns), max(last_ns)
         FROM usage WHERE hour >= ? AND hour < ? AND (? IS NULL OR agent_id = ?)
+            AND (? IS NULL OR tool = ?)
         GROUP BY 1 ORDER BY {order} LIMIT ?
     """  # noqa: S608 -- constants
-    rows = connection.execute(query, (first, end, agent_id, agent_id, limit))
+    rows = connection.execute(query, (first, end, agent_id, agent_id, tool, tool, limit))
     return [UsageTotal(*row) for row in rows]

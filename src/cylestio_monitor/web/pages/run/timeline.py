@@ -11,7 +11,7 @@ from starlette.routing import Route
 from cylestio_monitor.store.read import lists
 from cylestio_monitor.store.read.findings import findings_of
 from cylestio_monitor.web import render, timeline, view
-from cylestio_monitor.web.pages.conversation import first_of, run_of
+from cylestio_monitor.web.pages.run.conversation import first_of, run_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -13,7 +13,7 @@ from cylestio_monitor.store.read import control, lists, pages, traces
 from cylestio_monitor.store.read.conversation.parts import leaves_of
 from cylestio_monitor.store.sqlite import content
 from cylestio_monitor.web import conversation, view
-from cylestio_monitor.web.pages.conversation import run_of
+from cylestio_monitor.web.pages.run.conversation import run_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -1,0 +1,1 @@
+"""The pages about one run: its conversation, its timeline, and one of its spans."""
