@@ -279,7 +279,7 @@ def _events(connection: sqlite3.Connection, incident: str) -> list[TimelineEntry
     """Returns what was done with the incident itself; a note is an entry of its own."""
     rows = connection.execute(
         "SELECT time_ns, event_type, data FROM event WHERE event_type IN (SELECT value FROM json_each(?)) "
-        "AND json_extract(data, '$.id') = ? ORDER BY id LIMIT ?",
+        "AND CASE WHEN json_valid(data) THEN json_extract(data, '$.id') END = ? ORDER BY id LIMIT ?",
         (_json(_OWN_EVENTS), incident, MOST_ROWS),
     )
     found = []

@@ -294,7 +294,8 @@ def _days(by_run: dict[int, list[sqlite3.Row]], now_ns: int) -> list[tuple[int, 
 def _changes(connection: sqlite3.Connection, group_id: str) -> list[GroupChange]:
     rows = connection.execute(
         "SELECT time_ns, data FROM (SELECT time_ns, data FROM event WHERE event_type = 'finding_group_changed' "
-        "ORDER BY timestamp DESC LIMIT ?) WHERE json_extract(data, '$.group_id') = ? LIMIT 50",
+        "ORDER BY timestamp DESC LIMIT ?) "
+        "WHERE CASE WHEN json_valid(data) THEN json_extract(data, '$.group_id') END = ? LIMIT 50",
         (MOST_READ, group_id),
     )
     found = []
