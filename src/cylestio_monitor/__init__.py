@@ -18,11 +18,13 @@ if TYPE_CHECKING:
         enable_monitoring,
         get_database_path,
         on_approval,
+        on_moderation,
         scan_text,
         start_monitoring,
         stop_monitoring,
     )
     from cylestio_monitor.capture.tool import tool
+    from cylestio_monitor.detect import Moderation
     from cylestio_monitor.errors import BlockedError, ConfigError, CylestioError, RateLimitedError
     from cylestio_monitor.identity import Identity, identify
     from cylestio_monitor.middleware import ASGIMiddleware, IncomingRequest, WSGIMiddleware, identity_baggage
@@ -37,6 +39,7 @@ __all__ = [
     "Finding",
     "Identity",
     "IncomingRequest",
+    "Moderation",
     "RateLimitedError",
     "WSGIMiddleware",
     "cleanup_old_events",
@@ -48,6 +51,7 @@ __all__ = [
     "log_error",
     "log_event",
     "on_approval",
+    "on_moderation",
     "scan_text",
     "start_monitoring",
     "stop_monitoring",
@@ -62,6 +66,7 @@ _MODULES = {
     "Finding": "model",
     "Identity": "identity",
     "IncomingRequest": "middleware",
+    "Moderation": "detect",
     "RateLimitedError": "errors",
     "WSGIMiddleware": "middleware",
     "__version__": "_version",

@@ -17,6 +17,7 @@ from cylestio_monitor.config import database_path, load
 
 if TYPE_CHECKING:
     from cylestio_monitor.config import Settings
+    from cylestio_monitor.detect import Moderator
     from cylestio_monitor.govern.approvals import ApprovalRequest
     from cylestio_monitor.model import Finding, Subtype, Target
     from cylestio_monitor.scan import Scanner
@@ -63,6 +64,23 @@ def on_approval(callback: Callable[[ApprovalRequest], bool | None]) -> None:
     from cylestio_monitor.otel.control import approval_callbacks  # noqa: PLC0415 -- few applications decide
 
     approval_callbacks.append(callback)
+
+
+def on_moderation(moderator: Moderator, *, name: str = "application") -> None:
+    """Adds a function that moderates the texts of model calls; its answers become events and findings.
+
+    Args:
+        moderator: Called as ``moderator(text, target=..., subtype=...)`` in a thread of its own, or awaited there. It
+            returns a `Moderation`, or ``None`` where it has nothing to say about such texts. The settings under
+            `moderation` say which texts it gets and if calls wait for it.
+        name: Its name, in the rule ``moderator.<name>``.
+    """
+    from cylestio_monitor import runtime  # noqa: PLC0415 -- few applications moderate
+    from cylestio_monitor.detect import moderators  # noqa: PLC0415 -- as above
+
+    moderators.callbacks.append((name, moderator))
+    if runtime.pipeline is not None:
+        runtime.pipeline.find_workers()
 
 
 def stop_monitoring() -> None:

@@ -110,7 +110,7 @@ class Invocation:
         self._first_chunk: float | None = None
         self._inspection: Inspection | None = None
         if is_scanned and pipeline.settings.scan.enabled:
-            self._inspection = pipeline.new_inspection(sink.reported_in)
+            self._inspection = pipeline.new_inspection(sink.reported_in, sink.span)
         self._control = pipeline.new_control(call, sink.span) if is_scanned else None
         self._ended = threading.Lock()
         self._pending: PendingFindings | None = None

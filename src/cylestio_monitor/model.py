@@ -56,7 +56,7 @@ class Finding:
         match_hash: Keyed hash of the matched text, so that equal matches can be told without keeping them.
         reason: For the rule ``scan.incomplete``: the cap that was reached, or the type of the error. For the rule
             ``learned.injection``: the features that weighed most, the weightiest first, separated by commas. For rules
-            of sign-ins: the numbers that were counted.
+            of sign-ins: the numbers that were counted. For moderators: the categories of their answer.
     """
 
     rule_id: str
@@ -79,6 +79,9 @@ INCOMPLETE: Final = "scan.incomplete"
 
 PROVENANCE: Final = "provenance.value"
 """Rule id of a finding that reports an argument value that only an untrusted source has said."""
+
+MODERATOR: Final = "moderator."
+"""Beginning of the rule ids of findings that a moderator made; its name follows."""
 
 INCOMPLETE_CATEGORY: Final = "scan_incomplete"
 

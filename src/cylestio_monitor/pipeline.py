@@ -28,6 +28,7 @@ from __future__ import annotations
 import functools
 import logging
 import re
+import sys
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
@@ -53,11 +54,13 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, Status, TracerProvider
 
     from cylestio_monitor.config import Settings
-    from cylestio_monitor.detect import Detectors
+    from cylestio_monitor.detect import Detectors, Moderators
+    from cylestio_monitor.detect.moderators import Reporter as ModerationReporter
     from cylestio_monitor.emit.span_sink import SpanResolver, SpanSink
     from cylestio_monitor.govern.call_control import CallControl
     from cylestio_monitor.govern.controller import Controller
     from cylestio_monitor.govern.sign_ins import SignInWatch
+    from cylestio_monitor.inspection.questions import Questions
     from cylestio_monitor.model import AttributeValue, Call, ToolDefinition
     from cylestio_monitor.scan import Scanner
     from cylestio_monitor.store import Store
@@ -124,6 +127,7 @@ class Pipeline:
         meter_provider: MeterProvider | None = None,
         resolvers: Sequence[SpanResolver] = (),
         controller: Controller | None = None,
+        reporter: ModerationReporter | None = None,
     ) -> None:
         """Takes the parts.
 
@@ -135,6 +139,7 @@ class Pipeline:
             meter_provider: Creates the metrics; the global one by default.
             resolvers: Asked in this order for the span of a call, before one is created.
             controller: Decides about tool calls, where something asks for it.
+            reporter: Records the answers of moderators.
         """
         self.controller = controller
         self.settings = settings
@@ -150,7 +155,10 @@ class Pipeline:
         self.seen = SeenParts()
         self.reported = ReportedFindings()
         self.background = BackgroundWorker()
-        self.detectors = _detectors(settings)
+        self.reporter = reporter
+        self.detectors: Detectors | None = None
+        self.moderators: Moderators | None = None
+        self.find_workers()
         self.identity = identity.Identity(agent_id=settings.agent_id, session_id=settings.session_id)
         self.redact: Callable[[str], str] = functools.lru_cache(maxsize=4096)(self._redact)
 
@@ -258,14 +266,37 @@ class Pipeline:
         actor = actor_of(who.agent_id, call.user_id or who.user_id, who.session_id, "", who.roles)
         return [tool for tool in call.tools if controller.denied_offer(actor, tool.name) is not None]
 
-    def new_inspection(self, reported_in: int | None = None) -> Inspection:
+    def find_workers(self) -> None:
+        """Finds the detectors and moderators of the settings, and the moderators that the application has added."""
+        moderators = sys.modules.get("cylestio_monitor.detect.moderators")
+        is_moderated = bool(self.settings.moderation.use or (moderators is not None and moderators.callbacks))
+        if not (self.settings.detectors.use or is_moderated):
+            return
+        from cylestio_monitor import detect  # noqa: PLC0415 -- few applications have detectors or moderators
+
+        if self.settings.detectors.use:
+            self.detectors = detect.start(detect.Detectors, self.settings.detectors)
+        if is_moderated:
+            self.moderators = detect.start(detect.Moderators, self.settings.moderation)
+            self.moderators.reporter = self.reporter
+
+    def _questions(self, span: Span | None) -> Questions | None:
+        """Returns the questions of a call to detectors and moderators; `None` where there are none."""
+        workers = [worker for worker in (self.detectors, self.moderators) if worker is not None]
+        if not workers:
+            return None
+        from cylestio_monitor.inspection.questions import Questions  # noqa: PLC0415 -- as above
+
+        return Questions(workers, self.scanner.complete_finding, span.get_span_context() if span is not None else None)
+
+    def new_inspection(self, reported_in: int | None = None, span: Span | None = None) -> Inspection:
         """Creates the scan of one call; findings that were reported in the trace `reported_in` are left out."""
         return Inspection(
             self.scanner,
             self.seen,
             redact=self.redact,
             is_full=self.content == "full",
-            detectors=self.detectors if reported_in is None else None,
+            questions=self._questions(span) if reported_in is None else None,
             only_new=None if reported_in is None else functools.partial(self.reported.new, reported_in),
         )
 
@@ -299,14 +330,6 @@ class Pipeline:
         if _PLAIN_ID.fullmatch(text):
             return text
         return sanitize.clean_text(self.scanner.mask(sanitize.one_line(text, _LABEL_SCANNED)), _LABEL_BYTES)
-
-
-def _detectors(settings: Settings) -> Detectors | None:
-    if not settings.detectors.use:
-        return None
-    from cylestio_monitor import detect  # noqa: PLC0415 -- few have detectors
-
-    return detect.start(settings.detectors)
 
 
 def installed() -> Pipeline | None:

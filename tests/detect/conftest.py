@@ -73,13 +73,13 @@ def package(tmp_path, monkeypatch):
     started = dict(worker._started)
     modules = set(sys.modules)
 
-    def install(name, source):
+    def install(name, source, group="cylestio_detector"):
         site = tmp_path / f"site_{name}"
         info = site / f"{name}-1.0.dist-info"
         info.mkdir(parents=True)
         (site / f"{name}_detector.py").write_text(textwrap.dedent(source))
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(f"[cylestio_detector]\n{name} = {name}_detector:make\n")
+        (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {name}_detector:make\n")
         monkeypatch.syspath_prepend(str(site))
 
     yield install

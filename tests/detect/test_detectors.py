@@ -6,7 +6,7 @@ import time
 import pytest
 
 from cylestio_monitor import config, pipeline, runtime
-from cylestio_monitor.detect import start
+from cylestio_monitor.detect import Asked, Detectors, start
 from cylestio_monitor.detect.onnx import OnnxDetector
 from cylestio_monitor.errors import BlockedError, ConfigError
 from cylestio_monitor.model import Result
@@ -210,8 +210,8 @@ def test_what_a_detector_asks_is_no_call_of_the_application(road, package, monke
 
 def test_a_full_queue_drops_and_counts(package):
     package("jam", SLOW)
-    detectors = start(config.DetectorSettings(use=("jam",)))
-    asked = detectors.asked(lambda finding, _text: finding)
+    detectors = start(Detectors, config.DetectorSettings(use=("jam",)))
+    asked = Asked(lambda finding, _text: finding)
     for _ in range(300):
         detectors.ask(asked, "act now", target="input", subtype="llm", path="")
     assert detectors.dropped >= 300 - 257
@@ -227,4 +227,3 @@ def test_without_a_detector_no_thread_is_started(road):
     here = road()
     here.pipeline.begin(chat("hello")).end(answer("ok"))
     assert here.pipeline.detectors is None
-    assert start(config.DetectorSettings()) is None

@@ -21,7 +21,10 @@ LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
 
 EVENTS = {
     "ai_errors.py": [("llm_call_failed", "LLM", "ERROR")] * 3 + [("llm_fallback_used", "LLM", "WARNING")],
-    "content_moderation.py": [("content_moderation", "LLM", "INFO"), ("content_moderation", "LLM", "WARNING")],
+    "content_moderation.py": [
+        *[("content_moderation", "TOOL", "INFO"), ("tool_call", "TOOL", "INFO")],
+        *[("content_moderation", "TOOL", "WARNING"), ("tool_call", "TOOL", "WARNING")],
+    ],
     "identify_users.py": [("request_served", "WEB", "INFO")],
     "user_authentication.py": [("user_authentication", "AUTH", "WARNING")] * 3
     + [("user_authentication", "AUTH", "INFO"), ("session_started", "AUTH", "INFO")],

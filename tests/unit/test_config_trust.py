@@ -68,7 +68,7 @@ WEAKER = {
     "store.max_mb": "8",
     "log.file": "/tmp/elsewhere.jsonl",
     "policy": "other.yaml",
-    **dict.fromkeys(["control.provenance", "detectors.wait"], "false"),
+    **dict.fromkeys(["control.provenance", "detectors.wait", "moderation.wait", "moderation.required"], "false"),
     **dict.fromkeys(["control.limits", "control.prices"], "[]"),
     "control.invalid_arguments": "ignore",
     "control.counters": "redis://127.0.0.1:1",

@@ -1,33 +1,30 @@
-"""Reports what a content moderation step decided, beside the calls it guards."""
+"""Moderates what a tool brings into the conversation; model calls are moderated in the same way."""
 
 from __future__ import annotations
 
-from cylestio_monitor import log_event, start_monitoring, stop_monitoring
+from cylestio_monitor import Moderation, on_moderation, start_monitoring, stop_monitoring, tool
 
 UNWANTED = {"violence": ("attack them", "hurt him"), "harassment": ("you idiot",)}
 
 
-def moderate(text: str, direction: str) -> bool:
-    """Whether the text may pass; what was decided is recorded either way. Your own moderation model stands here."""
+def moderate(text: str, *, target: str, subtype: str) -> Moderation:
+    """Judges one text. Your own moderation model or service stands here; it may be a coroutine function."""
     lowered = text.lower()
     categories = [name for name, phrases in UNWANTED.items() if any(phrase in lowered for phrase in phrases)]
-    log_event(
-        "content_moderation",
-        {
-            "alert": "suspicious" if categories else "none",
-            "flagged": bool(categories),
-            "categories": categories,
-            "direction": direction,
-            "length": len(text),
-        },
-        channel="LLM",
-        level="WARNING" if categories else "INFO",
-    )
-    return not categories
+    print(f"{target} {subtype}: {categories}")
+    return Moderation("deny" if "violence" in categories else "warn" if categories else "allow", tuple(categories))
+
+
+@tool
+def read_ticket(number: int) -> str:
+    """Returns the text of a ticket."""
+    return {1: "How do I change my address?", 2: "You idiot, answer me!"}[number]
 
 
 if __name__ == "__main__":
-    start_monitoring("support-agent")
-    print(moderate("How do I change my address?", "input"))
-    print(moderate("You idiot, answer me!", "input"))
+    moderation = {"surfaces": ["llm", "tool_result"], "wait": True}
+    start_monitoring("support-agent", {"moderation": moderation})
+    on_moderation(moderate, name="house")
+    read_ticket(1)
+    read_ticket(2)
     stop_monitoring()

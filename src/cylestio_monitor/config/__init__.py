@@ -10,6 +10,7 @@ from __future__ import annotations
 from cylestio_monitor.config.actors import AuthenticationSettings, IdentitySettings
 from cylestio_monitor.config.loading import InlinePolicy, Loaded, load
 from cylestio_monitor.config.locations import CONFIG_VARIABLE, FILE_NAME, cache_folder, database_path
+from cylestio_monitor.config.moderation import ModerationSettings
 from cylestio_monitor.config.settings import (
     CONTENT_VARIABLE,
     ApprovalSettings,
@@ -46,6 +47,7 @@ __all__ = [
     "LimitSettings",
     "Loaded",
     "LogSettings",
+    "ModerationSettings",
     "Option",
     "OverrideSettings",
     "PriceSettings",

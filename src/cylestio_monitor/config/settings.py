@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from cylestio_monitor.config.actors import AuthenticationSettings, IdentitySettings
+from cylestio_monitor.config.moderation import ModerationSettings
 from cylestio_monitor.config.section import Local, Section
 from cylestio_monitor.config.section import setting as _setting
 
@@ -300,6 +301,7 @@ class Settings(Section, frozen=True, kw_only=True):
     rules: RuleSettings = RuleSettings()
     scan: ScanSettings = ScanSettings()
     detectors: DetectorSettings = DetectorSettings()
+    moderation: ModerationSettings = ModerationSettings()
     store: StoreSettings = StoreSettings()
     log: LogSettings = LogSettings()
     semconv: SemconvSettings = SemconvSettings()

@@ -1,4 +1,4 @@
-"""The thread that asks the detectors, and what a call has asked of it.
+"""The thread that asks detectors or moderators, and what a call has asked of it.
 
 A call leaves its texts in a bounded queue and goes on. What is known when it ends stands on its span; what comes later
 is reported for the same span. Only where the settings ask for it does a call wait, and then no longer than the budget.
@@ -14,34 +14,36 @@ import queue
 import threading
 import time
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 from opentelemetry import context as otel_context
 
 from cylestio_monitor import runtime
-from cylestio_monitor.model import ALERT_OF, Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable
 
-    from cylestio_monitor import config
-    from cylestio_monitor.detect.model import Detection, Detector
-    from cylestio_monitor.model import Subtype, Target
+    from opentelemetry.trace import SpanContext
+
+    from cylestio_monitor.model import Finding, Subtype, Target
 
     Settled = Callable[[Finding, str], "Finding | None"]
 
 _log = logging.getLogger(__name__)
-GROUP = "cylestio_detector"
 _QUEUE = 256
-_TAGS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "prompt_injection": (("LLM01:2025", "ASI01"), ("AML.T0051",)),
-    "jailbreak": (("LLM01:2025",), ("AML.T0054",)),
-    "system_prompt_leakage": (("LLM07:2025",), ("AML.T0056",)),
-    "sensitive_data": (("LLM02:2025",), ("AML.T0057",)),
-}
 
 
-class _Job(NamedTuple):
+class Question(NamedTuple):
+    """One text that is asked about.
+
+    Attributes:
+        asked: The questions of its call.
+        text: The text, at most `max_chars` code points of it.
+        target: The side of the call.
+        subtype: The surface.
+        path: The place in the call.
+    """
+
     asked: Asked
     text: str
     target: Target
@@ -50,15 +52,24 @@ class _Job(NamedTuple):
 
 
 class Asked:
-    """The questions of one call: the detectors' thread adds findings, the call takes them."""
+    """The questions of one call to one worker: its thread adds findings, the call takes them.
 
-    def __init__(self, settle: Settled) -> None:
+    Attributes:
+        settle: Completes a finding of a text; ``None`` where it is silenced.
+        span: The span of the call, where it has one.
+        has_failed: An answer is owed and will not come.
+    """
+
+    def __init__(self, settle: Settled, span: SpanContext | None = None) -> None:
         """Nothing is asked yet.
 
         Args:
             settle: Completes a finding of a text; ``None`` where it is silenced.
+            span: The span of the call, where it has one.
         """
         self.settle = settle
+        self.span = span
+        self.has_failed = False
         self._context = contextvars.copy_context()
         self._lock = threading.Lock()
         self._idle = threading.Event()
@@ -85,6 +96,15 @@ class Asked:
         if later is not None:
             self._context.run(later, found)
 
+    def run(self, function: Callable[[], None]) -> None:
+        """Calls a function in the context of the call."""
+        self._context.run(function)
+
+    @property
+    def is_complete(self) -> bool:
+        """Every answer has come."""
+        return not self.has_failed and not self._pending
+
     def take(self, timeout_s: float = 0) -> list[Finding]:
         """Returns the findings that have arrived, after a bounded wait for the others; each finding once."""
         if timeout_s:
@@ -102,41 +122,82 @@ class Asked:
             later(found)
 
 
-class Detectors:
-    """The detectors of the settings and their thread, which begins with the first text, also in a forked child.
+class WorkerSettings(Protocol):
+    """The settings that a worker itself reads."""
+
+    @property
+    def use(self) -> tuple[str, ...]:
+        """Names of entry points."""
+
+    @property
+    def wait(self) -> bool:
+        """Calls wait for the answers."""
+
+    @property
+    def budget_ms(self) -> int:
+        """Longest wait."""
+
+    @property
+    def max_chars(self) -> int:
+        """Longest text that is asked about, in code points."""
+
+
+Member = TypeVar("Member")
+SettingsType = TypeVar("SettingsType", bound=WorkerSettings)
+
+
+class Worker(Generic[SettingsType, Member]):
+    """Members of one kind and their thread, which begins with the first text, also in a forked child.
 
     Attributes:
+        kind: The noun for a member in messages.
+        group: The group of entry points that name factories of members.
+        settings: The settings.
         dropped: Texts that found the queue full.
-        failed: Answers that a detector owed: it raised, or took longer than its budget.
+        failed: Answers that a member owed: it raised, or took longer than its budget.
     """
 
-    def __init__(self, settings: config.DetectorSettings) -> None:
+    kind: ClassVar[str]
+    group: ClassVar[str]
+
+    def __init__(self, settings: SettingsType) -> None:
         """Keeps the settings; nothing is loaded yet."""
         self.settings = settings
         self.dropped = 0
         self.failed = 0
-        self._queue: queue.Queue[_Job] = queue.Queue(_QUEUE)
+        self._queue: queue.Queue[Question] = queue.Queue(_QUEUE)
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._loaded: list[tuple[str, Detector]] | None = None
+        self._loaded: list[tuple[str, Member]] | None = None
 
     def wants(self, target: Target, subtype: Subtype) -> bool:
         """Returns whether texts of this side and surface are asked about."""
-        return target == "input" and subtype in self.settings.surfaces
+        raise NotImplementedError
 
-    def asked(self, settle: Settled) -> Asked:
-        """Returns the questions of one call; `settle` completes a finding, or silences it."""
-        return Asked(settle)
+    def put_question(self, member: Member, question: Question) -> Any:
+        """Asks one member; the answer may be an awaitable."""
+        raise NotImplementedError
+
+    def read(self, name: str, question: Question, answer: Any) -> list[Finding]:
+        """Returns the findings in an answer."""
+        raise NotImplementedError
+
+    def members(self) -> list[tuple[str, Member]]:
+        """Returns the members by name; those of entry points are loaded once, in the thread."""
+        if self._loaded is None:
+            self._loaded = self._load()
+        return self._loaded
 
     def ask(self, asked: Asked, text: str, *, target: Target, subtype: Subtype, path: str) -> None:
         """Leaves a text in the queue; never waits."""
         limit = self.settings.max_chars
-        job = _Job(asked, text if len(text) <= limit else text[:limit], target, subtype, path)
+        question = Question(asked, text if len(text) <= limit else text[:limit], target, subtype, path)
         asked.expect()
         try:
-            self._queue.put_nowait(job)
+            self._queue.put_nowait(question)
         except queue.Full:
             self.dropped += 1
+            asked.has_failed = True
             asked.answer([])
             return
         if self._thread is None or not self._thread.is_alive():
@@ -145,89 +206,62 @@ class Detectors:
     def _begin(self) -> None:
         with self._lock:
             if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, name="cylestio-detectors", daemon=True)
+                self._thread = threading.Thread(target=self._run, name=f"cylestio-{self.kind}s", daemon=True)
                 self._thread.start()
 
     def _run(self) -> None:
-        # What a detector asks a service through a monitored SDK is no call of the application.
+        # What a member asks a service through a monitored SDK is no call of the application.
         context = otel_context.set_value("suppress_instrumentation", True)
         otel_context.attach(otel_context.set_value(runtime.UNMONITORED, True, context))
-        if self._loaded is None:
-            self._loaded = load(self.settings)
+        self.members()
         loop = asyncio.new_event_loop()
         while True:
-            job = self._queue.get()
+            question = self._queue.get()
             found: list[Finding] = []
-            for name, detector in self._loaded:
+            for name, member in self.members():
                 try:
-                    found += self._findings(name, job, self._detections(detector, job, loop))
+                    found += self.read(name, question, self._answer(member, question, loop))
                 except Exception as error:  # noqa: BLE001 -- foreign code: whatever it raises, the others are asked
                     self.failed += 1
-                    _log.debug("the detector %s has no answer: %r", name, error)
+                    question.asked.has_failed = True
+                    _log.debug("the %s %s has no answer: %r", self.kind, name, error)
             try:
-                job.asked.answer(found)
+                question.asked.answer(found)
             except Exception:  # noqa: BLE001 -- the thread goes on for all other calls
-                _log.debug("an answer of the detectors could not be reported", exc_info=True)
+                _log.debug("an answer of a %s could not be reported", self.kind, exc_info=True)
 
-    def _detections(self, detector: Detector, job: _Job, loop: asyncio.AbstractEventLoop) -> Sequence[Detection]:
-        answer: Any = detector.detect(job.text, target=job.target, subtype=job.subtype)
+    def _answer(self, member: Member, question: Question, loop: asyncio.AbstractEventLoop) -> Any:
+        answer = self.put_question(member, question)
         if inspect.isawaitable(answer):
             answer = loop.run_until_complete(asyncio.wait_for(answer, self.settings.budget_ms / 1000))
-        detections: Sequence[Detection] = answer
-        return detections
+        return answer
 
-    def _findings(self, name: str, job: _Job, detections: Iterable[Detection]) -> list[Finding]:
-        severity = self.settings.severity
-        found = []
-        for detection in detections:
-            if detection.score < self.settings.threshold:
+    def _load(self) -> list[tuple[str, Member]]:
+        """Loads the entry points of the settings; one that cannot be had is named in the log and left out."""
+        found: list[tuple[str, Member]] = []
+        for name in self.settings.use:
+            known = [entry for entry in entry_points(group=self.group) if entry.name == name]
+            if not known:
+                _log.warning("No %s is called %s; the others are asked", self.kind, name)
                 continue
-            owasp, atlas = _TAGS.get(detection.category, ((), ()))
-            end = len(job.text) if detection.end is None else detection.end
-            finding = Finding(
-                rule_id=f"classifier.{name}",
-                category=detection.category,
-                severity=severity,
-                alert=ALERT_OF[severity],
-                target=job.target,
-                subtype=job.subtype,
-                path=job.path,
-                start=detection.start,
-                end=end,
-                owasp=owasp,
-                atlas=atlas,
-            )
-            settled = job.asked.settle(finding, job.text)
-            if settled is not None:
-                found.append(settled)
+            began = time.monotonic()
+            try:
+                found.append((name, known[0].load()(self.settings)))
+            except Exception as error:  # noqa: BLE001 -- foreign code: the monitoring goes on without it
+                _log.warning("The %s %s cannot be used: %s", self.kind, name, error)
+            else:
+                _log.info("The %s %s was loaded in %.1f s", self.kind, name, time.monotonic() - began)
         return found
 
 
-def load(settings: config.DetectorSettings) -> list[tuple[str, Detector]]:
-    """The detectors of the settings, by name; one that cannot be had is named in the log and left out."""
-    found: list[tuple[str, Detector]] = []
-    for name in settings.use:
-        known = [entry for entry in entry_points(group=GROUP) if entry.name == name]
-        if not known:
-            _log.warning("No detector is called %s; the others are asked", name)
-            continue
-        began = time.monotonic()
-        try:
-            found.append((name, known[0].load()(settings)))
-        except Exception as error:  # noqa: BLE001 -- foreign code: the monitoring goes on without it
-            _log.warning("The detector %s cannot be used: %s", name, error)
-        else:
-            _log.info("The detector %s was loaded in %.1f s", name, time.monotonic() - began)
-    return found
-
-
-_started: dict[config.DetectorSettings, Detectors] = {}
+WorkerType = TypeVar("WorkerType", bound="Worker[Any, Any]")
+_started: dict[tuple[type, Any], Worker[Any, Any]] = {}
 _starting = threading.Lock()
 
 
-def start(settings: config.DetectorSettings) -> Detectors | None:
-    """The detectors of these settings, the same ones for the same settings; ``None`` where none is named."""
-    if not settings.use:
-        return None
+def start(kind: type[WorkerType], settings: WorkerSettings) -> WorkerType:
+    """Returns the worker of this kind and these settings, the same one each time."""
     with _starting:
-        return _started.setdefault(settings, Detectors(settings))
+        worker = _started.setdefault((kind, settings), kind(settings))
+        assert isinstance(worker, kind)
+        return worker

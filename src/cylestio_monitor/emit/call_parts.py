@@ -51,7 +51,7 @@ class CallParts(Protocol):
     def new_control(self, call: Call, span: Span) -> CallControl | None:
         """Creates the control of one call; `None` where nothing is controlled."""
 
-    def new_inspection(self, reported_in: int | None) -> Inspection:
+    def new_inspection(self, reported_in: int | None, span: Span | None) -> Inspection:
         """Creates the scan of one call."""
 
     def recorded_unscanned(self, content: object, owner: object, /) -> object:

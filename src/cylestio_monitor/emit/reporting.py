@@ -8,7 +8,7 @@ from opentelemetry.trace import Status, StatusCode
 
 from cylestio_monitor import sanitize, semconv
 from cylestio_monitor.errors import BlockedError, RateLimitedError
-from cylestio_monitor.model import INCOMPLETE, SEVERITY_NUMBER, Verdict
+from cylestio_monitor.model import INCOMPLETE, MODERATOR, SEVERITY_NUMBER, Verdict
 from cylestio_monitor.policy import ALLOW, decide
 
 if TYPE_CHECKING:
@@ -88,8 +88,15 @@ def is_urgent(found: Sequence[Finding]) -> bool:
 
 
 def can_be_refused(found: Sequence[Finding]) -> list[Finding]:
-    """Returns the findings of an answer whose effect can still be prevented: tool calls, and what was not read."""
-    return [finding for finding in found if finding.subtype == "tool_call" or finding.rule_id == INCOMPLETE]
+    """Returns the findings of an answer whose effect can still be prevented.
+
+    These are its tool calls, what was not read, and what a moderator says of an answer that nobody has seen yet.
+    """
+    return [
+        finding
+        for finding in found
+        if finding.subtype == "tool_call" or finding.rule_id == INCOMPLETE or finding.rule_id.startswith(MODERATOR)
+    ]
 
 
 def judge(found: Sequence[Finding], settings: Settings, *, is_answer: bool, may_refuse: bool) -> Verdict:

@@ -29,7 +29,7 @@ from cylestio_monitor.model import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from cylestio_monitor.detect import Asked, Detectors
+    from cylestio_monitor.inspection.questions import Questions
     from cylestio_monitor.model import Call, Finding, Message, Part, Result, Subtype, Target, ToolDefinition
     from cylestio_monitor.scan import Scanner
     from cylestio_monitor.scan.prompt_leak import PromptLeakDetector
@@ -80,13 +80,12 @@ class Inspection:
     """
 
     __slots__ = (
-        "_asked",
         "_checked",
-        "_detectors",
         "_is_full",
         "_leaks",
         "_marks",
         "_only_new",
+        "_questions",
         "_redact",
         "_scanner",
         "_seen",
@@ -102,7 +101,7 @@ class Inspection:
         *,
         redact: Callable[[str], str],
         is_full: bool = False,
-        detectors: Detectors | None = None,
+        questions: Questions | None = None,
         only_new: Callable[[list[Finding]], list[Finding]] | None = None,
     ) -> None:
         """Starts without findings.
@@ -112,17 +111,16 @@ class Inspection:
             seen: The parts that were scanned before.
             redact: Makes the path of a finding safe: keys of the application's data are part of it.
             is_full: Content is recorded as it is.
-            detectors: Asked beside the rules.
+            questions: What detectors and moderators are asked beside the rules.
             only_new: Drops findings that another call has reported.
         """
         self._scanner = scanner
         self._seen = seen
         self._is_full = is_full
-        self._detectors = detectors
+        self._questions = questions
         self._marks: list[tuple[int, bool]] = []
         self._streamed: dict[str, StreamedText] = {}
         self._checked: dict[str, Part] = {}
-        self._asked: Asked | None = None
         self._leaks: PromptLeakDetector | None = None
         self._redact = redact
         self._only_new = only_new
@@ -146,11 +144,13 @@ class Inspection:
             self._tool(tool, known=history > 0)
         if call.arguments is not None or call.tool_name:
             self._value(call.arguments, "output", "tool_call", "arguments", call.tool_name, id(call))
-        self._take_answers()
+        self._take_answers("input")
 
     def streamed(self, path: str, subtype: Subtype, on_found: Callable[[], None]) -> StreamedText:
         """Returns the collector of one streamed part of the answer; `on_found` is called for each new finding."""
         known = self._streamed.get(path)
+        if self._questions is not None:
+            self._questions.is_streamed = True
         if known is None:
             leaks = self._leaks.stream(path) if self._leaks is not None and subtype == "llm" else None
             stream = self._scanner.stream(target="output", subtype=subtype, path=path, silenced=True)
@@ -159,6 +159,8 @@ class Inspection:
 
     def parts(self, parts: Iterable[Part]) -> None:
         """Scans parts of the answer that are complete before the answer is; `result` does not scan them again."""
+        if self._questions is not None:
+            self._questions.is_streamed = True
         for part in parts:
             checked = self._checked.get(part.path)
             if checked is None or _mark(checked) != _mark(part):
@@ -179,12 +181,12 @@ class Inspection:
             if result.response is not None:
                 self._value(result.response, "input", "tool_result", "result", None, id(result))
                 self._ask(result.response, "input", "tool_result", "result")
-        self._take_answers()
+        self._take_answers("output")
 
     def on_later(self, later: Callable[[list[Finding]], None]) -> None:
         """Passes findings that the detectors deliver after the call to `later`."""
-        if self._asked is not None:
-            self._asked.leave(later)
+        if self._questions is not None:
+            self._questions.leave(later)
 
     def add(self, found: list[Finding]) -> None:
         """Adds findings that did not come from the scanner."""
@@ -215,6 +217,8 @@ class Inspection:
         """Scans a part of the answer, unless it was scanned while it streamed or before the answer was complete."""
         if is_masked is not None:
             self._mark(part, is_masked=is_masked)
+            target, subtype = surface(part, "assistant")
+            self._ask(part.content, target, subtype, part.path)
             return
         checked = self._checked.get(part.path)
         if checked is not None and _mark(checked) == _mark(part):
@@ -256,8 +260,7 @@ class Inspection:
         else:
             tool = part.name if subtype == "tool_call" else None
             self._scan_value(content, target, subtype, part.path, tool, id(part))
-        if self._detectors is not None:
-            self._ask(content, target, subtype, part.path)
+        self._ask(content, target, subtype, part.path)
         self._marks.append((mark, id(part) in self.masked))
 
     def _tool(self, tool: ToolDefinition, *, known: bool) -> None:
@@ -306,24 +309,13 @@ class Inspection:
             self.found.add(found)
 
     def _ask(self, content: object, target: Target, subtype: Subtype, path: str) -> None:
-        """Passes a text to the detectors."""
-        if self._detectors is None or not self._detectors.wants(target, subtype):
-            return
-        if isinstance(content, str):
-            text = content
-        else:
-            from cylestio_monitor.scan.walk import leaves  # noqa: PLC0415 -- only where detectors are installed
+        """Passes a text to detectors and moderators."""
+        if self._questions is not None:
+            self._questions.ask(content, target, subtype, path)
 
-            text = "\n".join(leaf.text for leaf in leaves(content))
-        if text.strip():
-            self._asked = self._asked or self._detectors.asked(self._scanner.complete_finding)
-            self._detectors.ask(self._asked, text, target=target, subtype=subtype, path=path)
-
-    def _take_answers(self) -> None:
-        """Takes the answers of the detectors, and waits for them where the settings say so."""
-        if self._asked is not None and self._detectors is not None:
-            settings = self._detectors.settings
-            self._report(self._asked.take(settings.budget_ms / 1000 if settings.wait else 0))
+    def _take_answers(self, target: Target) -> None:
+        if self._questions is not None:
+            self._report(self._questions.take(target))
 
 
 def history_length(messages: list[Message]) -> int:

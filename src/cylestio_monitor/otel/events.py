@@ -16,27 +16,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry import _logs, trace
-from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry import trace
 
 from cylestio_monitor import forks, identity, sanitize, semconv
-from cylestio_monitor._version import __version__
 from cylestio_monitor.otel import setup
-from cylestio_monitor.store import Event
+from cylestio_monitor.otel.logged_events import record
 
 if TYPE_CHECKING:
-    from cylestio_monitor.model import AttributeValue
-    from cylestio_monitor.otel.sign_ins import SignInFindings
+    from cylestio_monitor.otel.logged_events.sign_ins import SignInFindings
+    from cylestio_monitor.store import Event
 
 log = logging.getLogger("cylestio_monitor")
 
-_SEVERITY = {
-    "DEBUG": SeverityNumber.DEBUG,
-    "INFO": SeverityNumber.INFO,
-    "WARNING": SeverityNumber.WARN,
-    "ERROR": SeverityNumber.ERROR,
-    "CRITICAL": SeverityNumber.FATAL,
-}
 _NAME_BYTES = 256
 MAX_WAITING = 1000
 """Most events that are kept in memory until monitoring starts; of more, the newest are dropped and counted."""
@@ -97,7 +88,7 @@ def _record(event_type: object, data: dict[str, Any], channel: object, level: ob
     kind = sanitize.clean_text(event_type, _NAME_BYTES)
     where = sanitize.clean_text(channel, _NAME_BYTES).upper()
     severity = sanitize.clean_text(level, _NAME_BYTES).upper()
-    if severity not in _SEVERITY:
+    if severity not in record.SEVERITY:
         severity = "INFO"
     clean = sanitize.clean_value(data)
     if running is not None and running.pipeline.content != "full":
@@ -106,31 +97,19 @@ def _record(event_type: object, data: dict[str, Any], channel: object, level: ob
     sign_ins = _sign_ins(kind, data, now, running)
     if sign_ins is not None:
         clean = sign_ins.flagged(clean)
-    flat = _flat(clean)
 
     span = trace.get_current_span()
     place = span.get_span_context()
     if span.is_recording():
-        span.add_event(kind, {**flat, semconv.EVENT_CHANNEL: where}, now)
-    _logs.get_logger(semconv.SCOPE, __version__).emit(
-        LogRecord(
-            timestamp=now,
-            event_name=kind,
-            severity_text=severity,
-            severity_number=_SEVERITY[severity],
-            body=kind,
-            attributes={**flat, semconv.EVENT_CHANNEL: where},
-        )
-    )
-    event = Event(
-        agent_id=identity.current().agent_id,
-        event_type=kind,
+        span.add_event(kind, {**record.flat(clean), semconv.EVENT_CHANNEL: where}, now)
+    event = record.emit(
+        kind,
+        clean,
         channel=where,
         level=severity,
-        timestamp_ns=now,
-        data=clean,
-        trace_id=trace.format_trace_id(place.trace_id) if place.is_valid else None,
-        span_id=trace.format_span_id(place.span_id) if place.is_valid else None,
+        time_ns=now,
+        agent_id=identity.current().agent_id,
+        span=place,
     )
     if running is None:
         _waiting.add(event)
@@ -144,7 +123,7 @@ def _sign_ins(kind: str, data: Mapping[str, Any], now_ns: int, running: setup.Ru
     """Returns the findings of a sign-in; `None` for another event, and while monitoring is off."""
     if kind != "user_authentication" or running is None:
         return None
-    from cylestio_monitor.otel.sign_ins import SignInFindings  # noqa: PLC0415 -- few applications report sign-ins
+    from cylestio_monitor.otel.logged_events.sign_ins import SignInFindings  # noqa: PLC0415 -- few applications report sign-ins
 
     return SignInFindings(running, data, now_ns)
 
@@ -224,12 +203,3 @@ def _mapping(given: object) -> Mapping[str, Any]:
     if given is None:
         return {}
     return given if isinstance(given, Mapping) else {"data": given}
-
-
-def _flat(data: Mapping[str, Any]) -> dict[str, AttributeValue]:
-    """Returns flat attributes: a nested value becomes its JSON."""
-    return {
-        key: value if isinstance(value, (str, bool, int, float)) else sanitize.to_json(value)
-        for key, value in data.items()
-        if value is not None
-    }

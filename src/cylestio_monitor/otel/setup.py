@@ -112,6 +112,7 @@ class Running:
     def make_pipeline(self) -> Pipeline:
         """A pipeline of these parts."""
         from cylestio_monitor.otel.control import make_controller  # noqa: PLC0415 -- when there is a call
+        from cylestio_monitor.otel.logged_events.moderation import ModerationEvents  # noqa: PLC0415 -- as above
         from cylestio_monitor.pipeline import Pipeline  # noqa: PLC0415 -- as above
 
         return Pipeline(
@@ -122,6 +123,7 @@ class Running:
             meter_provider=None,
             resolvers=span_resolvers.ORDERED,
             controller=make_controller(self.loaded, self.store),
+            reporter=ModerationEvents(self.loaded.settings, self.scanner, self.store, self.json_log),
         )
 
     def flush_delivery(self, timeout_s: float) -> bool:

@@ -66,7 +66,7 @@ _COMPILER_SOURCES = tuple(
     )
 )
 _KEYWORD_RULESET = "keywords"
-_RULES_IN_CODE = ("authentication.", "classifier.", "moderation.", "scan.")
+_RULES_IN_CODE = ("authentication.", "classifier.", "moderator.", "scan.")
 """Prefixes of findings that no rule of a pack makes: those of sign-ins, detectors, moderators and the scan itself."""
 
 _PATTERN_WORD = re.compile(rf"[a-z]{{{BEGINNING},}}")

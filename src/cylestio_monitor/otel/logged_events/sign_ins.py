@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cylestio_monitor import identity, semconv
 from cylestio_monitor.emit import genai, security
@@ -16,8 +16,25 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
     from cylestio_monitor.model import Finding
-    from cylestio_monitor.otel.setup import Running
-    from cylestio_monitor.store import Event
+    from cylestio_monitor.pipeline import Pipeline
+    from cylestio_monitor.scan import Scanner
+    from cylestio_monitor.store import Event, Store
+
+
+class RunningParts(Protocol):
+    """The parts of a running set-up that findings pass through."""
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The pipeline."""
+
+    @property
+    def scanner(self) -> Scanner:
+        """The scanner."""
+
+    @property
+    def store(self) -> Store | None:
+        """The store, where there is one."""
 
 
 class SignInFindings:
@@ -27,7 +44,7 @@ class SignInFindings:
         found: The findings that are not silenced.
     """
 
-    def __init__(self, running: Running, data: Mapping[str, Any], now_ns: int) -> None:
+    def __init__(self, running: RunningParts, data: Mapping[str, Any], now_ns: int) -> None:
         """Observes an event.
 
         Args:
@@ -76,7 +93,7 @@ class SignInFindings:
                 int(event.trace_id or "0", 16),
                 int(event.span_id or "0", 16),
                 self.found,
-                agent_id=event.agent_id or self._running.loaded.settings.agent_id,
+                agent_id=event.agent_id or pipeline.settings.agent_id,
                 session_id=identity.current().session_id,
                 service_name=pipeline.service_name,
                 action="audit",
