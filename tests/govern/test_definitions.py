@@ -229,7 +229,7 @@ def test_any_definition_is_compared(hostile):
     made = ToolDefinitions(storage=Memory())
     tool = change(ADDS, **hostile)
     made.observe([tool], "calc")
-    assert made.digest("calc", tool.name)
+    assert made.standing("calc", tool.name)[1]
     assert made.observe([change(tool, type="other")], "calc")[1] == [tool.name]
 
 

@@ -10,7 +10,7 @@ from cylestio_monitor import semconv
 from cylestio_monitor.govern.approvals.request import canonical, new_request
 from cylestio_monitor.govern.arguments import ARGUMENTS_RULE
 from cylestio_monitor.govern.controller import LIMIT_RULE
-from cylestio_monitor.govern.heard import hear_call, hear_result, thread_of
+from cylestio_monitor.govern.heard import hear_call, hear_result, scope_of, thread_of
 from cylestio_monitor.govern.outcome import Actor
 from cylestio_monitor.govern.policy.document import STRICTNESS
 from cylestio_monitor.model import Verdict
@@ -181,7 +181,7 @@ class CallControl:
         is_listed = semconv.MCP_METHOD in call.attributes
         if call.kind == "server" or (is_listed and not call.tool_server):
             return  # what this process lists or is offered by a client; a server that cannot be told from others
-        scope = "" if is_listed else self._actor.conversation
+        scope = "" if is_listed else scope_of(call, self._actor.agent, self._actor.conversation)
         observe = self._controller.definitions.observe
         try:
             found, changed = observe(

@@ -167,6 +167,7 @@ class Controller:
             earlier = around or self._take(digest, now_ns)
             if earlier is not None and (refusal is None or earlier.decision.action == "deny"):
                 return earlier._replace(findings=[], is_first=False, is_inside=around is not None)
+        state, version = self.definitions.standing(listed.server, tool)
         # A function of the application may bear the name of a tool of a server and take other arguments.
         own_schema = schema or (listed.schema if is_asked or server is not None else None)
         invalid, is_invalid = self._validation.test(own_schema, listed.server, tool, arguments, path)
@@ -188,6 +189,8 @@ class Controller:
             complete=complete,
             findings=call_facts.finding_facts([*findings, *invalid]),
             origins=call_facts.origin_facts(origins),
+            definition=state,
+            definition_digest=version,
         )
         exceeded = self._limiter.before(facts) if self._limiter is not None else None
         decision = self.policy.decide(facts, self._history) if self.policy is not None else _NO_POLICY

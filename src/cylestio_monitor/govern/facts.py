@@ -106,6 +106,9 @@ class CallFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         complete: Whether `arguments` holds all values.
         findings: Findings of the call.
         origins: Untrusted values among the arguments.
+        definition: State of the tool's definition: ``seen``, ``approved``, ``changed`` since it was approved,
+            ``refused``, or ``unknown``.
+        definition_digest: SHA-256 of the definition, hexadecimal; empty where it is unknown.
         tokens: Tokens that the call used, known after it.
         cost: Cost of the call, known after it.
     """
@@ -123,6 +126,8 @@ class CallFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     complete: bool = True
     findings: tuple[FindingFact, ...] = ()
     origins: tuple[OriginFact, ...] = ()
+    definition: str = "unknown"
+    definition_digest: str = ""
     tokens: int = 0
     cost: float = 0.0
 

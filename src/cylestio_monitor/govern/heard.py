@@ -21,6 +21,12 @@ def thread_of(call: Call) -> str:
     return f"thread:{hash(tuple(_mark(first.role, part.content) for part in first.parts)):x}"
 
 
+def scope_of(call: Call, agent: str, conversation: str) -> str:
+    """A name of the agent's part of a conversation: agents of one session may have different tools of one name."""
+    parts = [*call.system, *(part for one in call.messages if one.role in SYSTEM_ROLES for part in one.parts)]
+    return f"{agent}:{conversation}:{hash(tuple(_mark('system', part.content) for part in parts)):x}"
+
+
 def hear_call(conversation: Conversation, call: Call, span: str, findings: Iterable[Finding]) -> None:
     """Takes the parts of a model call that are new in its conversation.
 

@@ -223,10 +223,19 @@ class ToolDefinitions:
                     return Refusal(rule, _SENTENCES[rule].format(name))
         return None
 
-    def digest(self, server: str, tool: str) -> str:
-        """Digest of the current definition; empty where none was met."""
-        known = self._tools.get((server, tool))
-        return known.current if known is not None else ""
+    def standing(self, server: str, tool: str) -> tuple[str, str]:
+        """State and digest of the definition in use: ``unknown`` and empty where none was met.
+
+        Args:
+            server: The server; empty for a tool of the application.
+            tool: The tool's name.
+        """
+        with self._lock:
+            self._refresh()
+            known = self._tools.get((server, tool))
+            if known is None:
+                return "unknown", ""
+            return "changed" if _broken(known) == CHANGED else known.state, known.current
 
     def _take(
         self,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cylestio_monitor.govern.policy.document import Texts
 
 _NAMES = ("tool", "agent", "user", "role", "session")
-_REST = ("arguments", "findings", "origin", "after", "rate", "budget")
+_REST = ("definition", "arguments", "findings", "origin", "after", "rate", "budget")
 
 
 class PolicyProblem(NamedTuple):

@@ -67,6 +67,8 @@ def tests_of(rule: PolicyRule, key: bytes) -> list[Test]:
     """
     strict = rule.action != "allow"
     found = [make(getattr(rule, name)) for name, make in _WHO.items() if getattr(rule, name) is not None]
+    if rule.definition is not None:
+        found.append(_name_test("definition")(rule.definition))
     if rule.findings is not None:
         found.append(_finding(rule.findings))
     if rule.origin is not None:

@@ -17,6 +17,7 @@ STRICTNESS: dict[str, int] = {action: number for number, action in enumerate(ACT
 Period: TypeAlias = Literal["second", "minute", "hour", "day", "week"]
 SECONDS: dict[str, int] = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
 Subject: TypeAlias = Literal["session", "user", "agent", "tool", "server", "model", "all"]
+DefinitionState: TypeAlias = Literal["unknown", "seen", "approved", "changed", "refused"]
 UseSubject: TypeAlias = Literal["session", "user", "agent", "model", "all"]
 """By what tokens and cost are added up: a model call uses them, and belongs to no tool."""
 Texts: TypeAlias = str | tuple[str, ...]
@@ -124,6 +125,10 @@ class PolicyRule(_Keys, frozen=True, kw_only=True):
         name="from", default=None
     )
     after: Annotated[AfterCondition | None, _doc("An earlier call of the same session or trace.")] = None
+    definition: Annotated[
+        DefinitionState | Annotated[tuple[DefinitionState, ...], Meta(min_length=1)] | None,
+        _doc("State of the tool's definition."),
+    ] = None
     rate: Annotated[RateCondition | None, _doc("More calls than a limit.")] = None
     budget: Annotated[BudgetCondition | None, _doc("More tokens or cost than a limit.")] = None
 

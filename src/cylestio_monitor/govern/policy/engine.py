@@ -114,7 +114,9 @@ class Policy:
         """
         for compiled in self._of_tool(facts):
             rule = compiled.rule
-            bare = not any((rule.arguments, rule.findings, rule.origin, rule.after, rule.rate, rule.budget))
+            bare = not any(
+                (rule.definition, rule.arguments, rule.findings, rule.origin, rule.after, rule.rate, rule.budget)
+            )
             if whoever and compiled.names:
                 continue
             if rule.action == "deny" and bare and all(test(facts, _NO_HISTORY) for test in compiled.tests):

@@ -35,6 +35,7 @@ def record(store: Store, outcome: ControlOutcome, place: str, *, enforced: bool)
             time_ns=facts.time_ns,
             tool=facts.tool,
             server=facts.server or None,
+            definition=facts.definition_digest or None,
             facts=facts.storable().decode(),
             **who,
         )

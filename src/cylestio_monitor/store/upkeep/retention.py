@@ -48,6 +48,10 @@ _EMPTY_RUNS: Final = (
     f"DELETE FROM run WHERE id IN ({_EACH}) AND NOT EXISTS (SELECT 1 FROM span WHERE span.run = run.id) "  # noqa: S608 -- constants
     "AND NOT EXISTS (SELECT 1 FROM findings WHERE findings.run = run.id)"
 )
+_OLD_DEFINITIONS: Final = """
+DELETE FROM tool_definition WHERE id IN (SELECT id FROM tool_definition WHERE state = 'seen' AND last_ns < ? LIMIT ?)
+"""
+"""Versions that nobody decided about and that no process has met since."""
 _OLD_ENTITIES: Final = (
     "DELETE FROM entity WHERE (kind, name) IN (SELECT kind, name FROM entity WHERE kind = ? AND last_ns < ? LIMIT ?)"
 )
@@ -209,10 +213,11 @@ class Retention:
         return max(0, unsent)
 
     def _remove_totals(self, old_ns: int, now_ns: int) -> None:
-        """Removes totals of times from which no row is left, and counters that have expired."""
+        """Removes totals of times from which no row is left, and with them expired counters and old tool versions."""
         self._connection.execute("DELETE FROM usage WHERE hour < ?", (old_ns // usage.HOUR_NS,))
         for kind in ("agent", "session", "user", "tool"):
             self._connection.execute(_OLD_ENTITIES, (kind, old_ns, CHUNK))
+        self._connection.execute(_OLD_DEFINITIONS, (old_ns, CHUNK))
         self._connection.execute("DELETE FROM limit_counter WHERE expires_ns < ?", (now_ns,))
 
     def _record(self, reason: str, removed: Removed) -> int:
