@@ -45,10 +45,10 @@ def test_the_help_of_a_command_has_an_example_of_it(path, command):
     words = shlex.split(re.split(r" >>? ", examples[0])[0])
     assert words[0] == "cylestio"
     called = parsed(words)
-    if isinstance(command, click.Group) and not command.invoke_without_command:
-        assert called is not command, "the example of a group is one of its commands"
-    else:
+    if not isinstance(command, click.Group):
         assert called is command
+    elif not command.invoke_without_command:
+        assert called is not command, "the example of a group is one of its commands"
 
 
 def test_the_examples_are_shown(cylestio):
