@@ -6,8 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cylestio_monitor import semconv
 from cylestio_monitor.cli.start import example_agent
 from cylestio_monitor.model import Message, Part
+from cylestio_monitor.store.read import queries
+from cylestio_monitor.store.read.conversation.transcript import transcript
 from cylestio_monitor.web import excerpts, marks
 from web.conftest import browsing
 from web.recording import HOSTILE, read_page, recording, say, trace_ids, user
@@ -174,3 +177,29 @@ def test_the_pieces_of_a_text_are_the_text(text, places, limit):
         touched = [piece for piece in found if any(mark.id in segment.starts for segment in piece.segments)]
         assert len(touched) <= 1
         assert not any(piece.is_folded for piece in touched)
+
+
+def test_a_message_knows_every_call_that_carried_it(tmp_path, cache):
+    path = tmp_path / "store.db"
+    history = [user("begin")]
+    with recording(path, cache) as tracer, tracer.start_as_current_span("calls"):
+        for number in range(5):
+            history += [say(history, f"answer {number}"), user(f"question {number}", len(history) + 1)]
+    with queries.connect(path) as connection:
+        read = transcript(connection, trace_ids(path)[0])
+    assert [turn.speaker for turn in read.turns] == ["user", "model"] * 5
+    assert read.calls == 5
+    for index, turn in enumerate(read.turns):
+        first, *others = turn.parts[0].places
+        assert first.attribute == (semconv.OUTPUT_MESSAGES if turn.speaker == "model" else semconv.INPUT_MESSAGES)
+        assert {place[1:] for place in others} <= {(semconv.INPUT_MESSAGES, f"/{index}/parts/0")}
+        assert len({place.span_id for place in turn.parts[0].places}) == 5 - index // 2
+
+
+def test_a_run_leads_to_an_incident(demo):
+    with browsing(demo) as browser:
+        trace = trace_ids(demo)[0]
+        assert "/incidents" in read_page(browser, f"/t/{trace}").forms
+        answer = browser.post("/incidents", kind="trace", ref=trace)
+        assert answer.status_code == 303
+        assert trace in browser.text(answer.headers["location"])

@@ -72,6 +72,7 @@ def create_app(
     hosts: frozenset[str],
     cookie: str = "cylestio",
     scheme: str = "http",
+    titles: wording.RuleTitles | None = None,
 ) -> security.RequestGuard:
     """The ASGI application.
 
@@ -82,6 +83,7 @@ def create_app(
         hosts: Allowed values of the header ``Host``, such as ``127.0.0.1:8765``.
         cookie: Name of the session cookie; two servers on one host need different ones.
         scheme: ``http`` or ``https``.
+        titles: The titles of the rules; without them they are read when a page needs the first one.
     """
     routes = [
         Route("/login", _login),
@@ -102,7 +104,7 @@ def create_app(
     )
     app.router.redirect_slashes = False
     app.state.site = view.WebSite(
-        path, loaded, sessions, frozenset(route.path for route in routes), wording.RuleTitles(loaded)
+        path, loaded, sessions, frozenset(route.path for route in routes), titles or wording.RuleTitles(loaded)
     )
     app.state.cookie = cookie, scheme == "https"
     return security.RequestGuard(app, sessions=sessions, hosts=hosts, cookie=cookie, scheme=scheme)

@@ -13,7 +13,7 @@ from cylestio_monitor.web import excerpts
 from cylestio_monitor.web.marks import Mark
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from cylestio_monitor.store.read.conversation.parts import TurnPart
     from cylestio_monitor.store.read.conversation.places import Places, ShownFinding, ShownValue, TextPlace
@@ -29,6 +29,8 @@ MAX_RAILS: Final = 3
 """Values whose way is drawn; the others have letters only."""
 
 _PAGE_TEXT: Final = 512_000  # code points of recorded text in one page
+
+_UNTRUSTED: Final = "Value that only an untrusted source had said"
 
 SPEAKERS: Final = {
     "system": "System",
@@ -148,6 +150,7 @@ class ConversationView:
         findings: Sequence[ShownFinding],
         values: Sequence[ShownValue],
         decisions: Mapping[str, list[Decision]],
+        titles: Callable[[str], str],
     ) -> None:
         """Numbers the findings and gives the values their letters.
 
@@ -157,7 +160,9 @@ class ConversationView:
             findings: Its findings, in their order.
             values: Its untrusted values.
             decisions: The decisions about each span.
+            titles: Gives the title of a rule.
         """
+        self._titles = titles
         self._read = read
         self._findings = findings
         self._decisions = decisions
@@ -167,7 +172,7 @@ class ConversationView:
         self._marks: dict[tuple[int, int, int], list[Mark]] = defaultdict(list)
         for number, found in enumerate(findings, 1):
             if found.place is not None:
-                name = rule_name(found.finding.rule_id) if found.is_masked else ""
+                name = titles(found.finding.rule_id) if found.is_masked else ""
                 mark = Mark(f"m{number}", *found.place[3:], severity=found.finding.severity, number=number, masked=name)
                 self._marks[found.place[:3]].append(mark)
         for way in self.ways:
@@ -238,7 +243,7 @@ class ConversationView:
             and any(place is not None and _covers(found.place, place) for place in way.value[1:])
         )
         copies = len({one.span_id for one in found.again} - {found.finding.span_id})
-        name = rule_name(found.finding.rule_id)
+        name = _UNTRUSTED if found.finding.rule_id == PROVENANCE else self._titles(found.finding.rule_id)
         return Note(number, found.finding, name, copies, found.is_masked, found.place is not None, letters)
 
     def address(self, turn: int, first: int) -> str:
@@ -254,14 +259,6 @@ class ConversationView:
 
 def _last_name(tool: str) -> str:
     return tool.rpartition("/")[2]
-
-
-def rule_name(rule_id: str) -> str:
-    """A rule's id in words: ``injection.ignore-instructions`` is ``Ignore instructions``."""
-    if rule_id == PROVENANCE:
-        return "Value of an untrusted source"
-    words = (rule_id.partition(".")[2] or rule_id).replace("-", " ").replace(".", " ")
-    return words[:1].upper() + words[1:]
 
 
 def _ways(values: Sequence[ShownValue], places: Places) -> list[ValueWay]:

@@ -6,6 +6,7 @@ import ipaddress
 import logging
 import socket
 import ssl
+import threading
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import uvicorn
@@ -13,6 +14,7 @@ import uvicorn
 from cylestio_monitor.errors import CylestioError
 from cylestio_monitor.web.access.sessions import Sessions
 from cylestio_monitor.web.app import create_app
+from cylestio_monitor.web.wording import RuleTitles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -98,6 +100,9 @@ def serve(path: Path, loaded: Loaded, address: Address, announce: Callable[[str]
     with listening:
         port = listening.getsockname()[1]
         sessions = Sessions()
+        titles = RuleTitles(loaded)
+        # Reading all rules takes seconds: they are ready when the first page that names one is opened.
+        threading.Thread(target=titles, args=("",), name="cylestio-rule-titles", daemon=True).start()
         app = create_app(
             path,
             loaded,
@@ -105,6 +110,7 @@ def serve(path: Path, loaded: Loaded, address: Address, announce: Callable[[str]
             hosts=address.hosts(port),
             cookie=f"cylestio_{port}",
             scheme=address.scheme,
+            titles=titles,
         )
         # Tokens are part of addresses: no line of an access log may hold one.
         logging.getLogger("uvicorn.access").disabled = True

@@ -120,7 +120,7 @@ def _leaves(value: Any) -> Iterator[TextLeaf]:
             yield TextLeaf(path, item if isinstance(item, str) else msgspec.json.encode(item).decode())
 
 
-def items_of(text: str | None) -> list[tuple[int, Any]]:
-    """The items of a content attribute, numbered; what is no JSON array is the only item."""
+def items_of(text: str | None) -> list[Any]:
+    """The items of a content attribute; what is no JSON array is the only item."""
     value = decoded(text, text)
-    return list(enumerate(value if isinstance(value, list) else [] if value is None else [value]))
+    return value if isinstance(value, list) else [] if value is None else [value]

@@ -60,6 +60,9 @@ class Thread(msgspec.Struct):
         rewritten: Indexes of turns before which the history was changed.
         agent_id: The agent of its first call.
         system: Key of its system instructions.
+        history: The messages that the last call was given, and its answer.
+        given: Number of messages that the last call was given.
+        input_text: Their JSON without the closing bracket; empty where it has none.
     """
 
     turns: list[Turn]
@@ -67,13 +70,15 @@ class Thread(msgspec.Struct):
     rewritten: list[int] = []
     agent_id: str | None = None
     system: bytes = b""
+    history: list[Turn] = []
+    given: int = 0
+    input_text: str = ""
 
-    def common(self, keys: list[bytes]) -> int:
-        """Number of messages that another list has in common with the beginning of this one."""
-        own = [turn.key for turn in self.turns if turn.speaker != "system"]
+    def common(self, turns: list[Turn], first: int = 0) -> int:
+        """Number of messages at the begin of a list that the history has too, from its message `first` on."""
         number = 0
-        for one, other in zip(own, keys, strict=False):
-            if one != other:
+        for known, turn in zip(self.history[first:], turns, strict=False):
+            if known.key != turn.key:
                 break
             number += 1
         return number
@@ -119,12 +124,12 @@ def transcript(connection: sqlite3.Connection, trace_id: str, path: Path | None 
         if error := span.pop("content_error", None):
             errors[error] = None
         texts = {name: attributes[name] for name in _CONTENT if isinstance(attributes.get(name), str)}
-        size += sum(map(len, texts.values()))
         calls += 1
         if semconv.TOOL_CALL_ARGUMENTS in texts or semconv.TOOL_CALL_RESULT in texts:
             tools.append((span, texts))
+            size += sum(map(len, texts.values()))
         else:
-            _add_call(threads, span, texts)
+            size += _add_call(threads, span, texts)
     left_out = traces.count_with_content(connection, trace_id) - calls
     requests, answers = _requests(threads), _answers(threads)
     for span, texts in tools:
@@ -141,45 +146,73 @@ _CONTENT: Final = (
 )
 
 
-def _add_call(threads: list[Thread], span: Row, texts: Mapping[str, str]) -> None:
-    """Adds the messages of a model call to the thread that they continue, or to a new one."""
+def _add_call(threads: list[Thread], span: Row, texts: Mapping[str, str]) -> int:
+    """Adds the messages of a model call to the thread that they continue, or to a new one.
+
+    Returns:
+        The number of code points that were read. A call repeats the messages of the call before it, letter by letter:
+        they are not read again.
+    """
+    text = texts.get(semconv.INPUT_MESSAGES, "")
     system = _system(span, texts.get(semconv.SYSTEM_INSTRUCTIONS))
-    given = _messages(span, texts.get(semconv.INPUT_MESSAGES), semconv.INPUT_MESSAGES, span["start_ns"])
     said = _messages(span, texts.get(semconv.OUTPUT_MESSAGES), semconv.OUTPUT_MESSAGES, span["end_ns"])
-    if not (system or given or said):
-        return
-    thread = _thread_of(threads, [turn.key for turn in given], span, system)
+    thread = next((one for one in reversed(threads) if _continues(one, text)), None)
+    if thread is not None:
+        known = thread.given
+        rest = f"[{text[len(thread.input_text) + 1 :]}" if len(text) > len(thread.input_text) + 1 else None
+        given = _messages(span, rest, semconv.INPUT_MESSAGES, span["start_ns"], known)
+        for number, turn in enumerate(thread.history[:known]):
+            for index, part in enumerate(turn.parts):
+                part.places.append(PartPlace(span["span_id"], semconv.INPUT_MESSAGES, f"/{number}/parts/{index}"))
+    else:
+        known, rest = 0, text
+        given = _messages(span, text or None, semconv.INPUT_MESSAGES, span["start_ns"])
+        if not (system or given or said):
+            return 0
+        thread = _thread_of(threads, given, span)
     thread.calls += 1
-    if system is not None and system.key != thread.system:
-        thread.system = system.key
-        thread.turns.append(system)
-    elif system is not None:
-        known = next(turn for turn in reversed(thread.turns) if turn.key == system.key)
-        _join(known, system)
-    own = [turn for turn in thread.turns if turn.speaker != "system"]
-    shared = thread.common([turn.key for turn in given])
-    for known, turn in zip(own[:shared], given, strict=False):
-        _join(known, turn)
-    if shared < len(own):
+    _add_system(thread, system)
+    shared = thread.common(given, known)
+    for turn, again in zip(thread.history[known : known + shared], given, strict=False):
+        _join(turn, again)
+    if known + shared < len(thread.history):
         thread.rewritten.append(len(thread.turns))
     thread.turns += given[shared:] + said
+    thread.history = thread.history[: known + shared] + given[shared:] + said
+    thread.given = len(thread.history) - len(said)
+    thread.input_text = text[:-1] if text.endswith("]") else ""
+    return len(rest or "") + len(texts.get(semconv.OUTPUT_MESSAGES, ""))
 
 
-def _thread_of(threads: list[Thread], keys: list[bytes], span: Row, system: Turn | None) -> Thread:
+def _continues(thread: Thread, text: str) -> bool:
+    """Returns whether a call was given the same messages as the last call of a thread, and perhaps more."""
+    begin = thread.input_text
+    return len(begin) > 1 and text.startswith(begin) and text[len(begin) : len(begin) + 1] == ","
+
+
+def _thread_of(threads: list[Thread], given: list[Turn], span: Row) -> Thread:
+    """The thread that shares the most messages with a call; a new one where none is continued or rewritten."""
     best, most = None, 0
     for thread in reversed(threads):
-        own = sum(turn.speaker != "system" for turn in thread.turns)
-        shared = thread.common(keys)
-        is_rewritten = shared >= _REWRITTEN and 2 * shared >= own and len(keys) > shared
+        own, shared = len(thread.history), thread.common(given)
+        is_rewritten = shared >= _REWRITTEN and 2 * shared >= own and len(given) > shared
         if shared > most and (shared == own or is_rewritten):
             best, most = thread, shared
     if best is None:
-        best = Thread([], agent_id=span["agent_id"], system=b"")
+        best = Thread([], agent_id=span["agent_id"])
         threads.append(best)
-        if system is not None:
-            best.system = system.key
-            best.turns.append(system)
     return best
+
+
+def _add_system(thread: Thread, system: Turn | None) -> None:
+    """Adds the system instructions of a call where they differ from those before."""
+    if system is None:
+        return
+    if system.key != thread.system:
+        thread.system = system.key
+        thread.turns.append(system)
+        return
+    _join(next(turn for turn in reversed(thread.turns) if turn.key == system.key), system)
 
 
 def _join(known: Turn, again: Turn) -> None:
@@ -190,13 +223,15 @@ def _join(known: Turn, again: Turn) -> None:
 
 def _system(span: Row, text: str | None) -> Turn | None:
     items = items_of(text)
-    parts = [part_of(item, PartPlace(span["span_id"], semconv.SYSTEM_INSTRUCTIONS, f"/{n}")) for n, item in items]
+    parts = [
+        part_of(item, PartPlace(span["span_id"], semconv.SYSTEM_INSTRUCTIONS, f"/{n}")) for n, item in enumerate(items)
+    ]
     return Turn("system", parts, span, span["start_ns"], _key("system", parts)) if parts else None
 
 
-def _messages(span: Row, text: str | None, attribute: str, time_ns: int) -> list[Turn]:
+def _messages(span: Row, text: str | None, attribute: str, time_ns: int, first: int = 0) -> list[Turn]:
     turns: list[Turn] = []
-    for number, message in items_of(text):
+    for number, message in enumerate(items_of(text), first):
         fields: Mapping[str, Any] = message if isinstance(message, dict) else {"content": message}
         role = str(fields.get("role") or ("assistant" if attribute == semconv.OUTPUT_MESSAGES else "user"))
         items = fields.get("parts")

@@ -73,7 +73,9 @@ def show(request: Request) -> Response:
             decisions[decision.span_id].append(decision)
         hashes = list(dict.fromkeys(one.finding.match_hash for one in found if one.finding.match_hash))[:_SAME]
         elsewhere = other_runs(connection, hashes, run.trace_id)
-    shown = conversation.ConversationView(read, places, found, places.values(reversed(values)), decisions)
+    shown = conversation.ConversationView(
+        read, places, found, places.values(reversed(values)), decisions, view.site(request).titles
+    )
     total = len(read.turns)
     first = min(first, max(0, total - 1) // conversation.TURNS * conversation.TURNS)
     values_of_page: dict[str, Any] = {
@@ -87,7 +89,6 @@ def show(request: Request) -> Response:
         "step": conversation.TURNS,
         "happened": happened(read, shown, found),
         "elsewhere": elsewhere,
-        "rule_name": conversation.rule_name,
     }
     return view.page(request, "conversation.html", values_of_page, title=run.name or "Run")
 

@@ -12,7 +12,7 @@ from starlette.routing import Route
 from cylestio_monitor.store.read import control, lists, pages, traces
 from cylestio_monitor.store.read.conversation.parts import leaves_of
 from cylestio_monitor.store.sqlite import content
-from cylestio_monitor.web import conversation, view
+from cylestio_monitor.web import view
 from cylestio_monitor.web.pages.run.conversation import run_of
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def show(request: Request) -> Response:
         "raw": raw[:_RAW],
         "raw_left_out": max(0, len(raw) - _RAW),
         "limit": _VALUE,
-        "rule_name": conversation.rule_name,
+        "titles": view.site(request).titles,
     }
     return view.page(request, "span.html", page_values, title=span["name"] or "Span")
 
