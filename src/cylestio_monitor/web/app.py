@@ -21,6 +21,7 @@ from cylestio_monitor.web.pages import (
     delivery,
     findings,
     incidents,
+    live,
     overview,
     policy,
     runs,
@@ -56,6 +57,7 @@ PAGES: Final[tuple[ModuleType, ...]] = (
     delivery,
     audit,
     settings,
+    live,
 )
 """The modules of `web.pages`; each has its routes in ``ROUTES``."""
 
@@ -106,6 +108,7 @@ def create_app(
     app.state.site = view.WebSite(
         path, loaded, sessions, frozenset(route.path for route in routes), titles or wording.RuleTitles(loaded)
     )
+    app.state.streams = {}
     app.state.cookie = cookie, scheme == "https"
     return security.RequestGuard(app, sessions=sessions, hosts=hosts, cookie=cookie, scheme=scheme)
 

@@ -121,7 +121,7 @@ def page(request: Request, template: str, values: dict[str, Any], *, title: str,
         "items": navigation.items(shared.paths),
         "current": navigation.current(request.url.path),
         "paths": shared.paths,
-        "waiting": _waiting(shared.path),
+        **_counts(shared.path),
         "store_name": shared.path.name,
         "mode": shared.loaded.settings.mode,
         "theme": theme if theme in THEMES else "",
@@ -151,10 +151,14 @@ def see_other(path: str) -> Response:
     return RedirectResponse(path if is_own else "/", 303)
 
 
-def _waiting(path: Path) -> attention.Waiting | None:
-    """The counts of the navigation; `None` where the store cannot be read, which the page itself then says."""
+def _counts(path: Path) -> dict[str, Any]:
+    """The counts of the navigation and the cursor of live counts; none where the store cannot be read.
+
+    The page itself then says that it cannot.
+    """
     try:
         with queries.connect(path) as connection:
-            return attention.waiting(connection)
+            spans, findings = attention.last_ids(connection)
+            return {"waiting": attention.waiting(connection), "live_cursor": f"{spans}-{findings}"}
     except (StoreError, sqlite3.Error):
-        return None
+        return {"waiting": None, "live_cursor": ""}

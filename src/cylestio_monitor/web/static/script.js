@@ -92,17 +92,17 @@
     let source = null;
     const connect = () => {
       if (source || document.hidden) return;
-      source = new EventSource("/live");
+      source = new EventSource(`/live?after=${encodeURIComponent(live.dataset.live)}`);
       source.onopen = () => { if (!live.dataset.more) live.textContent = "Live"; };
       source.onerror = () => { live.textContent = "Not live"; };
       source.addEventListener("change", (event) => {
-        const change = JSON.parse(event.data);
-        live.dataset.more = "1";
-        live.textContent = `${change.spans} new calls, ${change.findings} new findings. `;
+        const { spans, findings } = JSON.parse(event.data);
+        if (!spans && !findings) return;
         const link = document.createElement("a");
-        link.href = location.href;
-        link.textContent = "Load";
-        live.append(link);
+        link.href = location.pathname + location.search;
+        link.textContent = `${spans} new ${spans === 1 ? "call" : "calls"}, ${findings} new ${findings === 1 ? "finding" : "findings"}`;
+        live.dataset.more = "1";
+        live.replaceChildren(link);
       });
     };
     document.addEventListener("visibilitychange", () => {

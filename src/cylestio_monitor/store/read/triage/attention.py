@@ -79,3 +79,26 @@ def changed_tools(connection: sqlite3.Connection, limit: int = 8) -> list[Change
         (limit,),
     )
     return [ChangedTool(*tuple(row)) for row in rows]
+
+
+def last_ids(connection: sqlite3.Connection) -> tuple[int, int]:
+    """Returns the ids of the last span and the last finding; 0 where there is none."""
+    row = connection.execute(
+        "SELECT coalesce((SELECT max(id) FROM span), 0), coalesce((SELECT max(id) FROM findings), 0)"
+    ).fetchone()
+    return int(row[0]), int(row[1])
+
+
+def came_after(connection: sqlite3.Connection, ids: tuple[int, int]) -> tuple[int, int]:
+    """Counts the monitored spans and the findings that came after these ids, each up to `MOST_COUNTED`.
+
+    Args:
+        connection: From `queries.connect`.
+        ids: From `last_ids`.
+    """
+    row = connection.execute(
+        "SELECT (SELECT count(*) FROM (SELECT 1 FROM span WHERE id > ? AND event_type IS NOT NULL LIMIT ?)), "
+        "(SELECT count(*) FROM (SELECT 1 FROM findings WHERE id > ? LIMIT ?))",
+        (ids[0], MOST_COUNTED, ids[1], MOST_COUNTED),
+    ).fetchone()
+    return int(row[0]), int(row[1])
