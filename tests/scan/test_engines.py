@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import os
 import random
 import threading
 import time
@@ -280,4 +281,17 @@ def test_rules_of_the_cache_that_this_deployment_did_not_write_are_not_used(tmp_
     again = Scanner(chosen, key=b"k", cache_dir=cache)
     assert [f.rule_id for f in again.text("a zebra", target="input", subtype="llm")] == ["keyword.user.zebra"]
     assert "was not written by this deployment or is damaged" in caplog.text
+    again.wait_compiled()
+
+
+@pytest.mark.parametrize("plant", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_file_of_the_cache_is_not_waited_for(tmp_path, plant):
+    chosen = config.Settings(keywords=config.KeywordSettings(dangerous=("zebra",)))
+    cache = tmp_path / "cache"
+    Scanner(chosen, key=b"k", cache_dir=cache).wait_compiled()
+    (file,) = _written(cache)
+    file.unlink()
+    plant(file)
+    again = Scanner(chosen, key=b"k", cache_dir=cache)
+    assert [f.rule_id for f in again.text("a zebra", target="input", subtype="llm")] == ["keyword.user.zebra"]
     again.wait_compiled()

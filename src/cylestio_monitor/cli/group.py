@@ -101,18 +101,14 @@ class Context:
 
     @contextmanager
     def store(self) -> Iterator[sqlite3.Connection]:
-        """The store, to be read."""
-        import sqlite3  # noqa: PLC0415 -- imported on use
-
+        """The store, to be read within limits: somebody else may have written it."""
         from cylestio_monitor.store.read import queries  # noqa: PLC0415 -- imported on use
+        from cylestio_monitor.store.read.limits import ReadLimits, explained  # noqa: PLC0415 -- imported on use
 
         if not self.database.exists():
             raise NoStoreError(f"{self.database}: there is no store yet")
-        try:
-            with queries.connect(self.database) as connection:
-                yield connection
-        except sqlite3.Error as error:
-            raise StoreError(f"{self.database}: {error}") from error
+        with explained(self.database), queries.connect(self.database, ReadLimits()) as connection:
+            yield connection
 
     def scanner(self) -> Scanner:
         """The scanner that monitoring would use here."""

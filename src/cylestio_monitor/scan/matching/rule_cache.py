@@ -12,6 +12,7 @@ import hmac
 import logging
 import os
 import platform
+import stat
 import sys
 import tempfile
 import zlib
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _MAGIC = b"cylestio-rules-4"
 _DIGEST = 32
+_READ = os.O_RDONLY
+for _flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):  # each exists on some systems only
+    _READ |= getattr(os, _flag, 0)
 _KEPT = 12  # files of other settings or versions that stay
 SHIPPED = Path(__file__).with_name("shipped_rules.bin")
 """The compiled rules of the package, written when the package is built or installed from a checkout."""
@@ -105,9 +109,12 @@ class RuleCache:
         """Returns the compiled rules of that stamp; ``None`` where no file can be used."""
         path = self._path(name)
         try:
-            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
+            descriptor = os.open(path, _READ)
             with os.fdopen(descriptor, "rb") as file:
                 status = os.fstat(file.fileno())
+                if not stat.S_ISREG(status.st_mode):
+                    _log.warning("%s is no regular file and is not used", path)
+                    return None
                 if os.name == "posix" and (status.st_uid != os.geteuid() or status.st_mode & 0o022):
                     _log.warning("%s may be written by others and is not used", path)
                     return None

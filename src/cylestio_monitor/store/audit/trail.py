@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cylestio_monitor.errors import StoreError
 from cylestio_monitor.store.audit import checkpoint as checkpoints
 from cylestio_monitor.store.audit import evidence
 from cylestio_monitor.store.audit import verify as verifier
 from cylestio_monitor.store.read import queries
+from cylestio_monitor.store.read.limits import ReadLimits, explained
 from cylestio_monitor.store.sqlite import database, files, keys
 
 if TYPE_CHECKING:
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     from cylestio_monitor import config
     from cylestio_monitor.store.audit.checkpoint import Checkpoint
     from cylestio_monitor.store.audit.verify import TrailReport
+
+
+_SECONDS: Final = 3600.0
+_TEXT_BYTES: Final = 1 << 40
+"""The limits of a check that reads the whole store."""
 
 
 def verify(path: Path, kept: Path | None = None) -> TrailReport:
@@ -49,11 +55,8 @@ def verify(path: Path, kept: Path | None = None) -> TrailReport:
     secret: bytes | None = None
     with suppress(keys.KeyLostError):
         secret = keys.load(path)[0]
-    try:
-        with _reading(path) as connection:
-            report = verifier.verify(connection, secret, outside)
-    except sqlite3.Error as error:
-        raise StoreError(f"{path}: {error}") from error
+    with explained(path), _reading(path) as connection:
+        report = verifier.verify(connection, secret, outside)
     report.problems += [verifier.Problem("forged", 0, f"{place} is no checkpoint") for place in wrong]
     return report
 
@@ -110,7 +113,7 @@ def verify_evidence(file: Path, public_key: str) -> TrailReport:
 @contextmanager
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
     """A connection in autocommit mode whose rows are tuples."""
-    with queries.connect(path) as connection:
+    with queries.connect(path, ReadLimits(_SECONDS, _TEXT_BYTES)) as connection:
         connection.row_factory = None
         connection.isolation_level = None
         yield connection

@@ -17,17 +17,23 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from cylestio_monitor.store.read.limits import ReadLimits
+
 Row: TypeAlias = dict[str, Any]
 
 
 @contextmanager
-def connect(path: Path) -> Iterator[sqlite3.Connection]:
+def connect(path: Path, limits: ReadLimits | None = None) -> Iterator[sqlite3.Connection]:
     """A connection that only reads.
+
+    Args:
+        path: The database.
+        limits: On time and memory, where somebody else may have written the file.
 
     Raises:
         StoreError: There is no store there, or it cannot be read.
     """
-    connection = database.connect_read_only(path)
+    connection = database.connect_read_only(path, None if limits is None else limits.apply)
     try:
         yield connection
     finally:

@@ -13,7 +13,7 @@ from cylestio_monitor.errors import StoreError
 from cylestio_monitor.store.sqlite import files, fork_guard, schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from cylestio_monitor import config
@@ -88,8 +88,12 @@ def _prepare_new(connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA journal_mode = WAL")
 
 
-def connect_read_only(path: Path) -> sqlite3.Connection:
+def connect_read_only(path: Path, prepare: Callable[[sqlite3.Connection], None] | None = None) -> sqlite3.Connection:
     """A connection that only reads, for queries; rows are `sqlite3.Row`.
+
+    Args:
+        path: The database.
+        prepare: Called with the connection before anything is read.
 
     Raises:
         StoreError: There is no such file, or it cannot be read.
@@ -101,7 +105,10 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)
         connection.text_factory = as_text
         connection.execute("PRAGMA query_only = ON")
-        connection.execute("SELECT 1 FROM meta LIMIT 1")
+        if prepare is not None:
+            prepare(connection)
+        if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta' AND type = 'table'").fetchone() is None:
+            raise sqlite3.OperationalError("no such table: meta")
     except sqlite3.Error as error:
         raise StoreError(f"{path}: {error}") from error
     connection.row_factory = sqlite3.Row
