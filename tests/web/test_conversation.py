@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -203,3 +205,44 @@ def test_a_run_leads_to_an_incident(demo):
         answer = browser.post("/incidents", kind="trace", ref=trace)
         assert answer.status_code == 303
         assert trace in browser.text(answer.headers["location"])
+
+
+def test_a_text_of_any_length_can_be_read_to_its_end(tmp_path, cache):
+    path = tmp_path / "store.db"
+    text = "".join(f"word {number} " for number in range(20_000))
+    with recording(path, cache, content_max_bytes=1_000_000):
+        say([user("hello"), Message("user", [Part("text", text, path="messages[1].content")])], "ok")
+    with browsing(path) as browser:
+        page = read_page(browser, f"/t/{trace_ids(path)[0]}")
+        address = next(link for link in page.links if "/text?" in link)
+        shown = ""
+        while address:
+            shown += re.search(r'<div class="recorded"[^>]*>(.*?)</div>', browser.text(address), re.DOTALL)[1]
+            found = read_page(browser, address)
+            address = next((one["href"] for _, one in found.attributes if one.get("rel") == "next"), None)
+    assert shown == text
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "attribute=gen_ai.system_instructions",
+        "attribute=service.name",
+        "attribute=gen_ai.input.messages&part=/9/parts/0",
+        "attribute=gen_ai.input.messages&part=/0/parts/9",
+        "attribute=gen_ai.input.messages&part=/0/x",
+        "attribute=gen_ai.input.messages&leaf=999",
+        "attribute=gen_ai.input.messages&leaf=-1",
+        "attribute=%3Cscript%3E",
+    ],
+)
+def test_a_text_that_is_not_recorded_is_no_page(tmp_path, cache, query):
+    path = tmp_path / "store.db"
+    with recording(path, cache):
+        say([user("hello")], "ok")
+    with browsing(path) as browser:
+        trace = trace_ids(path)[0]
+        span = next(link for link in read_page(browser, f"/t/{trace}/timeline").links if "/span/" in link)
+        assert browser.get(f"{span}/text?{query}").status_code == 404
+        assert browser.get(f"/t/{trace}/span/{'0' * 16}/text?attribute=gen_ai.input.messages").status_code == 404

@@ -30,7 +30,7 @@ from cylestio_monitor.web.pages import (
     settings,
     tools,
 )
-from cylestio_monitor.web.pages.run import conversation, span, timeline
+from cylestio_monitor.web.pages.run import conversation, span, text, timeline
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,6 +48,7 @@ PAGES: Final[tuple[ModuleType, ...]] = (
     conversation,
     timeline,
     span,
+    text,
     sessions,
     approvals,
     tools,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import urlencode
 
 import msgspec
 
@@ -83,12 +84,22 @@ class Note(NamedTuple):
 
 
 class TextRow(msgspec.Struct):
-    """One text of a part: its name inside the part, its pieces, and the values that stand in it."""
+    """One text of a part: its name inside the part, its pieces, and the values that stand in it.
+
+    Attributes:
+        path: Its name inside the part.
+        pieces: Its pieces.
+        left_out: Code points that are not shown.
+        size: All its code points.
+        whole: The query of the page that shows the whole text.
+        used: The values that stand in it.
+    """
 
     path: str
     pieces: list[excerpts.TextPiece]
     left_out: int
     size: int
+    whole: str
     used: list[ValueWay] = []
 
 
@@ -225,7 +236,7 @@ class ConversationView:
             shown, left_out = excerpts.pieces(leaf.text, over, max(0, min(budget, excerpts.MAX_TEXT)))
             budget -= len(leaf.text) - left_out
             used = [way for way in self.ways if way.value.use and way.value.use[:3] == (turn, index, number)]
-            rows.append(TextRow(leaf.path, shown, left_out, len(leaf.text), used))
+            rows.append(TextRow(leaf.path, shown, left_out, len(leaf.text), _whole(part, number), used))
         decisions: list[Decision] = []
         if part.kind == "tool_call":
             spans = {place.span_id for place in part.places[:1]}
@@ -259,6 +270,13 @@ class ConversationView:
 
 def _last_name(tool: str) -> str:
     return tool.rpartition("/")[2]
+
+
+def _whole(part: TurnPart, leaf: int) -> str:
+    """The address of the page with a whole text, below that of the run."""
+    place = part.places[0]
+    query = urlencode({"attribute": place.attribute, "part": place.pointer, "leaf": leaf})
+    return f"span/{place.span_id}/text?{query}"
 
 
 def _ways(values: Sequence[ShownValue], places: Places) -> list[ValueWay]:

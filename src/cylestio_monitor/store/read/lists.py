@@ -325,7 +325,9 @@ def traces_beginning(connection: sqlite3.Connection, prefix: str, limit: int = 1
 def spans_beginning(connection: sqlite3.Connection, prefix: str, limit: int = 10) -> list[tuple[str, str]]:
     """Reads trace and span id of the spans that begin with some hexadecimal digits, the newest first."""
     query = (
-        "SELECT run.trace_id, span_id FROM span JOIN run ON run.id = span.run WHERE span_id >= ? AND span_id < ? "
+        # The index holds what is looked for; the rows of the table are long.
+        "SELECT run.trace_id, span_id FROM span INDEXED BY span_identity JOIN run ON run.id = span.run "
+        "WHERE span_id >= ? AND span_id < ? "
         "ORDER BY span.id DESC LIMIT ?"
     )
     return [(row[0], row[1]) for row in connection.execute(query, (prefix, prefix + "g", limit))]
