@@ -232,7 +232,11 @@ class CallControl:
             span: Span id, 16 hexadecimal digits.
         """
         outcome = self.outcome
-        if outcome is None or outcome.decision.action != "ask" or outcome.is_inside:
+        if outcome is None or outcome.is_inside:
+            return
+        decided = self._controller.framework_approvals
+        self._held = decided.spend(outcome.digest) if decided is not None else None
+        if self._held is not None or outcome.decision.action != "ask":
             return
         if self._controller.approvals is None or not self._controller.enforces:
             return
@@ -250,14 +254,14 @@ class CallControl:
         """Blocks until the held call is decided; whether it may run."""
         request, self.request = self.request, None
         approvals = self._controller.approvals
-        self._held = request
+        self._held = request or self._held
         return request is None or (approvals is not None and approvals.wait(request))
 
     async def wait_async(self, sleep: Callable[[float], Awaitable[object]]) -> bool:
         """Does what `wait` does without blocking the event loop."""
         request, self.request = self.request, None
         approvals = self._controller.approvals
-        self._held = request
+        self._held = request or self._held
         return request is None or (approvals is not None and await approvals.wait_async(request, sleep))
 
     def attributes(self) -> dict[str, AttributeValue]:
@@ -266,12 +270,12 @@ class CallControl:
         found: dict[str, AttributeValue] = {semconv.USAGE_COST: self._cost} if self._cost else {}
         if self._changed:
             found[semconv.MCP_CHANGED_TOOLS] = self._changed
+        if self._held is not None:
+            found[semconv.APPROVAL_ID] = self._held.id
         if outcome is None or (self._controller.policy is None and outcome.decision.action == "allow"):
             return found
         found.update(_attributes(outcome.decision))
         found[semconv.POLICY_ENFORCED] = self._controller.enforces
-        if self._held is not None:
-            found[semconv.APPROVAL_ID] = self._held.id
         return found
 
     def finish(self, *, ran: bool) -> None:

@@ -31,7 +31,7 @@ from cylestio_monitor.model import ALERT_OF, PROVENANCE, Finding
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from cylestio_monitor.govern.approvals import Approvals
+    from cylestio_monitor.govern.approvals import Approvals, FrameworkApprovals
     from cylestio_monitor.govern.arguments import InvalidArguments
     from cylestio_monitor.govern.limits import CallLimiter, Exceeded, Price
     from cylestio_monitor.govern.policy.engine import Policy
@@ -57,6 +57,7 @@ class Controller:
         counts_use: A limit, a price or a condition of the policy is about tokens or cost: every model call counts.
         enforces: Decisions are carried out.
         approvals: Holds the calls that the policy asks about.
+        framework_approvals: Decisions of people in frameworks.
         approval_s: Seconds that a call waits.
         recorder: Called with each first outcome, the id of its span, and whether it was carried out.
         listed_tools: The tools that MCP servers have listed.
@@ -73,6 +74,7 @@ class Controller:
         limiter: CallLimiter | None = None,
         prices: Mapping[str, Price] | None = None,
         approvals: Approvals | None = None,
+        framework_approvals: FrameworkApprovals | None = None,
         approval_s: float = 300.0,
         traces_values: bool = True,
         invalid_arguments: InvalidArguments = "audit",
@@ -89,6 +91,7 @@ class Controller:
             limiter: The limits, if there are any.
             prices: Prices of models, by the beginning of their names.
             approvals: Holds the calls that the policy asks about; without it they are denied.
+            framework_approvals: Decisions of people in frameworks.
             approval_s: Seconds that a call waits.
             traces_values: Argument values are traced to their first speaker.
             invalid_arguments: What follows where arguments break the tool's own schema.
@@ -99,6 +102,7 @@ class Controller:
         self.policy = policy
         self.enforces = enforces
         self.approvals = approvals
+        self.framework_approvals = framework_approvals
         self.approval_s = approval_s
         self.recorder = recorder
         self._traces_values = traces_values
@@ -308,6 +312,10 @@ class Controller:
             self._decided.move_to_end(digest)
             if len(self._decided) > _MEMORY:
                 self._decided.popitem(last=False)
+
+    def digest_of(self, actor: Actor, tool: str, arguments: object) -> str:
+        """Returns the digest that binds a decision to a call of the only server that lists the tool, or of none."""
+        return self._digest(actor, self.listed_tools.find(tool, None).server, tool, arguments)
 
     def _digest(self, actor: Actor, server: str, tool: str, arguments: object) -> str:
         return call_digest(

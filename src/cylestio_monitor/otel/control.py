@@ -6,6 +6,7 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
+from cylestio_monitor.govern.approvals import FrameworkApprovals, MemoryLedger
 from cylestio_monitor.govern.controller import Controller
 from cylestio_monitor.govern.definitions import ToolDefinitions
 from cylestio_monitor.govern.limits import Price
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cylestio_monitor import config
-    from cylestio_monitor.govern.approvals import ApprovalRequest, Approvals
+    from cylestio_monitor.govern.approvals import ApprovalLedger, ApprovalRequest, Approvals
     from cylestio_monitor.govern.approvals.waiting import Decider
     from cylestio_monitor.govern.limits import CallLimiter, CounterStorage
     from cylestio_monitor.store import Store
@@ -41,13 +42,15 @@ def make_controller(loaded: config.Loaded, store: Store | None) -> Controller:
     enforces = settings.mode == "block"
     if policy is not None and policy.document.mode is not None:
         enforces = policy.document.mode == "block"
+    ledger = _ledger(store)
     return Controller(
         key=key,
         policy=policy,
         enforces=enforces,
         limiter=_limiter(settings.control, store),
         prices={one.model: Price(one.input, one.output) for one in settings.control.prices},
-        approvals=_approvals(settings, store) if policy is not None else None,
+        approvals=_approvals(settings, ledger) if policy is not None else None,
+        framework_approvals=FrameworkApprovals(ledger),
         approval_s=settings.approvals.timeout_s,
         traces_values=settings.control.provenance,
         invalid_arguments=settings.control.invalid_arguments,
@@ -111,8 +114,16 @@ def _counters(named: str, store: Store | None) -> CounterStorage | str:
     return counters
 
 
-def _approvals(settings: config.Settings, store: Store | None) -> Approvals:
-    from cylestio_monitor.govern.approvals import Approvals, MemoryLedger  # noqa: PLC0415 -- only with a policy
+def _ledger(store: Store | None) -> ApprovalLedger:
+    if store is None:
+        return MemoryLedger()
+    from cylestio_monitor.store.control.approvals import StoredApprovals  # noqa: PLC0415 -- only where there is a store
+
+    return StoredApprovals(store.path, store.settings)
+
+
+def _approvals(settings: config.Settings, ledger: ApprovalLedger) -> Approvals:
+    from cylestio_monitor.govern.approvals import Approvals  # noqa: PLC0415 -- only with a policy
     from cylestio_monitor.govern.approvals.deciders import (  # noqa: PLC0415 -- as above
         CallbackDecider,
         TerminalDecider,
@@ -128,11 +139,7 @@ def _approvals(settings: config.Settings, store: Store | None) -> Approvals:
             deciders.append(WebhookDecider(settings.approvals.webhook, secret))
         except ValueError as error:
             log.error("The approval webhook is not used: %s", error)  # noqa: TRY400 -- the message names the cause
-    if store is None:
-        return Approvals(MemoryLedger(), deciders)
-    from cylestio_monitor.store.control.approvals import StoredApprovals  # noqa: PLC0415 -- as above
-
-    return Approvals(StoredApprovals(store.path, store.settings), deciders)
+    return Approvals(ledger, deciders)
 
 
 def _ask_application(request: ApprovalRequest) -> bool | None:

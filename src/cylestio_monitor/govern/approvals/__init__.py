@@ -4,6 +4,7 @@ An approval covers one call. It is bound to session, tool, digest of the argumen
 it can be spent once.
 """
 
+from cylestio_monitor.govern.approvals.framework import FrameworkApprovals
 from cylestio_monitor.govern.approvals.ledger import ApprovalLedger, MemoryLedger
 from cylestio_monitor.govern.approvals.request import ApprovalRequest, ApprovalState, call_digest
 from cylestio_monitor.govern.approvals.waiting import Approvals, Decider
@@ -14,6 +15,7 @@ __all__ = [
     "ApprovalState",
     "Approvals",
     "Decider",
+    "FrameworkApprovals",
     "MemoryLedger",
     "call_digest",
 ]

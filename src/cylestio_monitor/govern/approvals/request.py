@@ -79,6 +79,12 @@ def canonical(arguments: object) -> bytes:
         return f"{type(arguments).__qualname__}:{arguments!r}".encode("utf-8", "surrogatepass")
 
 
+def new_id() -> str:
+    """Returns the random name of a request."""
+    alphabet = "abcdefghjkmnpqrstuvwxyz23456789"
+    return "".join(secrets.choice(alphabet) for _ in range(12))
+
+
 def new_request(
     facts: CallFacts, decision: PolicyDecision, *, arguments: str, digest: str, span: str, timeout_s: float
 ) -> ApprovalRequest:
@@ -92,9 +98,8 @@ def new_request(
         span: Id of the span of the waiting call.
         timeout_s: Seconds until it expires.
     """
-    alphabet = "abcdefghjkmnpqrstuvwxyz23456789"
     return ApprovalRequest(
-        id="".join(secrets.choice(alphabet) for _ in range(12)),
+        id=new_id(),
         digest=digest,
         tool=sanitize.clean_text(facts.full_tool, 256),
         arguments=sanitize.clean_text(arguments, 16_384),

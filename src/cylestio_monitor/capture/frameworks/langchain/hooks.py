@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cylestio_monitor import semconv
 from cylestio_monitor.capture import call_wrappers, control_flow
-from cylestio_monitor.capture.frameworks.langchain import batches
+from cylestio_monitor.capture.frameworks.langchain import approvals, batches
 from cylestio_monitor.capture.frameworks.tool_calls import tool_call
 from cylestio_monitor.capture.instrumentor import is_hooked
 from cylestio_monitor.capture.parsing import message_parts
@@ -243,6 +243,7 @@ TARGETS = (
     Target(_MODELS, "BaseChatModel", "_agenerate_with_cache", call_wrappers.around_async(_model, _answer)),
     Target(_MODELS, "BaseChatModel", "stream", call_wrappers.around_steps(_model, _chunks)),
     Target(_MODELS, "BaseChatModel", "astream", call_wrappers.around_steps_async(_model, _chunks)),
+    *approvals.TARGETS,
 )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cylestio_monitor import semconv
 from cylestio_monitor.capture import call_wrappers
 from cylestio_monitor.capture.frameworks.background_runs import around_background_run
-from cylestio_monitor.capture.frameworks.openai_agents import tools
+from cylestio_monitor.capture.frameworks.openai_agents import approvals, tools
 from cylestio_monitor.capture.patching import Target
 from cylestio_monitor.model import Call, Result
 
@@ -97,6 +97,7 @@ TARGETS = (
     Target("agents.tracing.spans", "NoOpSpan", "start", _start),
     Target("agents.tracing.spans", "NoOpSpan", "finish", _finish),
     *tools.TARGETS,
+    *approvals.TARGETS,
 )
 
 
