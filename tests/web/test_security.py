@@ -148,3 +148,8 @@ def test_every_answer_carries_the_headers(guard, session, host):
 
 def test_the_cookie_is_strict_and_unreadable_for_scripts():
     assert session_cookie("c1", "v", secure=True) == "c1=v; Path=/; HttpOnly; SameSite=Strict; Max-Age=43200; Secure"
+
+
+def test_browsers_send_the_origin_of_a_form_and_no_referrer_to_other_sites():
+    # With `no-referrer` a browser sends the origin of every form as `null`, and the guard would refuse it.
+    assert HEADERS["referrer-policy"] in {"same-origin", "strict-origin"}
