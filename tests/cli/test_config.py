@@ -75,12 +75,13 @@ def test_every_problem_says_what_cylestio_does_instead(place, cylestio):
         "rules:\n  packs: [missing.yaml, pack.yaml]\n"
         "  silence: [{rule: no.such}, {rule: secret.named-field, until: soon}]\n"
         "  override: [{rule: no.such, severity: critical}]\n"
+        "policy: {rules: [{id: a, tool: x, action: denny}]}\n"
         "store: {max_mb: 2}\nbroken: [\n",
         "utf-8",
     )
     answer = cylestio("--config", "own.yaml", "config", "check")
     problems = answer.out.splitlines()
     assert answer.code == 1
-    assert problems.pop() == "own.yaml: 10 problems"
+    assert problems.pop() == "own.yaml: 11 problems"
     assert all("; Cylestio " in problem for problem in problems), answer.out
     assert "; Cylestio " in cylestio("--config", "nowhere.yaml", "config", "check").out

@@ -61,15 +61,18 @@ def show(obj: Context, *, as_json: bool) -> None:
 @options.json_document
 @click.pass_obj
 def check(obj: Context, *, as_json: bool) -> int:
-    """Name every setting and rule file that cannot be used, by file, line and key.
+    """Name every setting, rule file and policy that cannot be used, by file, line and key.
 
     Exit code 1 if there is one.
 
     \b
     Example: cylestio --config cylestio.yaml config check
     """  # noqa: D301 -- \b is click's mark for lines that are not to be wrapped
+    from cylestio_monitor.govern.policy import loader  # noqa: PLC0415 -- imported on use
+
     loaded = obj.loaded
-    problems = [*loaded.problems, *obj.scanner().problems]
+    policy = loader.configured(loaded, bytes(32))
+    problems = [*loaded.problems, *obj.scanner().problems, *(policy.problems if policy is not None else ())]
     if as_json:
         output.as_json(
             {"file": str(loaded.source) if loaded.source else None, "problems": [_problem(p) for p in problems]}

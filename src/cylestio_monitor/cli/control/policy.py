@@ -49,7 +49,7 @@ def check(ctx: click.Context, file: Path) -> None:
     if loaded.policy is None:
         ctx.exit(UNUSABLE)
     rules = len(loaded.policy.document.rules)
-    output.hint(f"{file}: {rules} {'rule' if rules == 1 else 'rules'}, version {loaded.policy.version}")
+    output.hint(f"{file}: {counted(rules, 'rule')}, version {loaded.policy.version}")
     ctx.exit(NEGATIVE if loaded.problems else 0)
 
 

@@ -25,6 +25,8 @@ from cylestio_monitor.govern.policy.document import (
 from cylestio_monitor.govern.policy.engine import Policy
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cylestio_monitor import config
 
 _STRUCTS = (
@@ -63,7 +65,7 @@ def read(path: Path, key: bytes) -> LoadedPolicy:
     try:
         text = yamlfile.read_text(path)
     except ConfigError as error:
-        return LoadedPolicy(None, [error])
+        return _refused([error])
     return parse(text, str(path), key)
 
 
@@ -78,7 +80,7 @@ def parse(text: str, source: str, key: bytes) -> LoadedPolicy:
     try:
         tree, lines = yamlfile.parse_mapping(text, source)
     except ConfigError as error:
-        return LoadedPolicy(None, [error])
+        return _refused([error])
     if set(tree) == {"policy"} and isinstance(tree["policy"], dict):
         tree = tree["policy"]
         lines = {name.removeprefix("policy."): line for name, line in lines.items()}
@@ -125,16 +127,23 @@ def build(tree: dict[str, Any], lines: yamlfile.Lines, source: str, key: bytes, 
         place = _with_map_key(place, tree)
         if reason == "is not a known key" and (near := difflib.get_close_matches(place.rpartition(".")[2], _KEYS, 1)):
             reason += f"; did you mean `{near[0]}`?"
-        return LoadedPolicy(None, [problem(reason, place)])
+        return _refused([problem(reason, place)])
     found = [problem(one.reason, one.key) for one in checks.check(document) if one.is_error]
     warnings = [problem(one.reason, one.key) for one in checks.check(document) if not one.is_error]
     if found:
-        return LoadedPolicy(None, found + warnings)
+        return _refused(found, warnings)
     try:
         return LoadedPolicy(Policy(document, key), warnings)
     except ValueError as error:
         place, _, reason = str(error).partition(": ")
-        return LoadedPolicy(None, [problem(reason, place), *warnings])
+        return _refused([problem(reason, place)], warnings)
+
+
+def _refused(errors: Sequence[ConfigError], warnings: Sequence[ConfigError] = ()) -> LoadedPolicy:
+    """The result for a document with errors: a policy with an error is not used in part."""
+    return LoadedPolicy(
+        None, [*(error.but_used("Cylestio uses no part of this policy") for error in errors), *warnings]
+    )
 
 
 def _with_map_key(place: str, tree: dict[str, Any]) -> str:
