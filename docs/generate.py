@@ -49,6 +49,7 @@ terminal.
 | `cylestio tools check` | document | `tools`, `missing`, `findings` as of `cylestio scan` |
 | `cylestio search` | lines | a span without attributes and content |
 | `cylestio show` | document | a row of the table `spans`, `findings`, `values` |
+| `cylestio alerts list` | lines | `id`, `state`, `condition`, `target`, counts, times in ns, `error`, `facts` |
 | `cylestio incident list` | lines | `id`, `title`, `state`, `severity_number`, `owner`, times in ns, `opened_by` |
 | `cylestio incident show` | document | `row`, `items`, `notes`, `timeline`, `entry`, `radius`, `spans`, `findings` |
 | `cylestio outbox` | document | `signal`, `reason`, `records`, `oldest` |

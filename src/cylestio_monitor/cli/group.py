@@ -45,6 +45,7 @@ COMMANDS = {
     "tail": "reading.events:tail",
     "ui": "ui:ui",
     "agents": "reading.lists:agents",
+    "alerts": "response.alerts:alerts",
     "search": "reading.lists:search",
     "sessions": "reading.lists:sessions",
     "show": "reading.show:show",

@@ -8,6 +8,7 @@ becomes an entry of `Loaded.problems`.
 from __future__ import annotations
 
 from cylestio_monitor.config.actors import AuthenticationSettings, IdentitySettings
+from cylestio_monitor.config.alerts import AlertSettings, ConditionSettings, TargetSettings
 from cylestio_monitor.config.loading import InlinePolicy, Loaded, load
 from cylestio_monitor.config.locations import CONFIG_VARIABLE, FILE_NAME, cache_folder, database_path
 from cylestio_monitor.config.moderation import ModerationSettings
@@ -37,8 +38,10 @@ __all__ = [
     "CONFIG_VARIABLE",
     "CONTENT_VARIABLE",
     "FILE_NAME",
+    "AlertSettings",
     "ApprovalSettings",
     "AuthenticationSettings",
+    "ConditionSettings",
     "ControlSettings",
     "DetectorSettings",
     "IdentitySettings",
@@ -57,6 +60,7 @@ __all__ = [
     "Settings",
     "SilenceSettings",
     "StoreSettings",
+    "TargetSettings",
     "cache_folder",
     "content_mode",
     "database_path",

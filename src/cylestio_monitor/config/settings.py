@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from cylestio_monitor.config.actors import AuthenticationSettings, IdentitySettings
+from cylestio_monitor.config.alerts import AlertSettings
 from cylestio_monitor.config.moderation import ModerationSettings
 from cylestio_monitor.config.section import Local, Section
 from cylestio_monitor.config.section import setting as _setting
@@ -290,6 +291,7 @@ class Settings(Section, frozen=True, kw_only=True):
     ] = None
     control: ControlSettings = ControlSettings()
     approvals: ApprovalSettings = ApprovalSettings()
+    alerts: AlertSettings = AlertSettings()
     llm_hosts: Annotated[
         tuple[str, ...],
         _setting(

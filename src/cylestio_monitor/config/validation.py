@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
 import msgspec
 
 from cylestio_monitor import yamlfile
-from cylestio_monitor.config import names
+from cylestio_monitor.config import alerts, names
 from cylestio_monitor.config.actors import check_caller
 from cylestio_monitor.config.section import Section
 from cylestio_monitor.config.settings import Settings, SilenceSettings, options
@@ -22,7 +22,7 @@ from cylestio_monitor.config.trees import get, put
 from cylestio_monitor.errors import ConfigError, counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from cylestio_monitor.config.settings import Option
 
@@ -30,6 +30,13 @@ _MAX_PROBLEMS: Final = 200
 _MAX_HINTS: Final = 20
 _TRUE: Final = ("true", "yes", "on", "1")
 _FALSE: Final = ("false", "no", "off", "0")
+_CHECKS: Final[dict[str, Callable[[Any], None]]] = {
+    "alerts.quiet_hours": alerts.check_quiet_hours,
+    "alerts.timezone": alerts.check_timezone,
+    "identity.trusted_callers": check_caller,
+}
+"""Checks of a value, or of an item of a list, that its type cannot express."""
+
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _BLOCK = re.compile(r"[A-Za-z_][\w.-]{0,60}\s*:(?:\s|$)")
 
@@ -87,11 +94,22 @@ def validate(
             put(valid, option.key, value)
         elif kept is not None and known[option.key] is not None:
             put(valid, option.key, msgspec.to_builtins(get(kept, option.key)))
+    _check_alerts(valid, before, layer, found)
     found.sort(key=lambda problem: problem.line or 0)
     problems += found[:_MAX_PROBLEMS]
     if len(found) > _MAX_PROBLEMS:
         problems.append(ConfigError(f"has {counted(len(found) - _MAX_PROBLEMS, 'more problem')}", source=layer.source))
     return valid
+
+
+def _check_alerts(valid: dict[str, Any], before: Settings, layer: Layer, found: list[ConfigError]) -> None:
+    """Reports the targets that conditions name and that neither this layer nor those below have."""
+    known = {one.name for one in before.alerts.targets} | {one["name"] for one in get(valid, "alerts.targets") or ()}
+    written = layer.tree.get("alerts")
+    conditions = written.get("conditions") if isinstance(written, dict) else None
+    for key, reason in alerts.unknown_targets(conditions, known):
+        used = "Cylestio sends the alert to the other targets that the condition names, or else to all"
+        found.append(layer.problem(reason, key, used))
 
 
 def from_environment(
@@ -188,7 +206,9 @@ def _value(option: Option, value: Any, before: Any, layer: Layer, found: list[Co
     if items is not None and isinstance(value, (list, tuple)):
         return _list(option, items, value, before, layer, found)
     try:
-        msgspec.convert(value, option.annotation)
+        converted = msgspec.convert(value, option.annotation)
+        if option.key in _CHECKS:
+            _CHECKS[option.key](converted)
     except (msgspec.ValidationError, TypeError, RecursionError) as error:
         nearest = _nearest(option, value)
         hint = f"; did you mean {_text(nearest)}?" if nearest is not None else ""
@@ -223,8 +243,8 @@ def _list(
             converted = msgspec.convert(value, items)
             if isinstance(converted, SilenceSettings):
                 _check_silence(converted, value)
-            if option.key == "identity.trusted_callers":
-                check_caller(converted)
+            if option.key in _CHECKS:
+                _CHECKS[option.key](converted)
         except (msgspec.ValidationError, TypeError, RecursionError) as error:
             reason, place = yamlfile.split_error(str(error))
             nearest = _nearest(option, value) if len(found) < _MAX_HINTS else None

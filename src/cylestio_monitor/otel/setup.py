@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from cylestio_monitor.pipeline import Pipeline
     from cylestio_monitor.scan import Scanner
     from cylestio_monitor.store import Store
+    from cylestio_monitor.store.alerts.sender import AlertSender
 
 log = logging.getLogger("cylestio_monitor")
 
@@ -69,6 +70,7 @@ class Running:
         provider: The tracer provider in use.
         json_log: The JSON log, where it is switched on and can be written.
         delivery: What sends over OTLP, where something is configured to.
+        alerts: The sender of alerts, where some are configured and the store is open.
         changes: The change of every tracer provider.
     """
 
@@ -87,7 +89,8 @@ class Running:
         self.json_log = _open_json_log(loaded.settings)
         self.delivery: Delivery | None = None
         self.changes: list[ProviderChange] = []
-        self.store_part: Lazy[Store | None] = Lazy(lambda: _open_store(loaded.settings))
+        self.alerts: AlertSender | None = None
+        self.store_part: Lazy[Store | None] = Lazy(self._open_store)
         self._scanner: Lazy[Scanner] = Lazy(lambda: scanner(loaded, self._key()))
 
     @property
@@ -129,6 +132,14 @@ class Running:
     def flush_delivery(self, timeout_s: float) -> bool:
         """Waits until the spans that are stored have been delivered, where any are; whether they have been."""
         return self.delivery is None or self.delivery.outbox.force_flush(timeout_s, ("traces",))
+
+    def _open_store(self) -> Store | None:
+        store = _open_store(self.loaded.settings)
+        if store is not None:
+            from cylestio_monitor.store.alerts.start import make_sender  # noqa: PLC0415 -- as of the store
+
+            self.alerts = make_sender(store, self.loaded.settings.alerts)
+        return store
 
     def _key(self) -> bytes:
         store = self.store
@@ -353,6 +364,8 @@ def _take_apart(made: Running) -> None:
     store = made.store_part.created
     if store is not None:
         store.close(EXIT_S)
+    if made.alerts is not None:
+        made.alerts.stop(EXIT_S)
     if made.json_log is not None:
         made.json_log.close()
 
@@ -371,6 +384,8 @@ def _at_exit() -> None:
     store = made.store_part.created
     if store is not None:
         store.close(max(0.5, deadline - time.monotonic()))
+    if made.alerts is not None:
+        made.alerts.stop(max(0.5, deadline - time.monotonic()))
     exits.shut_down_processors([one.provider for one in made.changes], deadline)
     if _summary is not None:
         _summary.write(is_stored=store is not None)

@@ -56,6 +56,8 @@ class Store:
         self.cipher = keys.Cipher(secret) if provided else None
         self._writer = Writer(path, settings, secret, self.cipher)
         self._loop = WriteLoop(self._writer)
+        self._forwarded: list[Callable[[], None]] = []
+        self._watchers: list[Callable[[], None]] = []
         _open[path.absolute()] = self
         fork_guard.register(self)
         atexit.register(self.close)
@@ -204,7 +206,18 @@ class Store:
         self._writer.forward = signals
         if resource is not None:
             self._writer.resource = resource
-        self._loop.committed = [on_commit] if signals else []
+        self._forwarded = [on_commit] if signals else []
+        self._loop.committed = [*self._forwarded, *self._watchers]
+
+    def watch(self, on_commit: Callable[[], None]) -> None:
+        """Calls a function on the writer's thread after every commit; it must neither block nor raise."""
+        self._watchers = [*self._watchers, on_commit]
+        self._loop.committed = [*self._forwarded, *self._watchers]
+
+    def unwatch(self, on_commit: Callable[[], None]) -> None:
+        """Ends `watch` for a function."""
+        self._watchers = [one for one in self._watchers if one != on_commit]
+        self._loop.committed = [*self._forwarded, *self._watchers]
 
     def stats(self) -> dict[str, Any]:
         """Returns numbers of this process: items that wait, that were written, set aside or dropped."""

@@ -61,6 +61,24 @@ FROM span
 LEFT JOIN run ON run.id = span.run
 LEFT JOIN shared AS source ON source.id = span.source
 LEFT JOIN shared AS common ON common.id = span.common;
+CREATE TABLE alert (
+    id TEXT PRIMARY KEY,
+    condition TEXT NOT NULL,
+    target TEXT NOT NULL,
+    group_key TEXT NOT NULL,
+    state TEXT NOT NULL,
+    severity_number INTEGER NOT NULL,
+    findings INTEGER NOT NULL,
+    suppressed INTEGER NOT NULL DEFAULT 0,
+    first_ns INTEGER NOT NULL,
+    last_ns INTEGER NOT NULL,
+    created_ns INTEGER NOT NULL,
+    not_before_ns INTEGER NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    done_ns INTEGER,
+    error TEXT,
+    facts TEXT NOT NULL
+) WITHOUT ROWID;
 CREATE TABLE approval (
     id TEXT PRIMARY KEY,
     run INTEGER NOT NULL,
@@ -402,6 +420,9 @@ CREATE TABLE value_origin (
     source_start INTEGER,
     source_end INTEGER
 );
+CREATE INDEX alert_due ON alert (state, not_before_ns);
+CREATE INDEX alert_group ON alert (condition, target, group_key, created_ns);
+CREATE INDEX alert_time ON alert (created_ns);
 CREATE INDEX approval_state ON approval (state, created_ns);
 CREATE INDEX approval_time ON approval (created_ns);
 CREATE INDEX call_facts_agent ON call_facts (agent_id, time_ns);

@@ -1,1 +1,1 @@
-"""Commands for the response to findings: incidents and reports; a module is imported when its command is used."""
+"""Commands for the response to findings: alerts, incidents and reports."""

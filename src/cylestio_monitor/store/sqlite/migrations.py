@@ -344,9 +344,33 @@ CREATE TABLE note (
 CREATE INDEX note_subject ON note (subject, ref, id);
 """
 
+_ALERTS: Final = """
+CREATE TABLE alert (
+    id TEXT PRIMARY KEY,
+    condition TEXT NOT NULL,
+    target TEXT NOT NULL,
+    group_key TEXT NOT NULL,
+    state TEXT NOT NULL,
+    severity_number INTEGER NOT NULL,
+    findings INTEGER NOT NULL,
+    suppressed INTEGER NOT NULL DEFAULT 0,
+    first_ns INTEGER NOT NULL,
+    last_ns INTEGER NOT NULL,
+    created_ns INTEGER NOT NULL,
+    not_before_ns INTEGER NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    done_ns INTEGER,
+    error TEXT,
+    facts TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX alert_due ON alert (state, not_before_ns);
+CREATE INDEX alert_group ON alert (condition, target, group_key, created_ns);
+CREATE INDEX alert_time ON alert (created_ns);
+"""
+
 SCRIPTS: Final[tuple[str, ...]] = (
     _VERSION_2,
-    _ROLL_UPS + _FINDINGS + backfill.SCRIPT + _INDEXES + _EVIDENCE + _CONTROL + _TRIAGE,
+    _ROLL_UPS + _FINDINGS + backfill.SCRIPT + _INDEXES + _EVIDENCE + _CONTROL + _TRIAGE + _ALERTS,
 )
 """Entry n leads from version n + 1 to version n + 2."""
 

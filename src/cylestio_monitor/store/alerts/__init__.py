@@ -1,0 +1,1 @@
+"""Alerts without a collector: conditions over stored findings, messages that wait in a table, and their sender."""
