@@ -71,6 +71,7 @@ class Note(NamedTuple):
         copies: Spans that report the same text beside the first.
         is_masked: Whether the text is masked.
         is_placed: Whether its place in the text is known.
+        is_marked: Whether its mark stands in the page: the text may be cut before it, or have too many marks.
         letters: Letters of the values in the same text range.
     """
 
@@ -81,6 +82,7 @@ class Note(NamedTuple):
     is_masked: bool
     is_placed: bool
     letters: tuple[str, ...]
+    is_marked: bool = False
 
 
 class TextRow(msgspec.Struct):
@@ -215,11 +217,7 @@ class ConversationView:
                         label=SPEAKERS.get(turn.speaker, turn.speaker),
                         turn=turn,
                         parts=parts,
-                        notes=[
-                            note
-                            for note, found in zip(self.notes, self._findings, strict=True)
-                            if found.turn == number - 1
-                        ],
+                        notes=self._notes_of(number - 1, parts),
                         said=[way for way in self.ways if way.value.source and way.value.source.turn == number - 1],
                         rails=[rail for way in self.ways if (rail := _rail(way, number - 1)) is not None],
                         thread=thread_number,
@@ -228,6 +226,13 @@ class ConversationView:
                     )
                 )
         return views
+
+    def _notes_of(self, turn: int, parts: list[PartView]) -> list[Note]:
+        rows = (row for part in parts for row in part.rows)
+        segments = (segment for row in rows for piece in row.pieces for segment in piece.segments)
+        marked = {mark for segment in segments for mark in segment.starts}
+        own = (note for note, found in zip(self.notes, self._findings, strict=True) if found.turn == turn)
+        return [note._replace(is_marked=f"m{note.number}" in marked) for note in own]
 
     def _part(self, turn: int, index: int, part: TurnPart, budget: int) -> PartView:
         rows = []

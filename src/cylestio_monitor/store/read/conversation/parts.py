@@ -108,6 +108,11 @@ def leaves_of(value: Any) -> tuple[list[TextLeaf], int]:
     return found, left_out
 
 
+def leaves_of_json(text: str | None) -> tuple[list[TextLeaf], int]:
+    """The same for an attribute that holds JSON; what is none is one text."""
+    return leaves_of(decoded(text, text))
+
+
 def _leaves(value: Any) -> Iterator[TextLeaf]:
     waiting: list[tuple[str, Any, int]] = [("", value, 0)]
     while waiting:

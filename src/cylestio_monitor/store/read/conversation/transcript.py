@@ -14,8 +14,7 @@ import msgspec
 from cylestio_monitor import semconv
 from cylestio_monitor.model import ASSISTANT_ROLES, SYSTEM_ROLES
 from cylestio_monitor.store.read import traces
-from cylestio_monitor.store.read.conversation.parts import PartPlace, TurnPart, items_of, leaves_of, part_of
-from cylestio_monitor.store.read.values import decoded
+from cylestio_monitor.store.read.conversation.parts import PartPlace, TurnPart, items_of, leaves_of_json, part_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -299,7 +298,7 @@ def _add_tool(
 ) -> None:
     """Joins the span of a tool call with the request of the model and with the answer that the model got."""
     name = span["tool"] or span["name"]
-    arguments, left_out = leaves_of(texts.get(semconv.TOOL_CALL_ARGUMENTS))
+    arguments, left_out = leaves_of_json(texts.get(semconv.TOOL_CALL_ARGUMENTS))
     asked_at = PartPlace(span["span_id"], semconv.TOOL_CALL_ARGUMENTS, "")
     open_ones = [
         found
@@ -338,8 +337,7 @@ def _add_tool(
 def _result(span: Row, name: str, text: str | None) -> TurnPart | None:
     if text is None:
         return None
-    value = decoded(text, text)
-    found, left_out = leaves_of(value)
+    found, left_out = leaves_of_json(text)
     place = PartPlace(span["span_id"], semconv.TOOL_CALL_RESULT, "")
     return TurnPart("tool_result", found, left_out, [place], name, tool_span=span)
 

@@ -70,7 +70,8 @@ def show(request: Request) -> Response:
         values = pages.read_page(connection, lists.VALUES, filters, limit=_MOST).rows
         decisions: dict[str, list[Decision]] = defaultdict(list)
         for decision in pages.read_page(connection, lists.DECISIONS, filters, limit=_MOST).rows:
-            decisions[decision.span_id].append(decision)
+            if decision.action != "allow":
+                decisions[decision.span_id].append(decision)
         hashes = list(dict.fromkeys(one.finding.match_hash for one in found if one.finding.match_hash))[:_SAME]
         elsewhere = other_runs(connection, hashes, run.trace_id)
     shown = conversation.ConversationView(

@@ -10,7 +10,7 @@ import msgspec
 from starlette.routing import Route
 
 from cylestio_monitor.store.read import control, lists, pages, traces
-from cylestio_monitor.store.read.conversation.parts import leaves_of
+from cylestio_monitor.store.read.conversation.parts import leaves_of_json
 from cylestio_monitor.store.sqlite import content
 from cylestio_monitor.web import view
 from cylestio_monitor.web.pages.run.conversation import run_of
@@ -42,7 +42,7 @@ def show(request: Request) -> Response:
     raw = json.dumps(
         {**span, "findings": [msgspec.structs.asdict(one) for one in node.findings]}, indent=1, default=str
     )
-    recorded = [(name, *leaves_of(attributes[name])) for name in sorted(content.KEYS & attributes.keys())]
+    recorded = [(name, *leaves_of_json(attributes[name])) for name in sorted(content.KEYS & attributes.keys())]
     plain = [(name, _text(value)) for name, value in sorted(attributes.items()) if name not in content.KEYS]
     page_values: dict[str, Any] = {
         "run": run,

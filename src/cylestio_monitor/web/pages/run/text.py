@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.routing import Route
 
 from cylestio_monitor.store.read import traces
-from cylestio_monitor.store.read.conversation.parts import MAX_LEAVES, PartPlace, leaves_of, part_of
+from cylestio_monitor.store.read.conversation.parts import MAX_LEAVES, PartPlace, leaves_of_json, part_of
 from cylestio_monitor.store.read.values import decoded
 from cylestio_monitor.store.sqlite import content
 from cylestio_monitor.web import render, view
@@ -65,7 +65,7 @@ def show(request: Request) -> Response:
 def _leaves(value: Any, pointer: str, place: PartPlace) -> list[TextLeaf]:
     """The texts of a part of an attribute; none where the pointer names no part."""
     if value is None or not pointer:
-        return leaves_of(value)[0]
+        return leaves_of_json(value)[0]
     found = _POINTER.fullmatch(pointer)
     item = _item(decoded(value, value), found[1]) if found else None
     if found and found[2] is not None:
