@@ -38,6 +38,6 @@ def test_every_query_on_the_page_about_queries_runs(bench):
     bench.flush()
     page = (PAGE.parents[1] / "how-to" / "query-the-store.md").read_text("utf-8")
     queries = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
-    assert len(queries) == 4
+    assert len(queries) == 2
     for query in queries:
         bench.rows(query)
