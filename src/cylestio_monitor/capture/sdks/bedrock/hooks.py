@@ -31,6 +31,9 @@ _CONVERSE = frozenset(
         *("serviceTier", "outputConfig"),
     }
 )
+_SETTINGS = frozenset({"thinking", "reasoning_config", "reasoningConfig", "inferenceConfig", "anthropic_beta"})
+"""The fields of `additionalModelRequestFields` that set how a model answers, and hold no text that it reads."""
+
 _MAX_BODY = 16 * 1024 * 1024
 
 
@@ -97,6 +100,13 @@ def _read_converse(call: Call, params: dict[str, Any]) -> None:
     call.tools = converse.tools(params.get("toolConfig"))
     rest = {name: value for name, value in params.items() if name not in _CONVERSE}
     texts = {name: params[name] for name in ("promptVariables", "outputConfig") if params.get(name)}
+    more = params.get("additionalModelRequestFields")
+    if isinstance(more, dict) and (
+        told := {
+            name: value for name, value in more.items() if name not in _SETTINGS and not isinstance(value, (int, float))
+        }
+    ):
+        texts["additionalModelRequestFields"] = told
     if rest or texts:
         call.messages.insert(0, Message("user", [Part("json", converse.without_bytes({**rest, **texts}))]))
     call.attributes = facts.parameters(params)
