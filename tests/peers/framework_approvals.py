@@ -7,6 +7,7 @@ DECISION is ``approve``, ``edit`` or ``reject``.
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import json
 import os
@@ -21,6 +22,7 @@ from cylestio_monitor.otel import setup
 from wire import Text, ToolCall, WireServer
 
 HOOKS = {
+    "claude_agent_sdk": ["claude_agent_sdk.ClaudeAgentSDKInstrumentor"],
     "langchain": ["langchain.LangChainInstrumentor", "openai.OpenAIInstrumentor"],
     "openai_agents": ["openai_agents.OpenAIAgentsInstrumentor", "openai.OpenAIInstrumentor"],
 }
@@ -74,6 +76,56 @@ def langchain(wire: WireServer, decision: str) -> None:
     if decision == "edit":
         answer["edited_action"] = {"name": "lookup", "args": {"q": "edited"}}
     assert agent.invoke(Command(resume={"decisions": [answer]}), config)["messages"][-1].content == "all done"
+
+
+CLAUDE = """
+import json, sys
+def say(**message):
+    print(json.dumps({**message, "session_id": "s-1", "uuid": "u"}), flush=True)
+if "-v" in sys.argv or "--version" in sys.argv:
+    print("99.0.0 (Claude Code)")
+    sys.exit()
+for line in sys.stdin:
+    message = json.loads(line)
+    if message["type"] == "control_request":
+        response = {"subtype": "success", "request_id": message["request_id"], "response": {}}
+        say(type="control_response", response=response)
+    elif message["type"] == "user":
+        asked = {"subtype": "can_use_tool", "tool_name": "lookup", "input": {"q": "x"}, "permission_suggestions": []}
+        say(type="control_request", request_id="r-1", request=asked)
+    elif message["type"] == "control_response":
+        answer = json.dumps(message["response"]["response"])
+        times = {"duration_ms": 1, "duration_api_ms": 1, "num_turns": 1, "total_cost_usd": 0.1}
+        say(type="result", subtype="success", is_error=False, result=answer, usage={}, **times)
+"""
+
+
+def claude_agent_sdk(_: WireServer, decision: str) -> None:
+    from claude_agent_sdk import (
+        ClaudeAgentOptions,
+        ClaudeSDKClient,
+        PermissionResultAllow,
+        PermissionResultDeny,
+        ResultMessage,
+    )
+
+    async def ask_person(tool: str, given: dict[str, Any], context: Any) -> Any:
+        if decision == "reject":
+            return PermissionResultDeny(message="no")
+        return PermissionResultAllow(updated_input={"q": "edited"} if decision == "edit" else None)
+
+    async def talk(cli: Path) -> None:
+        async with ClaudeSDKClient(ClaudeAgentOptions(cli_path=str(cli), can_use_tool=ask_person)) as client:
+            await client.query("hi")
+            async for message in client.receive_response():
+                if isinstance(message, ResultMessage):
+                    given = json.loads(message.result or "{}")
+                    ran.extend([given["updatedInput"]["q"]] if given["behavior"] == "allow" else [])
+
+    cli = Path(sys.argv[3]) / "claude"
+    cli.write_text(f"#!{sys.executable}\n{CLAUDE}")
+    cli.chmod(0o755)
+    asyncio.run(talk(cli))
 
 
 def main() -> None:

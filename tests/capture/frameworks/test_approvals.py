@@ -46,3 +46,15 @@ def test_what_a_person_edited_is_what_was_approved(python, tmp_path):
     done = run(python, PROGRAM, "langchain", "edit", str(tmp_path))
     assert done["ran"] == ["edited"]
     assert [row[:3] for row in done["approvals"]] == [["lookup", "used", "langchain"]]
+
+
+@pytest.mark.parametrize(
+    ("decision", "ran", "state"),
+    [("approve", ["x"], "allowed"), ("edit", ["edited"], "allowed"), ("reject", [], "denied")],
+)
+def test_the_permission_that_claude_code_asks_for_is_recorded(tmp_path, decision, ran, state):
+    done = run(environment("frameworks-agents"), PROGRAM, "claude_agent_sdk", decision, str(tmp_path))
+    assert done["ran"] == ran
+    ((tool, found, origin, arguments),) = done["approvals"]
+    assert (tool, found, origin, arguments) == ("lookup", state, "claude-agent-sdk", "{}")
+    assert done["events"] == ["approval_requested", f"approval_{state}"]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from cylestio_monitor import runtime, semconv
 from cylestio_monitor.capture import call_wrappers
+from cylestio_monitor.capture.frameworks import claude_permissions
 from cylestio_monitor.capture.frameworks.tool_calls import tool_call
 from cylestio_monitor.capture.parsing import message_parts
 from cylestio_monitor.capture.parsing.fields import as_dict, as_list, count, text_or_none
@@ -202,6 +203,7 @@ def _write(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     async def write(*args: Any, **kwargs: Any) -> Any:
         data = args[1] if len(args) > 1 else kwargs.get("data")
+        claude_permissions.take_answer(data)
         if args and runtime.is_on():
             message = _prompt(data)
             if message is not None:
@@ -255,6 +257,7 @@ def _take(process: _Process, message: Any) -> None:
 TARGETS = (
     Target("claude_agent_sdk._internal.transport.subprocess_cli", "SubprocessCLITransport", "write", _write),
     Target("claude_agent_sdk._internal.query", "Query", "receive_messages", _receive),
+    *claude_permissions.TARGETS,
 )
 
 
