@@ -354,11 +354,12 @@ def _broken(known: _PinnedDefinition) -> str | None:
 
 
 def _mark(tool: ToolDefinition) -> int:
-    content = content_of(tool)
+    """A fast hash of all that a model may read of a tool, equal within this process."""
     try:
-        return hash(msgspec.json.encode(content))
+        given = [None if value is None else msgspec.json.encode(value) for value in (tool.parameters, tool.extra)]
+        return hash((tool.name, tool.description, tool.type, *given))
     except Exception:  # noqa: BLE001 -- whatever an SDK holds: a definition that cannot be encoded is cleaned first
-        return hash(sanitize.to_json(content, MAX_BYTES))
+        return hash(sanitize.to_json(content_of(tool), MAX_BYTES))
 
 
 def _fields_between(before: str, after: str) -> tuple[str, ...]:
