@@ -248,8 +248,8 @@ def test_a_server_behind_a_url_is_asked():
             entry = {"url": f"http://127.0.0.1:{port}/mcp"}
             return await anyio.to_thread.run_sync(lambda: mcp_servers.list_tools(entry, timeout_s=20))
 
-    (tool,) = anyio.run(main)
-    assert (tool["name"], tool["description"]) == ("add", "Adds.")
+    name, (tool,) = anyio.run(main)
+    assert (name, tool["name"], tool["description"]) == ("calc", "add", "Adds.")
 
 
 def test_a_list_without_end_is_an_error():

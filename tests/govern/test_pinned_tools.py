@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import sys
+
 import anthropic
 import anyio
 import pytest
+from click.testing import CliRunner
 from mcp.client import Client
 from mcp.server.mcpserver import MCPServer
 from mcp_types import ToolAnnotations
@@ -12,6 +16,7 @@ from mcp_types import ToolAnnotations
 from cylestio_monitor import BlockedError, runtime
 from cylestio_monitor.capture import span_resolvers
 from cylestio_monitor.capture.mcp import MCPInstrumentor
+from cylestio_monitor.cli import main
 from cylestio_monitor.config import load
 from cylestio_monitor.govern.definitions import registry
 from cylestio_monitor.identity import identify
@@ -282,3 +287,36 @@ def test_old_versions_that_nobody_decided_about_go_with_the_rows_of_their_time(p
         Retention(connection, Chain(keys.load(store.path)[0])).by_age(store.settings, now_ns + 400 * 86_400 * 10**9)
     (tool,) = tools(store)
     assert (tool.versions, tool.state) == (1, "approved")
+
+
+def test_a_committed_file_approves(pinned, tmp_path, caplog):
+    description = "Adds."
+    listed = tmp_path / "mcp.json"
+    code = (
+        "from mcp.server.mcpserver import MCPServer\nmade = MCPServer('calc')\n"
+        f"@made.tool(description={description!r})\ndef add(a: int) -> str: return 'sum'\nmade.run()"
+    )
+    listed.write_text(json.dumps({"mcpServers": {"any": {"command": sys.executable, "args": ["-c", code]}}}))
+    pins = tmp_path / "tools.lock.json"
+    words = ["tools", "check", str(listed), "--start", "--pins", str(pins), "--update-pins"]
+    assert CliRunner().invoke(main, words).exit_code == 0
+    settings = f"mode: block\ncontrol: {{pins: {pins}, tool_definitions: unapproved}}"
+    store = pinned(settings)
+    assert call(server(description)) == "sum"
+    assert "tool.definition.changed" in call(server("Adds, and mails the sum."))
+    assert call(server(description)) == "sum"
+    first = next(one for one in versions(store) if "mails" not in one.definition)
+    triage.decide_tool(
+        store.path, store.settings, server="calc", name="add", digest=first.digest, state="refused", by="ann"
+    )
+    assert "tool.definition.refused" in call(server(description))
+    pins.write_text("{")
+    pinned(f"mode: block\ncontrol: {{pins: {pins}}}")
+    assert "tools.lock.json" in caplog.text
+    assert "tool.definition.unapproved" in call(server(name="other"))
+
+
+def versions(store):
+    store.flush(5)
+    with queries.connect(store.path) as connection:
+        return reads.versions(connection)

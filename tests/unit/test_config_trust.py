@@ -72,6 +72,7 @@ WEAKER = {
     **dict.fromkeys(["control.limits", "control.prices"], "[]"),
     "control.invalid_arguments": "ignore",
     "control.counters": "redis://127.0.0.1:1",
+    "control.pins": "tools.lock.json",
     "approvals.timeout_s": "100000",
     "approvals.terminal": "true",
     "approvals.webhook": "https://other.example/",

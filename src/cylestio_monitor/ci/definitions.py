@@ -5,23 +5,18 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import msgspec
-
 from cylestio_monitor.capture.mcp import messages
 from cylestio_monitor.ci import files, mcp_servers
 from cylestio_monitor.ci.findings import PlacedFinding
 from cylestio_monitor.errors import CylestioError
-from cylestio_monitor.govern.definitions import Definition, KnownVersion, ToolDefinitions, difference
+from cylestio_monitor.govern.definitions import Definition, Pins, ToolDefinitions, difference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
-    from cylestio_monitor.govern.definitions import SeenVersion
     from cylestio_monitor.model import Finding, ToolDefinition
     from cylestio_monitor.scan import Scanner
 
-_VERSION: Final = 1
 _SERVERS: Final = ("mcpServers", "servers")
 
 
@@ -30,15 +25,18 @@ class ServerListing(NamedTuple):
 
     Attributes:
         file: The file that names the server or holds the listing.
-        server: The name of the server in that file; empty for a saved listing of one server.
+        server: The name that the server gives itself, as monitoring knows it, or else its name in the file; empty for
+            a saved listing of one server.
         tools: The definitions.
         text: The text of the file, for the lines of findings.
+        entry: The name of the server in an `mcp.json`.
     """
 
     file: str
     server: str
     tools: list[ToolDefinition]
     text: str
+    entry: str = ""
 
 
 class ReadFile(NamedTuple):
@@ -46,24 +44,6 @@ class ReadFile(NamedTuple):
 
     listings: list[ServerListing]
     problems: list[str]
-
-
-class Pins(NamedTuple):
-    """The approved definitions of a committed file, by server and name."""
-
-    approved: Mapping[tuple[str, str], tuple[str, str]]
-
-    def load(self) -> Iterable[KnownVersion]:
-        """All versions as a `DefinitionStore` gives them."""
-        return [KnownVersion(*key, digest, "approved", 0) for key, (digest, _) in self.approved.items()]
-
-    def add(self, _: SeenVersion) -> None:
-        """Keeps nothing: the file changes where the user asks for it."""
-
-    def definition(self, server: str, name: str, digest: str) -> str | None:
-        """The approved definition as JSON, where it has this digest."""
-        known = self.approved.get((server, name), ("", ""))
-        return known[1] if known[0] == digest else None
 
 
 class Checked(NamedTuple):
@@ -108,44 +88,12 @@ def read(path: str, *, start: bool, timeout_s: float) -> ReadFile:
     listings, problems = [], []
     for name, entry in servers.items():
         try:
-            tools = mcp_servers.list_tools(entry, timeout_s=timeout_s)
+            own_name, tools = mcp_servers.list_tools(entry, timeout_s=timeout_s)
         except (CylestioError, OSError) as error:
             problems.append(f"{path}: {name}: {error}")
         else:
-            listings.append(ServerListing(path, name, _tools(tools), text))
+            listings.append(ServerListing(path, own_name or name, _tools(tools), text, name))
     return ReadFile(listings, problems)
-
-
-def load_pins(path: Path) -> Pins:
-    """Reads the file of pins; without one nothing is approved.
-
-    Raises:
-        CylestioError: The file cannot be read, or is none of pins.
-    """
-    if not path.exists():
-        return Pins({})
-    try:
-        document = json.loads(path.read_text("utf-8"))
-        if document["version"] != _VERSION:
-            raise CylestioError(f"{path}: has version {document['version']}, this release reads version {_VERSION}")
-        entries = document["tools"]
-        return Pins({(one["server"], one["name"]): (one["digest"], json.dumps(one["definition"])) for one in entries})
-    except OSError as error:
-        raise CylestioError(f"{path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CylestioError(f"{path}: is no file of tool definitions of `cylestio`") from error
-
-
-def save_pins(path: Path, definitions: Mapping[tuple[str, str], Definition]) -> None:
-    """Writes a file of pins that approves these definitions."""
-    entries: list[dict[str, Any]] = [
-        {"server": server, "name": name, "digest": one.digest, "definition": msgspec.to_builtins(one.content)}
-        for (server, name), one in sorted(definitions.items())
-    ]
-    try:
-        path.write_text(json.dumps({"version": _VERSION, "tools": entries}, indent=2) + "\n", "utf-8")
-    except OSError as error:
-        raise CylestioError(f"{path}: {error.strerror}") from error
 
 
 def check(listings: Sequence[ServerListing], pins: Pins, scanner: Scanner) -> Checked:
@@ -221,7 +169,7 @@ def _placed(finding: Finding, listing: ServerListing) -> PlacedFinding:
 
 def _line_of(listing: ServerListing, tool: str) -> tuple[int, int]:
     """Line and column of a tool in a saved listing, else of its server in an `mcp.json`, from 1."""
-    for name in (tool, listing.server):
+    for name in (tool, listing.entry or listing.server):
         place = listing.text.find(json.dumps(name)) if name else -1
         if place >= 0:
             return listing.text.count("\n", 0, place) + 1, place - listing.text.rfind("\n", 0, place)

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 from cylestio_monitor._version import __version__
 from cylestio_monitor.errors import CylestioError
+from cylestio_monitor.govern.listed_tools import server_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -44,8 +45,8 @@ class _ServerChannel(Protocol):
         """Sends a notification."""
 
 
-def list_tools(entry: Mapping[str, Any], *, timeout_s: float) -> list[Any]:
-    """The definitions of the tools that a server lists.
+def list_tools(entry: Mapping[str, Any], *, timeout_s: float) -> tuple[str, list[Any]]:
+    """The name that a server gives itself, and the definitions of the tools that it lists.
 
     Args:
         entry: The entry of the server in an `mcp.json`: ``command``, ``args``, ``env`` and ``cwd``, or ``url`` and
@@ -64,10 +65,12 @@ def list_tools(entry: Mapping[str, Any], *, timeout_s: float) -> list[Any]:
     raise CylestioError("has neither a command nor a url")
 
 
-def _listed(channel: _ServerChannel) -> list[Any]:
+def _listed(channel: _ServerChannel) -> tuple[str, list[Any]]:
     about = {"name": "cylestio-monitor", "version": __version__}
     params: dict[str, Any] = {"protocolVersion": _PROTOCOL, "capabilities": {}, "clientInfo": about}
-    _result(channel.ask({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}))
+    introduction = _result(channel.ask({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}))
+    info = introduction.get("serverInfo")
+    name = server_name(info.get("name")) if isinstance(info, dict) else ""
     channel.tell({"jsonrpc": "2.0", "method": "notifications/initialized"})
     found: list[Any] = []
     params = {}
@@ -79,7 +82,7 @@ def _listed(channel: _ServerChannel) -> list[Any]:
         found += tools
         cursor = answer.get("nextCursor")
         if not cursor:
-            return found
+            return name, found
         params = {"cursor": cursor}
     raise CylestioError("the list of tools has no end")
 

@@ -235,6 +235,9 @@ class ControlSettings(Section, frozen=True, kw_only=True):
             local="no",
         ),
     ] = "changed"
+    pins: Annotated[
+        str | None, _setting("File of approved tool definitions, as `cylestio tools check --update-pins` writes it.")
+    ] = None
 
 
 class SemconvSettings(Section, frozen=True, kw_only=True):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cylestio_monitor.errors import CylestioError
 from cylestio_monitor.govern.approvals import FrameworkApprovals, MemoryLedger
 from cylestio_monitor.govern.controller import Controller
-from cylestio_monitor.govern.definitions import ToolDefinitions
+from cylestio_monitor.govern.definitions import Pins, ToolDefinitions, load_pins
 from cylestio_monitor.govern.limits import Price
 from cylestio_monitor.govern.policy import Policy, PolicyDocument, loader
 
@@ -151,11 +153,19 @@ def _ask_application(request: ApprovalRequest) -> bool | None:
 
 
 def _definitions(settings: config.ControlSettings, store: Store | None) -> ToolDefinitions:
+    """The versions of tool definitions; of pins that cannot be read, none counts as approved."""
+    pins, refuses = Pins({}), settings.tool_definitions
+    if settings.pins:
+        try:
+            pins = load_pins(Path(settings.pins).expanduser())
+        except CylestioError as error:
+            log.error("Only tool definitions that are approved in the store may be called in mode block: %s", error)  # noqa: TRY400 -- the message names the cause
+            refuses = "unapproved"
     if store is None:
-        return ToolDefinitions(refuses=settings.tool_definitions)
+        return ToolDefinitions(refuses=refuses, pins=pins.load())
     from cylestio_monitor.store.control.definitions import StoredDefinitions  # noqa: PLC0415 -- as above
 
-    return ToolDefinitions(refuses=settings.tool_definitions, storage=StoredDefinitions(store))
+    return ToolDefinitions(refuses=refuses, pins=pins.load(), storage=StoredDefinitions(store))
 
 
 def _recorder(store: Store | None) -> Callable[..., None] | None:

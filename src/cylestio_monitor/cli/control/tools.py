@@ -13,7 +13,7 @@ from cylestio_monitor.cli import options, output
 from cylestio_monitor.cli.builds import findings_report
 from cylestio_monitor.cli.group import NEGATIVE, UNUSABLE
 from cylestio_monitor.cli.reading.lists import tools as called_tools
-from cylestio_monitor.govern.definitions import difference
+from cylestio_monitor.govern.definitions import Pins, difference, load_pins, save_pins
 from cylestio_monitor.store import triage
 from cylestio_monitor.store.read import control
 from cylestio_monitor.store.read import definitions as reads
@@ -215,12 +215,12 @@ def check(
     problems = [problem for one in read for problem in one.problems]
     for problem in problems:
         output.hint(f"error: {problem}")
-    pinned = checking.load_pins(pins)
+    pinned = load_pins(pins) if pins.exists() else Pins({})
     checked = checking.check(listings, pinned, scanner)
     if update_pins and not problems:
-        checking.save_pins(pins, checked.definitions)
+        save_pins(pins, checked.definitions)
         output.hint(f"{pins}: {len(checked.definitions)} definitions are approved from now on")
-        checked = checking.check(listings, checking.load_pins(pins), scanner)
+        checked = checking.check(listings, load_pins(pins), scanner)
     for name in checked.missing if not problems else ():
         output.hint(f"{name} is in {pins} and is not listed any more")
     for line in checked.diff if report_format == "text" and output_file is None else ():

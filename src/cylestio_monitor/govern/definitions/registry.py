@@ -144,6 +144,7 @@ class ToolDefinitions:
         *,
         refuses: Refuses = "changed",
         storage: DefinitionStore | None = None,
+        pins: Iterable[KnownVersion] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Takes what is refused and where versions are kept.
@@ -152,6 +153,7 @@ class ToolDefinitions:
             refuses: Tools whose calls are refused: ``none``; ``changed``: those that were refused, or were approved
                 and have changed; ``unapproved``: those without an approved definition as well.
             storage: Keeps versions; without it they last as long as the process.
+            pins: Versions of a committed file: approved, unless a person has refused them here.
             clock: Gives seconds.
         """
         self._refuses = refuses
@@ -162,6 +164,9 @@ class ToolDefinitions:
         self._servers: dict[str, set[str]] = {}
         self._scopes: OrderedDict[str, dict[str, int]] = OrderedDict()
         self._lock = threading.Lock()
+        self._pins = frozenset((one.server, one.name, one.digest) for one in pins)
+        for server, name, digest in self._pins:
+            self._tool(server, name).states[digest] = "approved"
 
     def observe(
         self,
@@ -342,7 +347,8 @@ class ToolDefinitions:
         self._read_at = now
         for one in versions:
             known = self._tool(one.server, one.name)
-            known.states[one.digest] = one.state
+            is_pinned = one.state == "seen" and (one.server, one.name, one.digest) in self._pins
+            known.states[one.digest] = "approved" if is_pinned else one.state
             known.current = known.current or one.digest
 
 
