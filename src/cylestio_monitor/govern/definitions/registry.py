@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 import msgspec
@@ -24,28 +23,29 @@ from cylestio_monitor.govern.definitions.content import (
     names_in,
     referred,
 )
-from cylestio_monitor.model import ALERT_OF, SEVERITY_NUMBER, Finding
+from cylestio_monitor.govern.definitions.findings import (
+    CHANGED,
+    OTHER_TOOL,
+    REFUSED,
+    SAME_NAME,
+    UNAPPROVED,
+    finding_about,
+    raised,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from cylestio_monitor.model import Severity, ToolDefinition
+    from cylestio_monitor.model import Finding, Severity, ToolDefinition
 
 Refuses: TypeAlias = Literal["none", "changed", "unapproved"]
 State: TypeAlias = Literal["seen", "approved", "refused"]
-
-CHANGED: Final = "tool.definition.changed"
-REFUSED: Final = "tool.definition.refused"
-UNAPPROVED: Final = "tool.definition.unapproved"
-SAME_NAME: Final = "tool.definition.same-name"
-OTHER_TOOL: Final = "tool.definition.other-tool"
 
 _REFRESH_S: Final = 2.0
 """Seconds after which the states are read again: somebody may have approved or refused a version elsewhere."""
 _MAX_TOOLS: Final = 8192
 _MAX_VERSIONS: Final = 64  # of one tool; a definition that differs in each request is not recorded without end
 _MAX_SCOPES: Final = 1024
-_INJECTIONS: Final = frozenset({"prompt_injection", "jailbreak", "tool_poisoning", "exfiltration"})
 _SENTENCES: Final = {
     REFUSED: "The definition of the tool {} was refused.",
     CHANGED: "The definition of the tool {} has changed since it was approved.",
@@ -200,7 +200,7 @@ class ToolDefinitions:
                 changes_here = before.get(tool.name, mark) != mark
                 more, has_changed = self._take(tool, mark, server, place, mask, changes_here=changes_here)
                 before[tool.name] = mark
-                findings += [_raised(one, found) for one in more]
+                findings += [raised(one, found) for one in more]
                 if has_changed:
                     changed.add(tool.name)
             return findings, sorted(changed)
@@ -257,7 +257,7 @@ class ToolDefinitions:
         digest = known.marks.get(mark)
         if digest is not None:
             known.current = digest
-            return ([_finding(CHANGED, "low", tool, "in one conversation")] if changes_here else []), False
+            return ([finding_about(CHANGED, "low", tool, "in one conversation")] if changes_here else []), False
         if len(known.marks) >= _MAX_VERSIONS:
             known.current = ""  # none that could be approved
             return [], False
@@ -281,7 +281,7 @@ class ToolDefinitions:
         findings = []
         if rule is not None:
             severity: Severity = "low" if rule == UNAPPROVED or not (server or known.is_pinned) else "medium"
-            findings.append(_finding(rule, severity, tool, ", ".join(fields) if rule == CHANGED else ""))
+            findings.append(finding_about(rule, severity, tool, ", ".join(fields) if rule == CHANGED else ""))
         if server:
             findings += self._relations(known, tool, server)
         return findings, has_changed
@@ -298,14 +298,14 @@ class ToolDefinitions:
         findings = []
         servers = self._servers.setdefault(tool.name, set())
         if servers - {server}:
-            findings.append(_finding(SAME_NAME, "low", tool, "listed by another server too"))
+            findings.append(finding_about(SAME_NAME, "low", tool, "listed by another server too"))
         servers.add(server)
         others = [name for name, of in self._servers.items() if name != tool.name and server not in of]
         if referred(known.words, others):
-            findings.append(_finding(OTHER_TOOL, "medium", tool, "names a tool of another server"))
+            findings.append(finding_about(OTHER_TOOL, "medium", tool, "names a tool of another server"))
         for (of, name), other in self._tools.items():
             if of not in {"", server} and name != tool.name and tool.name in other.words:
-                findings.append(_finding(OTHER_TOOL, "medium", tool, "is named by a tool of another server"))
+                findings.append(finding_about(OTHER_TOOL, "medium", tool, "is named by a tool of another server"))
                 break
         return findings
 
@@ -374,33 +374,3 @@ def _fields_between(before: str, after: str) -> tuple[str, ...]:
     except msgspec.MsgspecError:  # no earlier text, or one that was cut
         return ()
     return changed_fields(one, other)
-
-
-def _raised(finding: Finding, found: Iterable[Finding]) -> Finding:
-    """The finding, with a severity that counts an injection in the same definition."""
-    injections = [
-        SEVERITY_NUMBER[one.severity]
-        for one in found
-        if one.category in _INJECTIONS and one.subtype == "tool_definition" and one.path.startswith(finding.path)
-    ]
-    if finding.rule_id == UNAPPROVED or not injections:
-        return finding
-    severity: Severity = "critical" if max(injections) >= SEVERITY_NUMBER["high"] else "high"
-    return replace(finding, severity=severity, alert=ALERT_OF[severity])
-
-
-def _finding(rule: str, severity: Severity, tool: ToolDefinition, reason: str) -> Finding:
-    return Finding(
-        rule,
-        "tool_poisoning",
-        severity,
-        ALERT_OF[severity],
-        "input",
-        "tool_definition",
-        tool.path,
-        0,
-        0,
-        owasp=("LLM03:2025", "ASI04"),
-        atlas=("AML.T0110",),
-        reason=reason,
-    )
