@@ -11,6 +11,7 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from cylestio_monitor import semconv
 from cylestio_monitor.scan.results.match_hash import match_hash
 
 if TYPE_CHECKING:
@@ -252,7 +253,10 @@ def _fits(candidate: _RecordedAt, row: FindingRow) -> bool:
         return candidate.part.kind == kind
     if row.subtype == "system":
         return candidate.speaker in {"system", "instructions"}
-    return candidate.part.kind not in _KINDS
+    if row.subtype == "tool_definition":  # no message: the page of the tool shows it
+        return False
+    is_answer = candidate.place.attribute == semconv.OUTPUT_MESSAGES
+    return candidate.part.kind not in _KINDS and is_answer == (row.target == "output")
 
 
 _END: Final = 2  # the weight of an equal end of the path
