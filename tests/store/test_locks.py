@@ -175,11 +175,21 @@ def other(path, kind):
         target.mkdir()
     else:
         target.write_bytes(side_file.HEADER)
-        target.chmod(0o666)
+        if kind == "of another user":
+            target.chmod(0o600)
+            os.chown(target, 65534, 65534)
+        else:
+            target.chmod(0o666)
     return target
 
 
-@pytest.mark.parametrize("kind", ["link", "fifo", "folder", "open to others"])
+OTHERS = [
+    *("link", "fifo", "folder", "open to others"),
+    pytest.param("of another user", marks=pytest.mark.skipif(os.geteuid() != 0, reason="only root can make it")),
+]
+
+
+@pytest.mark.parametrize("kind", OTHERS)
 def test_what_is_no_side_file_of_ours_is_left_alone(path, kind):
     target = other(path, kind)
     bench = Bench(path)
