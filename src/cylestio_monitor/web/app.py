@@ -107,7 +107,11 @@ def create_app(
     )
     app.router.redirect_slashes = False
     app.state.site = view.WebSite(
-        path, loaded, sessions, frozenset(route.path for route in routes), titles or wording.RuleTitles(loaded)
+        path,
+        loaded,
+        sessions,
+        frozenset(route.path for route in routes),
+        titles or titles or wording.RuleTitles(loaded),
     )
     app.state.streams = {}
     app.state.cookie = cookie, scheme == "https"

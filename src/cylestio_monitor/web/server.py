@@ -101,6 +101,9 @@ def serve(path: Path, loaded: Loaded, address: Address, announce: Callable[[str]
         port = listening.getsockname()[1]
         sessions = Sessions()
         titles = RuleTitles(loaded)
+        # Reading the rules takes seconds: that begins before the first page asks for it.
+        threading.Thread(target=titles.load, name="cylestio-rule-titles", daemon=True).start()
+        titles = RuleTitles(loaded)
         # Reading all rules takes seconds: they are ready when the first page that names one is opened.
         threading.Thread(target=titles, args=("",), name="cylestio-rule-titles", daemon=True).start()
         app = create_app(

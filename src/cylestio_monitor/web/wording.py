@@ -56,14 +56,18 @@ class RuleTitles:
         self._titles: dict[str, str] | None = None
         self._lock = threading.Lock()
 
-    def __call__(self, rule_id: str) -> str:
-        """The title of a rule; of an unknown rule, its id."""
+    def load(self) -> dict[str, str]:
+        """The titles by id. The first call reads the rules, which takes up to seconds: not one for amid queries."""
         with self._lock:
             if self._titles is None:
                 source = self._loaded.source
                 rules, _ = chosen(self._loaded.settings, source.parent if source else None)
                 self._titles = {rule.id: rule.title for rule in rules}
-        return self._titles.get(rule_id, rule_id)
+            return self._titles
+
+    def __call__(self, rule_id: str) -> str:
+        """The title of a rule; of an unknown rule, its id."""
+        return self.load().get(rule_id, rule_id)
 
 
 def surface(subtype: str, target: str) -> str:

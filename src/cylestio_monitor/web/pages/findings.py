@@ -68,6 +68,7 @@ def findings(request: Request) -> Response:
         "state": status if status != "open" else None,
         "open_at_ns": now_ns if status == "open" else None,
     }
+    view.site(request).titles.load()
     with view.reading(request) as connection:
         page = groups.group_page(connection, cursor=chosen.cursor, **conditions)
         total = count_rows(connection, lists.GROUPS, conditions)
@@ -100,12 +101,13 @@ def group(request: Request) -> Response:
     """One group: the facts, the latest text, its occurrences, the rules, and the decisions about it."""
     group_id = _checked(request.path_params["group"])
     now_ns = time.time_ns()
+    titles = view.site(request).titles
+    titles.load()
     with view.reading(request) as connection:
         _existing(connection, group_id)
         found = groups.details(connection, group_id, now_ns)
         shown = _latest_text(request, connection, found)
         silences = read_page(connection, lists.SILENCES, {"group_id": group_id}, limit=20).rows
-    titles = view.site(request).titles
     days = [
         (datetime.fromtimestamp(begin / 1e9, timezone.utc).strftime("%d"), [(SEVERITIES[found.row.severity_number], n)])
         for begin, n in found.days
