@@ -13,12 +13,12 @@ import time
 import weakref
 from collections import deque
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cylestio_monitor import forks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 log = logging.getLogger(__name__)
 
@@ -156,3 +156,31 @@ def runs_on_event_loop() -> bool:
     if asyncio is not None and asyncio._get_running_loop() is not None:  # noqa: SLF001 -- the public one raises
         return True
     return trio is not None and bool(trio.lowlevel.in_trio_run())
+
+
+class Waitable(Protocol):
+    """A write that can be waited for."""
+
+    def wait(self, timeout_s: float) -> bool:
+        """Blocks until it is done."""
+
+    async def wait_async(self, timeout_s: float) -> bool:
+        """Does the same without blocking asyncio's event loop."""
+
+
+async def wait_async(pending: Waitable, seconds: float) -> None:
+    """Waits for a write without blocking the event loop, be it asyncio's or trio's."""
+    trio: Any = sys.modules.get("trio")
+    if trio is not None and runs_on_trio():
+        await trio.to_thread.run_sync(pending.wait, seconds)
+    else:
+        await pending.wait_async(seconds)
+
+
+def sleep_of_loop() -> Callable[[float], Awaitable[object]]:
+    """Returns the function that sleeps on the event loop that runs here."""
+    import asyncio  # noqa: PLC0415 -- as above
+
+    trio: Any = sys.modules.get("trio")
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep if trio is None or not runs_on_trio() else trio.sleep
+    return sleep

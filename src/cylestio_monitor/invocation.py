@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 
 from cylestio_monitor import semconv
-from cylestio_monitor.background import runs_on_event_loop, runs_on_trio
+from cylestio_monitor.background import runs_on_event_loop, sleep_of_loop, wait_async
 from cylestio_monitor.emit import content, genai, guardrail, reporting, security
+from cylestio_monitor.emit.passing import PassingContent
+from cylestio_monitor.govern.redaction.redactor import UNCHANGED
+from cylestio_monitor.govern.redaction.values import NO_KEYS
 from cylestio_monitor.model import Verdict
 from cylestio_monitor.policy import ALLOW, stricter
 
@@ -61,27 +62,25 @@ class CurrentSpan:
             otel_context.detach(self._token)
 
 
-class Invocation:
+class Invocation(PassingContent):
     """One call under way. `Pipeline.begin` creates it; the first call of `end` or `abandon` ends it.
 
     Attributes:
         call: The call.
         sink: Its span, and the one who ends that.
+        redacts: Whether content of the call may have to be replaced.
     """
 
     __slots__ = (
         "__weakref__",
         "_attributes",
-        "_control",
         "_ended",
         "_first_chunk",
         "_inspection",
         "_pending",
         "_pipeline",
         "_started",
-        "_verdict",
-        "call",
-        "sink",
+        "redacts",
     )
 
     def __init__(
@@ -115,6 +114,9 @@ class Invocation:
         self._ended = threading.Lock()
         self._pending: PendingFindings | None = None
         self._verdict = ALLOW
+        self.redacts = self._control is not None and self._control.redaction is not None
+        self._passing: Any = UNCHANGED
+        self._keys = NO_KEYS
 
     @property
     def span(self) -> Span:
@@ -171,17 +173,11 @@ class Invocation:
     async def wait_durable_async(self) -> None:
         """Does the same without blocking the event loop, be it asyncio's or trio's."""
         pending, self._pending = self._pending, None
-        seconds = self._pipeline.settings.store.durable_wait_ms / 1000
-        trio: Any = sys.modules.get("trio")
-        on_trio = trio is not None and runs_on_trio()
-        if pending is not None and on_trio:
-            await trio.to_thread.run_sync(pending.wait, seconds)
-        elif pending is not None:
-            await pending.wait_async(seconds)
-        if self._control is not None and self._control.request is not None:
-            sleep = trio.sleep if on_trio else asyncio.sleep
-            if not await self._control.wait_async(sleep):
-                self._deny()
+        if pending is not None:
+            await wait_async(pending, self._pipeline.settings.store.durable_wait_ms / 1000)
+        control = self._control
+        if control is not None and control.request is not None and not await control.wait_async(sleep_of_loop()):
+            self._deny()
 
     def first_chunk(self) -> None:
         """Notes the time of the first chunk of a streamed answer; later calls do nothing."""
@@ -278,6 +274,8 @@ class Invocation:
         if result is not None and self._control is not None:
             self._control.on_result(self.call, result, inspection, is_new=self.sink.reported_in is None)
             self._control_parts(inspection, [part for message in result.messages for part in message.parts])
+        if self._control is not None and may_refuse:
+            self._redact_output(self._control, inspection, result)
         if inspection.found is not None:
             self._judge(inspection.found.take_new(), is_answer=True, may_refuse=may_refuse)
 
@@ -298,7 +296,11 @@ class Invocation:
         if new is None:
             return
         pipeline = self._pipeline
-        verdict = reporting.judge(new.kept, pipeline.settings, is_answer=is_answer, may_refuse=may_refuse)
+        handled = self._control.redaction if self._control is not None else None
+        left = [one for one in new.kept if handled is None or not handled.is_handled(one, is_answer=is_answer)]
+        verdict = reporting.judge(left, pipeline.settings, is_answer=is_answer, may_refuse=may_refuse)
+        if len(left) < len(new.kept):
+            verdict = stricter(verdict, reporting.warned(new.kept))
         verdict = self._verdict = stricter(self._verdict, verdict)
         place = self.sink.span.get_span_context()
         pipeline.reported.add(place.trace_id, new.kept)
@@ -324,12 +326,12 @@ class Invocation:
         started = StartedSpan(span.get_span_context(), parent, name, self.call.kind, started_ns, self._attributes)
         return store.add_open_call(started, found, action)
 
-    def _deny(self) -> None:
+    def _deny(self) -> NoReturn:
         """Ends a held call that was not approved."""
         self._verdict = Verdict("deny", "block", self._verdict.reason)
         self._refuse()
 
-    def _refuse(self) -> None:
+    def _refuse(self) -> NoReturn:
         error = self._blocked_error("call")
         self._ended.acquire(blocking=False)
         try:
@@ -370,7 +372,7 @@ class Invocation:
         if self._control is not None:
             verdict = {semconv.VERDICT: self._verdict.decision, semconv.ACTION: self._verdict.action}
             attributes.update(self._control.attributes(), **verdict)
-            self._control.finish(ran=self._verdict.action != "block")
+            self._control.finish(self.call, ran=self._verdict.action != "block")
         sink.write(attributes)
         if found is not None:
             for finding in security.most_severe(found.kept):

@@ -19,8 +19,8 @@ FindingSubtype: TypeAlias = Subtype | Literal["event"]
 """Where a finding is: a surface of a call, or an event that the application logged."""
 
 Kind: TypeAlias = Literal["client", "server", "internal"]
-Action: TypeAlias = Literal["allow", "audit", "block"]
-Decision: TypeAlias = Literal["allow", "audit", "warn", "deny"]
+Action: TypeAlias = Literal["allow", "audit", "modify", "block"]
+Decision: TypeAlias = Literal["allow", "audit", "warn", "modify", "deny"]
 Scalar: TypeAlias = str | bool | int | float
 AttributeValue: TypeAlias = Scalar | list[str] | list[int] | list[float] | list[bool]
 
@@ -107,7 +107,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
     Attributes:
         decision: The judgement itself, independent of the mode.
-        action: The consequence; ``block`` only where an error was raised.
+        action: The consequence; ``block`` only where an error was raised, ``modify`` only where content was changed.
         reason: The rule that decided, for the error message and the audit trail; empty when allowed.
     """
 
@@ -198,6 +198,9 @@ class Call(msgspec.Struct):
         server_port: Port of the endpoint.
         conversation_id: ``gen_ai.conversation.id`` where the SDK call names one.
         user_id: ``enduser.id`` where the SDK call names one.
+        changes: The surfaces whose content the capture module can replace: ``prompts``, ``answers``, ``arguments``,
+            ``results``.
+        withholds: Whether the answer is handed over only after the call has ended, so that it can be refused.
     """
 
     operation: str
@@ -218,6 +221,8 @@ class Call(msgspec.Struct):
     server_port: int | None = None
     conversation_id: str | None = None
     user_id: str | None = None
+    changes: frozenset[str] = frozenset()
+    withholds: bool = False
 
 
 TOOL_CALLS: Final = ("tool_call", "server_tool_call")

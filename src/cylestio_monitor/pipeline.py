@@ -209,6 +209,7 @@ class Pipeline:
         inspection = self.new_inspection()
         inspection.call(call)
         if inspection.found is not None and decide(inspection.found.kept, self.settings).action == "block":
+            call.changes = frozenset()  # nothing of ours is around the call, so that nothing of it could be replaced
             self.begin(call)
 
     def flush(self) -> None:
@@ -244,7 +245,9 @@ class Pipeline:
             return None
         is_listing = call.attributes.get(semconv.MCP_METHOD) == "tools/list"
         is_counted = controller.counts_use and call.operation in semconv.INFERENCE
-        if not (call.tool_name or call.tools or call.withheld or is_listing or is_counted):
+        is_model_call = call.provider is not None or call.operation in semconv.INFERENCE
+        is_redacted = controller.redacts and is_model_call
+        if not (call.tool_name or call.tools or call.withheld or is_listing or is_counted or is_redacted):
             return None  # a model that is offered no tool asks for none
         from cylestio_monitor.govern.call_control import CallControl, actor_of  # noqa: PLC0415 -- only where it is used
 
@@ -253,7 +256,8 @@ class Pipeline:
         trace_id = f"{place.trace_id:032x}"
         actor = actor_of(who.agent_id, call.user_id or who.user_id, who.session_id, trace_id, who.roles)
         inside = f"{around.trace_id:032x}:{around.span_id:016x}"
-        return CallControl(controller, actor, f"{trace_id}:{place.span_id:016x}", inside)
+        redaction = controller.redaction(actor, self.scanner.private) if call.tool_name or is_model_call else None
+        return CallControl(controller, actor, f"{trace_id}:{place.span_id:016x}", inside, redaction)
 
     def denied_tools(self, call: Call) -> list[ToolDefinition]:
         """The tools of a model call that policy denies whatever their arguments are; none in mode ``monitor``."""

@@ -47,7 +47,7 @@ class RecordedSpan:
         model: The model that was requested.
         tool: The tool that was called.
         status: ``unset``, ``ok`` or ``error``.
-        action: ``allow``, ``audit`` or ``block``; ``None`` for a span that was not scanned.
+        action: ``allow``, ``audit``, ``modify`` or ``block``; ``None`` for a span that was not scanned.
         duration_ms: The duration in milliseconds.
         input_tokens: Input tokens, including cached ones.
         output_tokens: Output tokens.

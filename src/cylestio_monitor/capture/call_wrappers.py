@@ -13,6 +13,7 @@ import logging
 import sys
 import weakref
 from contextvars import ContextVar
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from opentelemetry import trace
@@ -20,13 +21,14 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type:
 
 from cylestio_monitor import semconv
 from cylestio_monitor.capture import control_flow, run_identity
+from cylestio_monitor.capture.changed_arguments import finished, passed_arguments
 from cylestio_monitor.capture.enclosing_calls import enclosing_calls, hosting_call
-from cylestio_monitor.capture.observed_items import FRAMES, ObservedItems, read
+from cylestio_monitor.capture.observed_items import FRAMES, ObservedItems
 from cylestio_monitor.errors import BlockedError
 from cylestio_monitor.pipeline import current, enclosing_agent
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Mapping
     from types import ModuleType, TracebackType
 
     from cylestio_monitor.model import Call, Result
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_CHANGED_TOOL = frozenset({"arguments", "results"})
+_CHANGED_MODEL = frozenset({"answers"})
 _AGENTS = frozenset({"invoke_agent", "create_agent"})
 
 T = TypeVar("T")
@@ -46,11 +50,12 @@ T = TypeVar("T")
 enclosing_calls.is_active = True
 
 
-def begin(make: Make) -> Invocation | None:
+def begin(make: Make, *, is_whole: bool = False) -> Invocation | None:
     """Starts a call; `None` where monitoring is off, the call cannot be read, or another instrumentation traces it.
 
     Args:
         make: Reads the call; `None` where it is not to be observed.
+        is_whole: Whether the caller passes changed arguments on, and hands over the answer only after the end.
 
     Raises:
         BlockedError: The call is refused.
@@ -74,44 +79,68 @@ def begin(make: Make) -> Invocation | None:
         if is_scanned:
             pipeline.check(call)
         return None
+    if is_whole:
+        call.withholds = True
+        call.changes = _CHANGED_TOOL if call.tool_name else _CHANGED_MODEL
     with run_identity.of_run(call):
         return pipeline.begin(call, is_scanned=is_scanned)
 
 
-def observe(make: Make, work: Callable[[], T], reader: Read | None = None) -> T:
-    """Runs `work` as a call.
+def observe(
+    make: Make,
+    work: Callable[..., T],
+    reader: Read | None = None,
+    args: tuple[Any, ...] = (),
+    kwargs: Mapping[str, Any] = MappingProxyType({}),
+) -> T:
+    """Calls `work` with the given arguments as a call.
+
+    Args:
+        make: Reads the call.
+        work: The function.
+        reader: Reads what it returned.
+        args: Its positional arguments.
+        kwargs: Its named arguments.
 
     Raises:
         BlockedError: The call, or a tool call that its answer asks for, is refused.
     """
-    invocation = begin(make)
+    invocation = begin(make, is_whole=True)
     if invocation is None:
-        return work()
+        return work(*args, **kwargs)
+    args, kwargs = passed_arguments(invocation, args, kwargs)
     invocation.wait_durable()
     with Inside(invocation):
         try:
-            answer = work()
+            answer = work(*args, **kwargs)
         except BaseException as error:
             control_flow.end_raised(invocation, None, error)
             raise
-    invocation.end(read(reader, answer), enforce=True)
+    answer = finished(invocation, answer, reader)
     invocation.wait_durable()
     return answer
 
 
-async def observe_async(make: Make, work: Callable[[], Awaitable[T]], reader: Read | None = None) -> T:
-    """Awaits `work` as a call; raises as `observe` does."""
-    invocation = begin(make)
+async def observe_async(
+    make: Make,
+    work: Callable[..., Awaitable[T]],
+    reader: Read | None = None,
+    args: tuple[Any, ...] = (),
+    kwargs: Mapping[str, Any] = MappingProxyType({}),
+) -> T:
+    """Awaits `work` as a call; takes and raises what `observe` does."""
+    invocation = begin(make, is_whole=True)
     if invocation is None:
-        return await work()
+        return await work(*args, **kwargs)
+    args, kwargs = passed_arguments(invocation, args, kwargs)
     await invocation.wait_durable_async()
     with Inside(invocation):
         try:
-            answer = await work()
+            answer = await work(*args, **kwargs)
         except BaseException as error:
             control_flow.end_raised(invocation, None, error)
             raise
-    invocation.end(read(reader, answer), enforce=True)
+    answer = finished(invocation, answer, reader)
     await invocation.wait_durable_async()
     return answer
 
@@ -230,7 +259,7 @@ def around(make: MakeOf, reader: Read | None = None) -> Wrap:
         def call(*args: Any, **kwargs: Any) -> Any:
             if not args:  # Python says what is missing
                 return original(**kwargs)
-            return observe(lambda: make(args[0], args[1:], kwargs), lambda: original(*args, **kwargs), reader)
+            return observe(lambda: make(args[0], args[1:], kwargs), original, reader, args, kwargs)
 
         return call
 
@@ -245,9 +274,7 @@ def around_async(make: MakeOf, reader: Read | None = None) -> Wrap:
         async def call(*args: Any, **kwargs: Any) -> Any:
             if not args:
                 return await original(**kwargs)
-            return await observe_async(
-                lambda: make(args[0], args[1:], kwargs), lambda: original(*args, **kwargs), reader
-            )
+            return await observe_async(lambda: make(args[0], args[1:], kwargs), original, reader, args, kwargs)
 
         return call
 

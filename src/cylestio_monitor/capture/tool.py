@@ -8,6 +8,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from cylestio_monitor import runtime, semconv
+from cylestio_monitor.govern.redaction.redactor import UNCHANGED
 from cylestio_monitor.model import Call, Message, Part, Result
 from cylestio_monitor.pipeline import current
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 F = TypeVar("F", bound="Callable[..., Any]")
+
+_WHOLE: Final = frozenset({"arguments", "results"})
+_GENERATED: Final = frozenset({"arguments"})
 
 MAX_ITEMS: Final = 10_000
 """Most items of a generator that are scanned."""
@@ -86,11 +90,25 @@ class _Tool:
             description = (inspect.getdoc(function) or "").partition("\n")[0]
         self._description = description
 
-    def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Invocation | None:
-        """Starts the span; `None` while monitoring is off. Raises `BlockedError` where policy refuses the call."""
+    def begin(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], *, is_whole: bool
+    ) -> tuple[Invocation | None, tuple[Any, ...], dict[str, Any]]:
+        """Starts the span.
+
+        Args:
+            args: The positional arguments.
+            kwargs: The named arguments.
+            is_whole: Whether the function returns its result as a whole, and does not generate it.
+
+        Returns:
+            The call, `None` while monitoring is off, and the arguments that the function gets.
+
+        Raises:
+            BlockedError: Policy refuses the call.
+        """
         pipeline = current()
         if pipeline is None:
-            return None
+            return None, args, kwargs
         call = Call(
             operation="execute_tool",
             name=f"execute_tool {self._name}",
@@ -98,10 +116,27 @@ class _Tool:
             tool_name=self._name,
             arguments=self._bind(args, kwargs),
             attributes={semconv.TOOL_TYPE: "function"},
+            changes=_WHOLE if is_whole else _GENERATED,
+            withholds=is_whole,
         )
         if self._description:
             call.attributes[semconv.TOOL_DESCRIPTION] = self._description
-        return pipeline.begin(call)
+        invocation = pipeline.begin(call)
+        changed: Any = invocation.arguments if invocation.redacts else UNCHANGED
+        if changed is not UNCHANGED:
+            args, kwargs = self._rebind(args, kwargs, changed)
+        return invocation, args, kwargs
+
+    def _rebind(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], changed: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Returns the arguments with the changed ones in place of those that `_bind` has named."""
+        try:
+            bound = self._signature.bind(*args, **kwargs)
+        except (TypeError, ValueError):  # as of `_bind`
+            return tuple(changed["args"]), {name: value for name, value in changed.items() if name != "args"}
+        bound.arguments.update(changed)
+        return bound.args, bound.kwargs
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """Returns the arguments by name, without the object that a method belongs to."""
@@ -127,7 +162,7 @@ class _Tool:
 
 def _function(function: Callable[..., Any], observed: _Tool) -> Callable[..., Any]:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        invocation = observed.begin(args, kwargs)
+        invocation, args, kwargs = observed.begin(args, kwargs, is_whole=True)
         if invocation is None:
             return function(*args, **kwargs)
         invocation.wait_durable()
@@ -137,7 +172,7 @@ def _function(function: Callable[..., Any], observed: _Tool) -> Callable[..., An
             except BaseException as error:
                 invocation.end(error=error)
                 raise
-        invocation.end(Result(response=result))
+        result = invocation.finish_with(result, Result(response=result))
         invocation.wait_durable()
         return result
 
@@ -146,7 +181,7 @@ def _function(function: Callable[..., Any], observed: _Tool) -> Callable[..., An
 
 def _coroutine(function: Callable[..., Any], observed: _Tool) -> Callable[..., Any]:
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
-        invocation = observed.begin(args, kwargs)
+        invocation, args, kwargs = observed.begin(args, kwargs, is_whole=True)
         if invocation is None:
             return await function(*args, **kwargs)
         try:
@@ -156,7 +191,7 @@ def _coroutine(function: Callable[..., Any], observed: _Tool) -> Callable[..., A
         except BaseException as error:
             invocation.end(error=error)
             raise
-        invocation.end(Result(response=result))
+        result = invocation.finish_with(result, Result(response=result))
         await invocation.wait_durable_async()
         return result
 
@@ -165,7 +200,7 @@ def _coroutine(function: Callable[..., Any], observed: _Tool) -> Callable[..., A
 
 def _generator(function: Callable[..., Any], observed: _Tool) -> Callable[..., Any]:
     def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        invocation = observed.begin(args, kwargs)
+        invocation, args, kwargs = observed.begin(args, kwargs, is_whole=False)
         if invocation is None:
             return (yield from function(*args, **kwargs))
         invocation.wait_durable()
@@ -206,7 +241,7 @@ def _close(inner: Generator[Any, Any, Any], invocation: Invocation, items: _Item
 
 def _async_generator(function: Callable[..., Any], observed: _Tool) -> Callable[..., Any]:
     async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        invocation = observed.begin(args, kwargs)
+        invocation, args, kwargs = observed.begin(args, kwargs, is_whole=False)
         inner = function(*args, **kwargs)
         items = _Items(invocation) if invocation is not None else None
         step = inner.__anext__()

@@ -27,8 +27,8 @@ _GUARDRAIL: Final[dict[str, AttributeValue]] = {
     "gen_ai.security.guardrail.name": "Cylestio Monitor",
     "gen_ai.security.guardrail.version": __version__,
 }
-_VERDICTS: Final = {"allow": "allow", "audit": "allow", "warn": "warn", "deny": "deny"}
-_ACTIONS: Final = {"allow": "allow", "audit": "allow", "block": "block"}
+_VERDICTS: Final = {"allow": "allow", "audit": "allow", "warn": "warn", "modify": "modify", "deny": "deny"}
+_ACTIONS: Final = {"allow": "allow", "audit": "allow", "modify": "modify", "block": "block"}
 _WORST: Final = SEVERITY_NUMBER["critical"]
 
 

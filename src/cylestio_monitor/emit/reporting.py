@@ -9,7 +9,7 @@ from opentelemetry.trace import Status, StatusCode
 from cylestio_monitor import sanitize, semconv
 from cylestio_monitor.errors import BlockedError, RateLimitedError
 from cylestio_monitor.model import INCOMPLETE, MODERATOR, SEVERITY_NUMBER, Verdict
-from cylestio_monitor.policy import ALLOW, decide
+from cylestio_monitor.policy import ALLOW, decide, top
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -118,6 +118,12 @@ def judge(found: Sequence[Finding], settings: Settings, *, is_answer: bool, may_
     elif may_refuse:
         return verdict
     return Verdict(verdict.decision, "audit", verdict.reason)
+
+
+def warned(found: Sequence[Finding]) -> Verdict:
+    """Returns the verdict of findings whose content is replaced on its way: they refuse nothing."""
+    worst = top(found)
+    return Verdict("warn", "audit", worst.rule_id if worst is not None else "")
 
 
 def report(

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from cylestio_monitor import semconv
-from cylestio_monitor.govern.approvals.request import canonical, new_request
+from cylestio_monitor.govern.approvals.held_call import HeldCall
 from cylestio_monitor.govern.arguments import ARGUMENTS_RULE
+from cylestio_monitor.govern.collector import kept
 from cylestio_monitor.govern.controller import LIMIT_RULE
+from cylestio_monitor.govern.facts import finding_facts
 from cylestio_monitor.govern.heard import hear_call, hear_result, scope_of, thread_of
-from cylestio_monitor.govern.outcome import Actor
+from cylestio_monitor.govern.outcome import Actor, ControlOutcome
 from cylestio_monitor.govern.policy.document import STRICTNESS
+from cylestio_monitor.govern.redaction.redactor import UNCHANGED
 from cylestio_monitor.model import Verdict
 
 if TYPE_CHECKING:
@@ -21,9 +24,11 @@ if TYPE_CHECKING:
     from cylestio_monitor.govern.approvals import ApprovalRequest
     from cylestio_monitor.govern.collector import FindingCollector
     from cylestio_monitor.govern.controller import Controller
+    from cylestio_monitor.govern.facts import CallFacts
     from cylestio_monitor.govern.limits import Exceeded
-    from cylestio_monitor.govern.outcome import ControlOutcome
     from cylestio_monitor.govern.policy import Action, PolicyDecision
+    from cylestio_monitor.govern.redaction.call_redaction import CallRedaction
+    from cylestio_monitor.govern.redaction.values import ContentKeys
     from cylestio_monitor.model import Action as VerdictAction
     from cylestio_monitor.model import (
         AttributeValue,
@@ -50,16 +55,17 @@ class CallControl:
 
     Attributes:
         outcome: The outcome that counts for the span: the strictest of its tool calls.
-        request: The approval that the call waits for.
+        held: The approval that the call waits for.
+        redaction: The redaction of the call; ``None`` where the policy redacts nothing.
     """
 
     __slots__ = (
         "_actor",
+        "_asked",
         "_changed",
         "_controller",
         "_cost",
         "_exceeded",
-        "_held",
         "_inside",
         "_is_invalid",
         "_judged",
@@ -67,11 +73,14 @@ class CallControl:
         "_model",
         "_schemas",
         "_span",
+        "held",
         "outcome",
-        "request",
+        "redaction",
     )
 
-    def __init__(self, controller: Controller, actor: Actor, span: str, inside: str) -> None:
+    def __init__(
+        self, controller: Controller, actor: Actor, span: str, inside: str, redaction: CallRedaction | None = None
+    ) -> None:
         """Takes the call.
 
         Args:
@@ -79,21 +88,23 @@ class CallControl:
             actor: Who makes the call.
             span: Trace and span id, as ``trace:span``.
             inside: Trace and span id of the span around it.
+            redaction: Redacts what passes, where the policy redacts anything.
         """
+        self.redaction = redaction
         self._controller = controller
         self._actor = actor
         self._span = span
         self._inside = inside
         self.outcome: ControlOutcome | None = None
-        self.request: ApprovalRequest | None = None
-        self._held: ApprovalRequest | None = None
+        self.held = HeldCall()
         self._judged: set[str] = set()
+        self._asked: list[tuple[ControlOutcome, object]] = []
         self._model = ""
         self._schemas: dict[str, object] = {}
         self._exceeded: Exceeded | None = None
         self._cost = 0.0
         self._changed: list[str] = []
-        self._mask: Callable[[Any], Any] = _nothing_masked
+        self._mask: Callable[[Any], Any] = lambda value: value
         self._is_invalid = False
 
     @property
@@ -119,14 +130,17 @@ class CallControl:
                 self._model = call.model or ""
                 self._schemas = {tool.name: tool.parameters for tool in call.tools}
                 if call.tools or call.withheld:
-                    self._hear(call, _kept(collector))
+                    self._hear(call, kept(collector))
                     self._take_definitions(call.tools, call, collector)
                 if call.required_tool:
                     self.outcome = self._controller.denied_offer(self._actor, call.required_tool)
                 self._test_use(collector)
+                if self.redaction is not None:
+                    self.redaction.on_prompt(self._facts(call, collector), call)
                 return self.verdict()
-            collector.add(self._judge_run(call, _kept(collector)))
-            self._hold(call, mask, trace, span)
+            collector.add(self._judge_run(call, kept(collector)))
+            if self.outcome is not None and self._is_held(self.outcome):
+                self.held.hold(self.outcome, mask(call.arguments), trace, span, self._controller.approval_s)
         except Exception as error:  # noqa: BLE001 -- a call that could not be judged must not pass as one that was
             collector.add_incomplete(error, "output", "tool_call", "arguments")
         return self.verdict()
@@ -143,7 +157,7 @@ class CallControl:
                 continue
             self._judged.add(part.path)
             try:
-                collector.add(self._judge_asked(part, _kept(collector)))
+                collector.add(self._judge_asked(part, kept(collector)))
             except Exception as error:  # noqa: BLE001 -- as of the input
                 collector.add_incomplete(error, "output", "tool_call", part.path)
         return self.verdict()
@@ -164,7 +178,37 @@ class CallControl:
         if call.tool_name and result.response is not None:
             conversation = self._controller.conversation(self._actor)
             if conversation is not None:
-                hear_result(conversation, call.tool_name, result.response, self._span, _kept(collector))
+                hear_result(conversation, call.tool_name, result.response, self._span, kept(collector))
+
+    def on_output(
+        self, call: Call, value: Any, collector: FindingCollector, keys: ContentKeys, *, can_change: bool
+    ) -> Any:
+        """Returns what came back as it may be handed over; `verdict` says where it must not be.
+
+        Args:
+            call: The call.
+            value: The answer of a model, or the result of a tool.
+            collector: What the scanner found.
+            keys: The keys of the value that are no text.
+            can_change: Whether what this returns is handed over in place of the value.
+        """
+        redaction = self.redaction
+        if redaction is None:
+            return value
+        facts = self._facts(call, collector)
+        passed = redaction.output(
+            facts, "results" if call.tool_name else "answers", value, can_change=can_change, keys=keys
+        )
+        for outcome, content in self._asked if passed is not value else ():
+            self._controller.remember_as(outcome, self._actor, redaction.tokenised(content))
+        return passed
+
+    def _facts(self, call: Call, collector: FindingCollector) -> CallFacts:
+        """The facts of the call with the findings that are known by now."""
+        findings = finding_facts(kept(collector))
+        if call.tool_name and self.outcome is not None:
+            return msgspec.structs.replace(self.outcome.facts, findings=findings)
+        return msgspec.structs.replace(self._controller.model_facts(self._actor, call.model or ""), findings=findings)
 
     def _hear(self, call: Call, findings: Iterable[Finding]) -> None:
         """Takes what a model call says into its conversation."""
@@ -185,7 +229,7 @@ class CallControl:
         observe = self._controller.definitions.observe
         try:
             found, changed = observe(
-                tools, call.tool_server or "", scope, place=self._span, found=_kept(collector), mask=self._mask
+                tools, call.tool_server or "", scope, place=self._span, found=kept(collector), mask=self._mask
             )
             self._changed = changed if is_listed else []
             collector.add(found)
@@ -210,106 +254,123 @@ class CallControl:
         outcome, enforces = self.outcome, self._controller.enforces
         if self.exceeded is not None:
             return Verdict("deny", "block" if enforces else "audit", LIMIT_RULE)
+        redacted = self.redaction.decision() if self.redaction is not None else None
+        if redacted is not None and redacted.action == "deny":
+            return Verdict("deny", "block" if enforces else "audit", redacted.rule)
+        changed = redacted is not None and self.redaction is not None and self.redaction.count > 0
         if outcome is None:
-            return None
+            return Verdict("modify", "modify", redacted.rule) if redacted is not None and changed else None
         if self._is_invalid and self._controller.denies_invalid:
             return Verdict("deny", "block" if enforces else "audit", ARGUMENTS_RULE)
         decision = outcome.decision
-        if decision.action == "allow":
-            return None
         if decision.action == "ask" and self._controller.approvals is None:
             return Verdict("deny", "block" if enforces else "audit", decision.rule)
+        if decision.action in {"allow", "audit", "redact"} and redacted is not None and changed:
+            return Verdict("modify", "modify", redacted.rule)
+        if decision.action == "allow":
+            return None
         action: VerdictAction = "block" if decision.action == "deny" and enforces else "audit"
         return Verdict(_DECISIONS[decision.action], action, decision.rule)
 
-    def _hold(self, call: Call, mask: Callable[[Any], Any], trace: str, span: str) -> None:
-        """Makes the request that the call waits for, where the policy asks about it.
-
-        Args:
-            call: The call of a tool.
-            mask: Masks secrets and personal data in a value.
-            trace: Trace id, 32 hexadecimal digits.
-            span: Span id, 16 hexadecimal digits.
-        """
-        outcome = self.outcome
-        if outcome is None or outcome.is_inside:
-            return
+    def _is_held(self, outcome: ControlOutcome) -> bool:
+        """Returns whether the call waits for a person: not where one has decided in the framework already."""
+        if outcome.is_inside:
+            return False
         decided = self._controller.framework_approvals
-        self._held = decided.spend(outcome.digest) if decided is not None else None
-        if self._held is not None or outcome.decision.action != "ask":
-            return
-        if self._controller.approvals is None or not self._controller.enforces:
-            return
-        facts = msgspec.structs.replace(outcome.facts, trace=trace)
-        self.request = new_request(
-            facts,
-            outcome.decision,
-            arguments=canonical(mask(call.arguments)).decode("utf-8", "replace"),
-            digest=outcome.digest,
-            span=span,
-            timeout_s=self._controller.approval_s,
-        )
+        self.held.decided = decided.spend(outcome.digest) if decided is not None else None
+        is_asked = self.held.decided is None and outcome.decision.action == "ask"
+        return is_asked and self._controller.approvals is not None and self._controller.enforces
+
+    @property
+    def request(self) -> ApprovalRequest | None:
+        """The approval that the call waits for."""
+        return self.held.request
 
     def wait(self) -> bool:
         """Blocks until the held call is decided; whether it may run."""
-        request, self.request = self.request, None
-        approvals = self._controller.approvals
-        self._held = request or self._held
-        return request is None or (approvals is not None and approvals.wait(request))
+        return self.held.wait(self._controller.approvals)
 
     async def wait_async(self, sleep: Callable[[float], Awaitable[object]]) -> bool:
         """Does what `wait` does without blocking the event loop."""
-        request, self.request = self.request, None
-        approvals = self._controller.approvals
-        self._held = request or self._held
-        return request is None or (approvals is not None and await approvals.wait_async(request, sleep))
+        return await self.held.wait_async(self._controller.approvals, sleep)
 
     def attributes(self) -> dict[str, AttributeValue]:
         """The cost of the call and the ``cylestio.policy.*`` attributes of the span, as far as they are known."""
-        outcome = self.outcome
         found: dict[str, AttributeValue] = {semconv.USAGE_COST: self._cost} if self._cost else {}
         if self._changed:
             found[semconv.MCP_CHANGED_TOOLS] = self._changed
-        if self._held is not None:
-            found[semconv.APPROVAL_ID] = self._held.id
-        if outcome is None or (self._controller.policy is None and outcome.decision.action == "allow"):
+        if self.held.decided is not None:
+            found[semconv.APPROVAL_ID] = self.held.decided.id
+        decision = self._decision()
+        if decision is None or (self._controller.policy is None and decision.action == "allow"):
             return found
-        found.update(_attributes(outcome.decision))
-        found[semconv.POLICY_ENFORCED] = self._controller.enforces
+        found.update(_attributes(decision))
+        found[semconv.POLICY_ENFORCED] = self._is_enforced(decision)
+        if self.redaction is not None and self.redaction.count:
+            found[semconv.POLICY_REDACTED] = self.redaction.count
+            found[semconv.POLICY_REDACTED_SURFACES] = self.redaction.surfaces
         return found
 
-    def finish(self, *, ran: bool) -> None:
+    def _decision(self) -> PolicyDecision | None:
+        """The decision about the call: that of its redaction where it is at least as strict."""
+        decided = self.outcome.decision if self.outcome is not None else None
+        redacted = self.redaction.decision() if self.redaction is not None else None
+        if redacted is None or (decided is not None and STRICTNESS[decided.action] > STRICTNESS[redacted.action]):
+            return decided
+        return redacted
+
+    def _is_enforced(self, decision: PolicyDecision) -> bool:
+        """Returns whether a decision was carried out: a redaction only where something was replaced."""
+        is_empty = decision.action == "redact" and (self.redaction is None or not self.redaction.count)
+        return self._controller.enforces and not is_empty
+
+    def finish(self, call: Call, *, ran: bool) -> None:
         """Records the outcome, and a call that ran for the conditions on earlier calls."""
-        outcome = self.outcome
-        if outcome is None:
+        outcome, decision, recorder = self.outcome, self._decision(), self._controller.recorder
+        if outcome is None and decision is not None:
+            facts = self._controller.model_facts(self._actor, call.model or "")
+            outcome = ControlOutcome(facts, decision, (), [], None, "", is_first=True)
+            if recorder is not None:
+                recorder(outcome, self._span, self._is_enforced(decision))
+            return
+        if outcome is None or decision is None:
             return
         self._controller.ended(self._span)
-        if outcome.is_first and self._controller.recorder is not None:
-            self._controller.recorder(outcome, self._span, self._controller.enforces)
+        if outcome.is_first and recorder is not None:
+            recorder(outcome._replace(decision=decision), self._span, self._is_enforced(decision))
         if ran:
             self._controller.record(outcome.facts)
 
     def _judge_run(self, call: Call, findings: Iterable[Finding]) -> list[Finding]:
         """Decides about a tool call that is about to run."""
+        tool, arguments, redaction = call.tool_name or "", call.arguments, self.redaction
+        if redaction is not None:
+            arguments = redaction.restored(self._controller.tool_facts(self._actor, tool, call.tool_server), call)
         self.outcome = self._controller.decide(
             self._actor,
-            call.tool_name or "",
-            call.arguments,
+            tool,
+            arguments,
             server=call.tool_server,
             inside=self._inside,
             findings=findings,
             is_own=call.kind == "server",
         )
         self._is_invalid = self.outcome.is_invalid
-        self._controller.started(self._span, self.outcome)
+        if redaction is not None:
+            redaction.on_arguments(self.outcome.facts, self.outcome.decision.fitting, call)
+        passed = redaction.arguments if redaction is not None else UNCHANGED
+        self._controller.started(self._span, self.outcome, self._actor, passed)
         return self.outcome.findings
 
     def _judge_asked(self, part: Part, findings: Iterable[Finding]) -> list[Finding]:
         """Decides about a tool call that the model asks for; the strictest of them counts."""
+        tool, arguments = part.name or "", part.content
+        if self.redaction is not None:
+            arguments = self.redaction.asked(self._controller.tool_facts(self._actor, tool), arguments)
         outcome = self._controller.decide(
             self._actor,
-            part.name or "",
-            part.content,
+            tool,
+            arguments,
             model=self._model,
             path=part.path,
             findings=findings,
@@ -317,17 +378,10 @@ class CallControl:
             schema=self._schemas.get(part.name or ""),
         )
         self._is_invalid = self._is_invalid or outcome.is_invalid
-        if self.outcome is None or _rank(outcome.decision) > _rank(self.outcome.decision):
+        self._asked.append((outcome, part.content))
+        if self.outcome is None or STRICTNESS[outcome.decision.action] > STRICTNESS[self.outcome.decision.action]:
             self.outcome = outcome
         return outcome.findings
-
-
-def _nothing_masked(value: Any) -> Any:
-    return value
-
-
-def _kept(collector: FindingCollector) -> Sequence[Finding]:
-    return collector.found.kept if collector.found is not None else ()
 
 
 def actor_of(
@@ -344,7 +398,3 @@ def _attributes(decision: PolicyDecision) -> dict[str, AttributeValue]:
         semconv.POLICY_VERSION: decision.version,
         semconv.POLICY_REASON: decision.reason,
     }
-
-
-def _rank(decision: PolicyDecision) -> int:
-    return STRICTNESS[decision.action]

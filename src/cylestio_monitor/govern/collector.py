@@ -30,3 +30,8 @@ class FindingCollector(Protocol):
 
     def add_incomplete(self, error: Exception, target: Target, subtype: Subtype, path: str) -> None:
         """Reports a part that could not be judged."""
+
+
+def kept(collector: FindingCollector) -> Sequence[Finding]:
+    """The findings that a collector has kept so far."""
+    return collector.found.kept if collector.found is not None else ()

@@ -22,11 +22,13 @@ from cylestio_monitor.govern.definitions import ToolDefinitions
 from cylestio_monitor.govern.history import CallHistory
 from cylestio_monitor.govern.limits import cost_of, price_of
 from cylestio_monitor.govern.listed_tools import ListedTools
-from cylestio_monitor.govern.outcome import Actor, ControlOutcome
+from cylestio_monitor.govern.outcome import Actor, ControlOutcome, control_finding, provenance_finding
 from cylestio_monitor.govern.policy.engine import PolicyDecision
 from cylestio_monitor.govern.provenance import Conversation, OpenConversations
+from cylestio_monitor.govern.redaction.call_redaction import CallRedaction
+from cylestio_monitor.govern.redaction.redactor import UNCHANGED
+from cylestio_monitor.govern.redaction.tokens import OpenTokens
 from cylestio_monitor.govern.runaway import RunawayDetector
-from cylestio_monitor.model import ALERT_OF, PROVENANCE, Finding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -37,7 +39,8 @@ if TYPE_CHECKING:
     from cylestio_monitor.govern.policy.engine import Policy
     from cylestio_monitor.govern.provenance import Origin
     from cylestio_monitor.govern.provenance.tools import Effect
-    from cylestio_monitor.model import Severity, Subtype, Target, Usage
+    from cylestio_monitor.govern.redaction.redactor import Find
+    from cylestio_monitor.model import Finding, Usage
 
 log = logging.getLogger("cylestio_monitor")
 
@@ -62,6 +65,7 @@ class Controller:
         recorder: Called with each first outcome, the id of its span, and whether it was carried out.
         listed_tools: The tools that MCP servers have listed.
         definitions: The versions of tool definitions.
+        redacts: The policy redacts something.
         denies_invalid: Calls whose arguments break the tool's own schema are denied.
     """
 
@@ -120,6 +124,8 @@ class Controller:
         self._history = CallHistory()
         self._conversations = OpenConversations()
         self._runaway = RunawayDetector()
+        self._tokens = OpenTokens()
+        self.redacts = policy is not None and policy.redacts
         self.listed_tools = ListedTools()
         self.definitions = definitions or ToolDefinitions()
         self._decided: OrderedDict[str, list[tuple[int, ControlOutcome]]] = OrderedDict()
@@ -131,6 +137,36 @@ class Controller:
         if not self._traces_values or not actor.conversation:
             return None
         return self._conversations.of(actor.conversation)
+
+    def redaction(self, actor: Actor, find: Find) -> CallRedaction | None:
+        """The redaction of one call; ``None`` where the policy redacts nothing.
+
+        Args:
+            actor: Who makes the call: tokens are those of its session, else of its trace.
+            find: Finds secrets and personal data in a text.
+        """
+        if self.policy is None or not self.policy.redacts:
+            return None
+        tokens = self._tokens.of(actor.session or actor.trace)
+        return CallRedaction(self.policy, self._history, find, tokens, enforces=self.enforces)
+
+    def tool_facts(self, actor: Actor, tool: str, server: str | None = None) -> call_facts.CallFacts:
+        """The facts of a tool call without its arguments. Arguments as of `decide`."""
+        return call_facts.CallFacts(
+            time_ns=self._clock_ns(),
+            tool=tool,
+            server=self.listed_tools.find(tool, server).server,
+            agent=actor.agent,
+            user=actor.user,
+            roles=actor.roles,
+            session=actor.session or actor.thread,
+            trace=actor.trace,
+        )
+
+    def model_facts(self, actor: Actor, model: str, findings: Iterable[Finding] = ()) -> call_facts.CallFacts:
+        """The facts of a model call."""
+        bare = self._model_facts(actor, model)
+        return msgspec.structs.replace(bare, findings=call_facts.finding_facts(findings))
 
     def decide(
         self,
@@ -200,10 +236,10 @@ class Controller:
         decision = self.policy.decide(facts, self._history) if self.policy is not None else _NO_POLICY
         if refusal is not None and decision.action != "deny":
             decision = decision._replace(action="deny", rule=refusal.rule, reason=refusal.reason)
-        raised = [*invalid, *(_provenance_finding(origin, path) for origin in origins)]
-        raised += [_finding(rule, severity, path) for rule, severity in self._runaway.record(facts)]
+        raised = [*invalid, *(provenance_finding(origin, path) for origin in origins)]
+        raised += [control_finding(rule, severity, path) for rule, severity in self._runaway.record(facts)]
         if exceeded is not None:
-            raised.append(_finding(LIMIT_RULE, "medium", path))
+            raised.append(control_finding(LIMIT_RULE, "medium", path))
         outcome = ControlOutcome(
             facts, decision, origins, raised, exceeded, digest, is_first=True, is_invalid=is_invalid
         )
@@ -211,13 +247,22 @@ class Controller:
             self._remember(digest, outcome)
         return outcome
 
-    def started(self, place: str, outcome: ControlOutcome) -> None:
+    def remember_as(self, outcome: ControlOutcome, actor: Actor, arguments: object) -> None:
+        """Notes that a call that a model asks for will run with other arguments: those that were redacted."""
+        self._remember(self._digest(actor, outcome.facts.server, outcome.facts.tool, arguments), outcome)
+
+    def started(self, place: str, outcome: ControlOutcome, actor: Actor, passed: object) -> None:
         """Takes a call that is about to run: the same call inside it is not decided and counted again.
 
         Args:
             place: Its span, as ``trace:span``.
             outcome: What was decided.
+            actor: Who makes it.
+            passed: The arguments that the tool gets; `UNCHANGED` for those that were decided about.
         """
+        if passed is not UNCHANGED:
+            digest = self._digest(actor, outcome.facts.server, outcome.facts.tool, passed)
+            outcome = outcome._replace(passed_digest=digest)
         with self._lock:
             self._running[place] = outcome
             if len(self._running) > _MEMORY:
@@ -239,7 +284,7 @@ class Controller:
         if self._limiter is None:
             return None
         exceeded = self._limiter.before(self._model_facts(actor, model))
-        return None if exceeded is None else (exceeded, _finding(LIMIT_RULE, "medium", "input", "input", "llm"))
+        return None if exceeded is None else (exceeded, control_finding(LIMIT_RULE, "medium", "input", "input", "llm"))
 
     def record_use(self, actor: Actor, model: str, usage: Usage) -> tuple[float, list[Finding]]:
         """Counts what a model call used; its cost, and the findings of runaway use.
@@ -256,7 +301,7 @@ class Controller:
         facts = msgspec.structs.replace(self._model_facts(actor, model), tokens=given + answered, cost=cost)
         self.record(facts)
         raised = self._runaway.record(facts)
-        return cost, [_finding(rule, severity, "output", subtype="llm") for rule, severity in raised]
+        return cost, [control_finding(rule, severity, "output", subtype="llm") for rule, severity in raised]
 
     def _model_facts(self, actor: Actor, model: str) -> call_facts.CallFacts:
         return call_facts.CallFacts(
@@ -339,7 +384,7 @@ class Controller:
         if outcome is None or outcome.facts.tool != tool:
             return None
         same = self._digest(actor, server or outcome.facts.server, tool, arguments)
-        return outcome if outcome.digest == same else None
+        return outcome if same in {outcome.digest, outcome.passed_digest} else None
 
     def _take(self, digest: str, now_ns: int) -> ControlOutcome | None:
         """The outcome of when the model asked for this call; each is taken over once."""
@@ -352,27 +397,3 @@ class Controller:
                 if now_ns - decided_ns < _MEMORY_S * 1e9:
                     return outcome
             return None
-
-
-def _provenance_finding(origin: Origin, path: str) -> Finding:
-    place = f"{path}.{origin.argument}" if origin.argument else path
-    return Finding(
-        PROVENANCE,
-        "prompt_injection",
-        origin.severity,
-        ALERT_OF[origin.severity],
-        "output",
-        "tool_call",
-        place,
-        origin.start,
-        origin.end,
-        owasp=("LLM01:2025", "ASI01"),
-        atlas=("AML.T0051.001",),
-    )
-
-
-def _finding(
-    rule: str, severity: Severity, path: str, target: Target = "output", subtype: Subtype = "tool_call"
-) -> Finding:
-    owasp = ("LLM10:2025", "ASI02")
-    return Finding(rule, "resource_abuse", severity, ALERT_OF[severity], target, subtype, path, 0, 0, owasp=owasp)

@@ -1,8 +1,10 @@
-"""Who makes a call, and what was decided about it: plain data."""
+"""Who makes a call, what was decided about it, and the findings that say so: plain data."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
+
+from cylestio_monitor.model import ALERT_OF, PROVENANCE, Finding
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -11,7 +13,7 @@ if TYPE_CHECKING:
     from cylestio_monitor.govern.limits import Exceeded
     from cylestio_monitor.govern.policy import PolicyDecision
     from cylestio_monitor.govern.provenance import Origin
-    from cylestio_monitor.model import Finding
+    from cylestio_monitor.model import Severity, Subtype, Target
 
 
 class Actor(NamedTuple):
@@ -52,6 +54,7 @@ class ControlOutcome(NamedTuple):
         is_first: Whether this is the first place of the call; the later ones report nothing again.
         is_inside: Whether the same call runs around this one; it is not held for approval again.
         is_invalid: Whether the arguments break the tool's own schema.
+        passed_digest: The digest with the arguments that the tool gets, where they were changed.
     """
 
     facts: CallFacts
@@ -63,3 +66,30 @@ class ControlOutcome(NamedTuple):
     is_first: bool
     is_inside: bool = False
     is_invalid: bool = False
+    passed_digest: str = ""
+
+
+def provenance_finding(origin: Origin, path: str) -> Finding:
+    """The finding about a value that only an untrusted source has said; `path` is the place of the arguments."""
+    place = f"{path}.{origin.argument}" if origin.argument else path
+    return Finding(
+        PROVENANCE,
+        "prompt_injection",
+        origin.severity,
+        ALERT_OF[origin.severity],
+        "output",
+        "tool_call",
+        place,
+        origin.start,
+        origin.end,
+        owasp=("LLM01:2025", "ASI01"),
+        atlas=("AML.T0051.001",),
+    )
+
+
+def control_finding(
+    rule: str, severity: Severity, path: str, target: Target = "output", subtype: Subtype = "tool_call"
+) -> Finding:
+    """The finding of a limit or of a runaway agent."""
+    owasp = ("LLM10:2025", "ASI02")
+    return Finding(rule, "resource_abuse", severity, ALERT_OF[severity], target, subtype, path, 0, 0, owasp=owasp)

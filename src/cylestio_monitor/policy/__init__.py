@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cylestio_monitor.config import Settings
 
 ALLOW = Verdict()
-_STRICTNESS = {"allow": 0, "audit": 1, "warn": 2, "deny": 3}
+_STRICTNESS = {"allow": 0, "audit": 1, "warn": 2, "modify": 3, "deny": 4}
 
 
 def top(findings: Iterable[Finding]) -> Finding | None:

@@ -17,7 +17,7 @@ from cylestio_monitor.scan.matching.search import Search, without_doubles
 from cylestio_monitor.scan.readers import full_parsers
 from cylestio_monitor.scan.results.match_hash import match_hash
 from cylestio_monitor.scan.results.own_data import is_own
-from cylestio_monitor.scan.results.redaction import MASKED_CATEGORIES, Redaction
+from cylestio_monitor.scan.results.redaction import MASKED_CATEGORIES, PrivateSpan, Redaction
 from cylestio_monitor.scan.results.silences import Silences
 from cylestio_monitor.scan.stream import TextStream
 from cylestio_monitor.scan.walk import Leaf, leaves
@@ -236,6 +236,18 @@ class Scanner:
     def mask_value(self, value: object) -> object:
         """Returns the value as plain JSON types with every text and every key in it redacted."""
         return self._redaction.value(value)
+
+    def private(self, text: str, key: str = "") -> list[PrivateSpan]:
+        """Returns the places of secrets and personal data in a text, in their order; silences do not apply.
+
+        Args:
+            text: The text.
+            key: The nearest key above it, which may name a secret.
+
+        Raises:
+            UnsearchableError: The text could not be searched to its end.
+        """
+        return self._redaction.spans(text, key) if text else []
 
     def _derived(
         self, text: str, whole: str, path: str, target: Target, known: list[Finding], limits: Limits

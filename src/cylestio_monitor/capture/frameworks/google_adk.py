@@ -25,9 +25,7 @@ def _around_tool(original: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(original)
     async def run(*args: Any, **kwargs: Any) -> Any:
-        return await call_wrappers.observe_async(
-            lambda: _tool(*args, **kwargs), lambda: original(*args, **kwargs), tool_result
-        )
+        return await call_wrappers.observe_async(lambda: _tool(*args, **kwargs), original, tool_result, args, kwargs)
 
     return run
 

@@ -8,9 +8,11 @@ the content from its JSON body.
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import logging
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -29,12 +31,15 @@ if TYPE_CHECKING:
 
     from cylestio_monitor.capture.http_client.endpoint import Endpoint
     from cylestio_monitor.capture.patching import Patches
+    from cylestio_monitor.govern.redaction.values import ContentKeys
     from cylestio_monitor.pipeline import Invocation, Pipeline
 
 log = logging.getLogger(__name__)
 
 _sending: ContextVar[Invocation | None] = ContextVar("cylestio_sending", default=None)
 """The invocation whose request is under way in this thread or task."""
+
+_RAW_HEADER = "X-Stainless-Raw-Response"
 
 _MAX_CONTENT = 64 * 1024 * 1024
 """Bytes of a request's raw content that are read."""
@@ -45,9 +50,11 @@ class SDKClients(Protocol):
 
     Attributes:
         provider: The provider whose format the SDK speaks, for requests that cannot be read.
+        keys: The keys of its requests and answers whose values are no plain text.
     """
 
     provider: str
+    keys: ContentKeys
 
     def endpoint(self, method: str, url: str) -> Endpoint | None:
         """Returns the endpoint of a request; ``None`` for one that is not observed."""
@@ -135,7 +142,8 @@ def _observe_sync(sdk: SDKClients, original: Callable[..., Any]) -> Callable[...
             raise
         finally:
             _sending.set(before)
-        if attempt.observe(answer, invocation):
+        answer, has_ended = attempt.observe(answer, invocation)
+        if has_ended:
             invocation.wait_durable()
         return answer
 
@@ -162,7 +170,8 @@ def _observe_async(sdk: SDKClients, original: Callable[..., Any]) -> Callable[..
             raise
         finally:
             _sending.set(before)
-        if attempt.observe(answer, invocation):
+        answer, has_ended = attempt.observe(answer, invocation)
+        if has_ended:
             await invocation.wait_durable_async()
         return answer
 
@@ -232,7 +241,38 @@ class _Attempt:
             changes = offered_tools.withhold(call, _body(self.options), denied)
             if changes:
                 self.prepared(offered_tools.replaced(self.options, changes))
-        return self._pipeline.begin(call)
+        is_held_back = not self.kwargs.get("stream") and _raw_kind(self.options) != "stream"
+        call.withholds, call.changes = is_held_back, self._changes(is_held_back)
+        invocation = self._pipeline.begin(call)
+        if invocation.redacts:
+            self._pass_prompt(invocation)
+        return invocation
+
+    def _changes(self, is_held_back: bool) -> frozenset[str]:
+        """The surfaces of the request that can be replaced."""
+        body = self.options.json_data
+        found = set() if getattr(self.options, "content", None) is not None else {"prompts"}
+        repeats = isinstance(body, dict) and any(body.get(name) for name in self._sdk.keys.repeating)
+        if is_held_back and not repeats and not _raw_kind(self.options):
+            found.add("answers")
+        return frozenset(found)
+
+    def _pass_prompt(self, invocation: Invocation) -> None:
+        """Puts the body that may be sent in place of the given one.
+
+        Raises:
+            BlockedError: It has to be redacted, and cannot be.
+        """
+        options = self.options
+        given = (options.json_data, getattr(options, "extra_json", None))
+        passed = invocation.passed_prompt(given, self._sdk.keys)
+        if passed is given:
+            return
+        changed = copy.copy(options)
+        for name, old, new in zip(("json_data", "extra_json"), given, passed, strict=True):
+            if new is not old:
+                setattr(changed, name, new)
+        self.prepared(changed)
 
     def send(self, original: Callable[..., Any], invocation: Invocation) -> Any:
         """Makes the request, without the SDK's own span where it makes one."""
@@ -252,29 +292,32 @@ class _Attempt:
             invocation.span.set_attribute(semconv.HTTP_STATUS_CODE, status)
         invocation.end(None, error)
 
-    def observe(self, answer: Any, invocation: Invocation) -> bool:
+    def observe(self, answer: Any, invocation: Invocation) -> tuple[Any, bool]:
         """Ends the span with the answer, or has the reading of the answer end it.
 
         Returns:
-            True if the span has ended.
+            The answer as it may be handed over, and whether the span has ended.
 
         Raises:
             BlockedError: The answer asks for a tool call that is refused.
         """
         result: Result | None = None
+        kind = ""
         try:
             kind = _kind(answer.__class__)
             if kind == "stream":
                 self._observe_stream(answer, invocation)
-                return False
+                return answer, False
             if kind == "raw" and not (result := self._observe_raw(answer, invocation)):
-                return False
+                return answer, False
             if kind == "object":
                 result = self._endpoint.result(answer, invocation.call)
         except Exception as error:  # noqa: BLE001 -- an answer of any form: it is recorded as unreadable
             result = unreadable_result(error)
+        if invocation.redacts and kind == "object":
+            return invocation.finish_with(answer, result, self._sdk.keys), True
         invocation.end(result, enforce=True)
-        return True
+        return answer, True
 
     def _observe_stream(self, stream: Any, invocation: Invocation) -> None:
         generator = stream._iterator  # noqa: SLF001 -- the one attribute that every version's stream reads from
@@ -293,6 +336,13 @@ class _Attempt:
             return fold.whole(response.content)
         response_body.observe_bytes(response, self._endpoint, invocation)
         return None
+
+
+def _raw_kind(options: Any) -> str:
+    """Returns how the application asks for the HTTP response: ``true``, ``raw``, ``stream``; empty without one."""
+    headers = getattr(options, "headers", None)
+    found = headers.get(_RAW_HEADER) if isinstance(headers, Mapping) else None
+    return found if isinstance(found, str) else ""
 
 
 def _body(options: Any) -> Any:

@@ -13,6 +13,9 @@ from cylestio_monitor import semconv
 from cylestio_monitor.capture.mcp import messages as wire
 from cylestio_monitor.capture.mcp.sessions import Peer, Peers, of_request
 from cylestio_monitor.emit.genai import MAX_NAMES
+from cylestio_monitor.errors import BlockedError
+from cylestio_monitor.govern.redaction.redactor import UNCHANGED
+from cylestio_monitor.govern.redaction.values import ContentKeys
 from cylestio_monitor.model import Result
 
 if TYPE_CHECKING:
@@ -20,7 +23,6 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
 
-    from cylestio_monitor.errors import BlockedError
     from cylestio_monitor.govern.controller import Controller
     from cylestio_monitor.model import Kind
     from cylestio_monitor.pipeline import Invocation
@@ -33,12 +35,18 @@ BLOCKED: Final = -32050
 """JSON-RPC error code of a request that policy refused: of the range left to implementations, used by no MCP SDK."""
 
 _INVALID_PARAMS: Final = -32602
+_KEYS: Final = ContentKeys(
+    fixed=frozenset({"type", "mimeType", "_meta", "annotations", "audience"}),
+    free=frozenset({"structuredContent"}),
+    binary=frozenset({"data", "blob"}),
+)
+_CHANGED: Final = frozenset({"arguments", "results"})
 
 
 class Exchange:
     """One request under way."""
 
-    __slots__ = ("_controller", "_denied", "_invocation", "_noted", "_peer", "_peers", "claimed", "ended")
+    __slots__ = ("_controller", "_denied", "_invocation", "_noted", "_peer", "_peers", "claimed", "ended", "refused")
 
     def __init__(self, invocation: Invocation, peers: Peers, peer: Peer, controller: Controller | None) -> None:
         """Holds the begun invocation, what is known of the session, and who learns and judges the tools listed."""
@@ -48,6 +56,7 @@ class Exchange:
         self._peers = peers
         self._peer = peer
         self._noted: set[str] = set()
+        self.refused: BlockedError | None = None
         self.claimed = False
         self.ended = False
 
@@ -86,14 +95,23 @@ class Exchange:
         except BaseException as error:
             self.fail(error)
             raise
-        self.succeed(answer, read)
+        answer = self.succeed(answer, read)
         await self._invocation.wait_durable_async()
         return wire.without_tools(answer, self._denied) if self._denied else answer
 
-    def succeed(self, answer: T, read: Callable[[T], Any]) -> None:
-        """Ends with the result member of the answer; does nothing where it has ended."""
+    def params(self, params: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        """Returns the params of a request as they may pass: with the arguments of a tool that policy has changed."""
+        changed = self._invocation.arguments if self._invocation.redacts else UNCHANGED
+        return params if changed is UNCHANGED else {**(params or {}), "arguments": changed}
+
+    def succeed(self, answer: T, read: Callable[[T], Any]) -> T:
+        """Ends with the result member of the answer, and returns the answer as it may pass; nothing where it has ended.
+
+        Raises:
+            BlockedError: The answer cannot be redacted.
+        """
         if self.ended:
-            return
+            return answer
         self.ended = True
         result, call = Result(), self._invocation.call
         method, content = str(call.attributes[semconv.MCP_METHOD]), None
@@ -116,7 +134,15 @@ class Exchange:
                 result.attributes.update(self._peer.connection())
         except Exception:  # the session objects differ between SDK versions; the request goes on
             log.debug("Could not describe an MCP session", exc_info=True)
-        self._invocation.end(result)
+        if not self._invocation.redacts or content is None:  # what goes out through the responder passes there
+            self._invocation.end(result)
+            return answer
+        try:
+            passed: T = self._invocation.finish_with(answer, result, _KEYS)
+        except BlockedError as error:
+            self.refused = error
+            raise
+        return passed
 
     def _deny(self, result: Result) -> None:
         """Notes the listed tools that policy denies to everyone: the application is not offered them."""
@@ -237,6 +263,8 @@ class Exchanges:
             parent = _parent(wire.meta_of(params)) if kind == "server" else None
         except Exception:  # the session objects differ between SDK versions; the request goes on
             log.debug("Could not describe an MCP session", exc_info=True)
+        if call.tool_name:
+            call.changes, call.withholds = _CHANGED, True
         return Exchange(pipeline.begin(call, parent=parent), self.peers, peer, pipeline.controller)
 
 

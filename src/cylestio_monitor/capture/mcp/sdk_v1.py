@@ -39,7 +39,8 @@ class Version1:
         exchange = self._exchanges.send(session, stream, data["method"], data.get("params"), request_id)
         if exchange is None:
             return await wrapped(*args, **kwargs)
-        data["params"] = {**(data.get("params") or {}), "_meta": exchange.meta(data.get("params"))}
+        params = exchange.params(data.get("params"))
+        data["params"] = {**(params or {}), "_meta": exchange.meta(params)}
         carrying = _Carrying(request, data)
         if args:
             args = (carrying, *args[1:])
@@ -70,7 +71,8 @@ class Version1:
             if isinstance(code, int):
                 exchange.fail(None, code)
             else:
-                exchange.succeed(response, wire.dumped)
+                passed = _passed(exchange, response)
+                args, kwargs = ((passed, *args[1:]), kwargs) if args else ((), {**kwargs, "response": passed})
             await exchange.wait_durable()
         return await wrapped(*args, **kwargs)
 
@@ -95,6 +97,9 @@ class Version1:
             return await _refuse(responder, method, error)
         if exchange is None:
             return await wrapped(*args, **kwargs)
+        if exchange.params(params) is not params:
+            # The request that was received is used by nobody else: the handler reads the arguments from it.
+            responder.request.root.params.arguments = dict(exchange.params(params) or {})["arguments"]
 
         async def answered() -> Any:
             with marked(_responding, (responder, exchange)), marked(answering, exchange):
@@ -128,6 +133,16 @@ def _read(request: object) -> dict[str, Any] | None:
         log.debug("Could not read an MCP request", exc_info=True)
         return None
     return data if isinstance(data, dict) and isinstance(data.get("method"), str) else None
+
+
+def _passed(exchange: Exchange, response: Any) -> Any:
+    """The answer as it may go out; in its place the refusal where it may not."""
+    from mcp import types  # noqa: PLC0415 -- the SDK is there only where this runs
+
+    try:
+        return exchange.succeed(response, wire.dumped)
+    except BlockedError as error:
+        return types.ServerResult(types.CallToolResult.model_validate(refusal(error)))
 
 
 async def _refuse(responder: Any, method: str, error: BlockedError) -> None:

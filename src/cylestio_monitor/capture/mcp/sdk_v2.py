@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from cylestio_monitor.capture.mcp import messages as wire
@@ -26,6 +27,7 @@ class Version2:
         exchange = self._exchanges.send(dispatcher, getattr(dispatcher, "_write_stream", None), method, params)
         if exchange is None:
             return await wrapped(*args, **kwargs)
+        args, kwargs = _with_params(exchange.params(params), params, args, kwargs)
         with marked(sending, exchange):
             return await exchange.run(lambda: wrapped(*args, **kwargs), _itself)
 
@@ -35,7 +37,7 @@ class Version2:
         exchange = self._exchanges.send(peer, None, method, params, (opts or {}).get("request_id"))
         if exchange is None:
             return await wrapped(*args, **kwargs)
-        carried = {**(params or {}), "_meta": exchange.meta(params)}
+        carried = {**(exchange.params(params) or {}), "_meta": exchange.meta(params)}
         return await exchange.run(lambda: wrapped(method, carried, opts), _itself)
 
     def compose(self, wrapped: Callable[..., Any], runner: Any, args: Any, kwargs: Any) -> Callable[[Any], Any]:
@@ -64,8 +66,15 @@ class Version2:
                 return _tool_error(runner, ctx, error)
             if exchange is None:
                 return await chain(ctx)
-            with marked(answering, exchange):
-                return await exchange.run(lambda: chain(ctx), wire.dumped)
+            passed = exchange.params(ctx.params)
+            inner = ctx if passed is ctx.params else dataclasses.replace(ctx, params=passed)
+            try:
+                with marked(answering, exchange):
+                    return await exchange.run(lambda: chain(inner), wire.dumped)
+            except BlockedError as error:
+                if exchange.refused is not error:  # one that the tool itself has raised
+                    raise
+                return _tool_error(runner, ctx, error)
 
         return link
 
@@ -87,6 +96,13 @@ class Version2:
         """``_tool_input_schema`` of the HTTP entry: the server lists its tools to check headers against a schema."""
         with marked(looking_up, value=True):
             return await wrapped(*args, **kwargs)
+
+
+def _with_params(passed: Any, given: Any, args: tuple[Any, ...], kwargs: Any) -> tuple[tuple[Any, ...], Any]:
+    """The arguments of a request method with other params."""
+    if passed is given:
+        return args, kwargs
+    return ((args[0], passed, *args[2:]), kwargs) if len(args) > 1 else (args, {**kwargs, "params": passed})
 
 
 def _request(

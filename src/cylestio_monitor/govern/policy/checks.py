@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cylestio_monitor.govern.policy.document import Texts
 
 _NAMES = ("tool", "agent", "user", "role", "session")
-_REST = ("definition", "arguments", "findings", "origin", "after", "rate", "budget")
+_REST = ("definition", "arguments", "findings", "origin", "after", "rate", "budget", "surfaces")
 
 
 class PolicyProblem(NamedTuple):
@@ -33,6 +33,10 @@ class PolicyProblem(NamedTuple):
 def check(document: PolicyDocument) -> Iterator[PolicyProblem]:
     """The problems of a document, in its order."""
     first: dict[str, int] = {}
+    if document.restore is not None and (not texts(document.restore) or not all(texts(document.restore))):
+        yield PolicyProblem("restore", "is empty, so no tool gets a value back", is_error=True)
+    elif document.restore is not None and all(rule.action != "redact" for rule in document.rules):
+        yield PolicyProblem("restore", "has no effect: no rule has the action `redact`", is_error=False)
     for number, rule in enumerate(document.rules):
         key = f"rules[{number}]"
         if rule.id in first:
@@ -40,6 +44,7 @@ def check(document: PolicyDocument) -> Iterator[PolicyProblem]:
         first.setdefault(rule.id, number)
         yield from _empty(rule, key)
         yield from _arguments(rule, key)
+        yield from _surfaces(rule, key)
         yield from _covered(document, number, rule, key)
         if rule.action == "allow" and _is_without_effect(document, rule):
             yield PolicyProblem(key, "never changes a decision: the default allows already", is_error=False)
@@ -66,6 +71,17 @@ def _arguments(rule: PolicyRule, key: str) -> Iterator[PolicyProblem]:
             yield PolicyProblem(place, f"`min` {condition.min:g} is above `max` {condition.max:g}", is_error=True)
         if condition == ArgumentCondition(negate=condition.negate):
             yield PolicyProblem(place, "names no condition", is_error=True)
+
+
+def _surfaces(rule: PolicyRule, key: str) -> Iterator[PolicyProblem]:
+    if rule.surfaces is None:
+        return
+    if rule.action != "redact":
+        reason = f"is for the action `redact`, not for `{rule.action}`"
+        yield PolicyProblem(f"{key}.surfaces", reason, is_error=True)
+    elif rule.tool is not None and not {"prompts", "answers"}.isdisjoint(rule.surfaces):
+        reason = "model calls have `prompts` and `answers`: a rule with `tool` is about `arguments` and `results`"
+        yield PolicyProblem(f"{key}.surfaces", reason, is_error=True)
 
 
 def _covered(document: PolicyDocument, number: int, rule: PolicyRule, key: str) -> Iterator[PolicyProblem]:

@@ -22,6 +22,9 @@ UseSubject: TypeAlias = Literal["session", "user", "agent", "model", "all"]
 """By what tokens and cost are added up: a model call uses them, and belongs to no tool."""
 Texts: TypeAlias = str | tuple[str, ...]
 Severity: TypeAlias = Literal["low", "medium", "high", "critical"]
+Surface: TypeAlias = Literal["prompts", "answers", "arguments", "results"]
+SURFACES: tuple[Surface, ...] = ("prompts", "answers", "arguments", "results")
+"""Where `redact` replaces secrets and personal data: in what goes to a model or tool, and in what comes back."""
 Scalar: TypeAlias = str | bool | int | float | None
 
 
@@ -131,6 +134,13 @@ class PolicyRule(_Keys, frozen=True, kw_only=True):
     ] = None
     rate: Annotated[RateCondition | None, _doc("More calls than a limit.")] = None
     budget: Annotated[BudgetCondition | None, _doc("More tokens or cost than a limit.")] = None
+    surfaces: Annotated[
+        Annotated[tuple[Surface, ...], Meta(min_length=1)] | None,
+        _doc(
+            "With the action `redact`: where secrets and personal data are replaced; without it, in `arguments` and "
+            "`results`, and, in a rule without `tool`, also in `prompts` and `answers`."
+        ),
+    ] = None
 
 
 class AgentPolicy(_Keys, frozen=True, kw_only=True):
@@ -155,6 +165,10 @@ class PolicyDocument(_Keys, frozen=True, kw_only=True):
         dict[str, Literal["acts", "fetches", "reads"]],
         _doc("The effect of your tools, where name and annotations do not tell it."),
     ] = {}
+    restore: Annotated[
+        Texts | None,
+        _doc("Tools, as `server/tool` or `tool`, whose arguments get the original values back in place of tokens."),
+    ] = None
     rules: Annotated[tuple[PolicyRule, ...], _doc("The rules, in any order.")] = ()
 
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from cylestio_monitor.govern.policy.conditions import matcher, tests_of
-from cylestio_monitor.govern.policy.document import STRICTNESS, Action, PolicyDocument, texts
+from cylestio_monitor.govern.policy.document import STRICTNESS, SURFACES, Action, PolicyDocument, texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cylestio_monitor.govern.facts import CallFacts
     from cylestio_monitor.govern.policy.conditions import History, Test
-    from cylestio_monitor.govern.policy.document import PolicyRule
+    from cylestio_monitor.govern.policy.document import PolicyRule, Surface
 
 _MAX_TOOLS = 4096  # names of tools that rules were looked up for; a server that invents names must not fill memory
 
@@ -48,7 +48,11 @@ class _CompiledPolicyRule(NamedTuple):
 
 
 class Policy:
-    """A compiled policy."""
+    """A compiled policy.
+
+    Attributes:
+        redacts: Whether a rule has the action `redact`.
+    """
 
     def __init__(self, document: PolicyDocument, key: bytes) -> None:
         """Compiles the rules.
@@ -70,6 +74,8 @@ class Policy:
                 raise ValueError(f"rules[{number}].{error}") from error
             self._rules.append(_CompiledPolicyRule(rule, _tool_test(rule), tests, _names(rule)))
         self._by_tool: dict[tuple[str, str], list[_CompiledPolicyRule]] = {}
+        self._restores = matcher(texts(document.restore)) if document.restore is not None else None
+        self.redacts = any(rule.action == "redact" for rule in document.rules)
 
     def decide(self, facts: CallFacts, history: History) -> PolicyDecision:
         """The decision about a call: the strictest action of the rules that fit, else the default of its agent.
@@ -93,8 +99,9 @@ class Policy:
                 fitting.append(compiled.rule)
             elif outcome is None:
                 undecided.append(compiled.rule.id)
-        if not fitting:
-            return self._default(facts, tuple(undecided))
+        default = self._default(facts, tuple(undecided))
+        if not any(map(_allows, fitting)) and (not fitting or default.action == "deny"):
+            return default
         strictest = max(fitting, key=lambda rule: STRICTNESS[rule.action])
         return PolicyDecision(
             strictest.action,
@@ -126,9 +133,47 @@ class Policy:
             return False
         return not any(
             compiled.rule.action != "deny"
+            and _allows(compiled.rule)
             and (whoever or all(test(facts, _NO_HISTORY) for test in compiled.tests[: compiled.names]))
             for compiled in self._of_tool(facts)
         )
+
+    def redaction(
+        self, facts: CallFacts, history: History, surface: Surface, fitting: tuple[str, ...] = ()
+    ) -> PolicyRule | None:
+        """The first rule that redacts a surface of a call; ``None`` where none does.
+
+        Args:
+            facts: The facts of the call, with the findings that are known by now.
+            history: What happened before. A rule with a rate counts a call in `decide` alone.
+            surface: The surface.
+            fitting: Ids of the rules that fitted when the call was decided.
+        """
+        for compiled in self._of_tool(facts):
+            rule = compiled.rule
+            if rule.action != "redact" or surface not in (rule.surfaces or SURFACES):
+                continue
+            if rule.id in fitting or (rule.rate is None and all(test(facts, history) for test in compiled.tests)):
+                return rule
+        return None
+
+    def may_redact(self, facts: CallFacts, surface: Surface) -> PolicyRule | None:
+        """The first rule that redacts a surface of a call if the conditions hold that are not known yet.
+
+        Args:
+            facts: Facts of agent, user, roles, session and tool.
+            surface: The surface.
+        """
+        for compiled in self._of_tool(facts):
+            rule = compiled.rule
+            is_asked = rule.action == "redact" and surface in (rule.surfaces or SURFACES)
+            if is_asked and all(test(facts, _NO_HISTORY) for test in compiled.tests[: compiled.names]):
+                return rule
+        return None
+
+    def restores(self, facts: CallFacts) -> bool:
+        """Returns whether a tool gets the original values in place of tokens."""
+        return self._restores is not None and (self._restores(facts.full_tool) or self._restores(facts.tool))
 
     def _default(self, facts: CallFacts, undecided: tuple[str, ...]) -> PolicyDecision:
         own = self.document.agents.get(facts.agent)
@@ -175,6 +220,11 @@ _NO_HISTORY = _NoHistory()
 def digest_of(document: PolicyDocument) -> str:
     """A version for a document that names none: the first 12 hexadecimal digits of its SHA-256."""
     return hashlib.sha256(msgspec.json.encode(document, order="deterministic")).hexdigest()[:12]
+
+
+def _allows(rule: PolicyRule) -> bool:
+    """Returns whether a rule lets its calls go on where the default is `deny`: not one that redacts whatever passes."""
+    return rule.action != "redact" or rule.tool is not None
 
 
 def _names(rule: PolicyRule) -> int:

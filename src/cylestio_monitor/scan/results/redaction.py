@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cylestio_monitor.scan.budget import MASK_SECONDS, Budget
 from cylestio_monitor.scan.matching import named_fields
@@ -35,6 +35,26 @@ UNMASKABLE = "[unmaskable]"
 _KINDS = {"secret": "secret", "sensitive_data": "pii"}
 _CUT = "[cut]"
 _LONGEST_NUMBER = 10**40
+
+
+class UnsearchableError(ValueError):
+    """A text could not be searched to its end."""
+
+
+class PrivateSpan(NamedTuple):
+    """A secret or a piece of personal data in a text; overlapping matches are one.
+
+    Attributes:
+        rule_id: Id of the rule that found it.
+        category: Category of the rule.
+        start: Its first code point.
+        end: The code point after its last.
+    """
+
+    rule_id: str
+    category: str
+    start: int
+    end: int
 
 
 class Redaction:
@@ -82,25 +102,52 @@ class Redaction:
         named = named_fields.matches(self._named_field, Leaf("", key, text), "input", "llm")
         return self._replace(text, named) if named else self.text(text, budget)
 
+    def spans(self, text: str, key: str = "") -> list[PrivateSpan]:
+        """Returns the places of secrets and personal data in a text, in their order.
+
+        Args:
+            text: The text.
+            key: The nearest key above it, which may name a secret.
+
+        Raises:
+            UnsearchableError: The text could not be searched to its end.
+        """
+        named = named_fields.matches(self._named_field, Leaf("", key, text), "input", "llm") if key else []
+        if named:
+            return _private(named)
+        budget = Budget(MASK_SECONDS)
+        try:
+            found = self._search.matches(text, "input", "llm", limits=Limits(budget, matches=None))
+        except Exception as error:  # a fault of the scanner: the caller lets nothing of the text pass
+            raise UnsearchableError(type(error).__name__) from error
+        if budget.reason:
+            raise UnsearchableError(budget.reason)
+        return _private(found)
+
     def _replace(self, text: str, found: list[Match]) -> str:
-        spans = sorted(
-            (match for match in found if match.rule.category in MASKED_CATEGORIES and match.rule.masks),
-            key=lambda match: (match.start, -match.end),
-        )
         out: list[str] = []
-        at = number = 0
-        while number < len(spans):
-            rule, start, end = spans[number]
-            number += 1
-            # Overlapping matches become one token: no rest of a longer one stays readable.
-            while number < len(spans) and spans[number].start < end:
-                end = max(end, spans[number].end)
-                number += 1
-            name = rule.rule_id.partition(".")[2]
-            out += [text[at:start], f"[{_KINDS[rule.category]}:{name}:{self._hashed(text[start:end])[:6]}]"]
+        at = 0
+        for rule_id, category, start, end in _private(found):
+            name = rule_id.partition(".")[2]
+            out += [text[at:start], f"[{_KINDS[category]}:{name}:{self._hashed(text[start:end])[:6]}]"]
             at = end
         out.append(text[at:])
         return "".join(out)
+
+
+def _private(found: list[Match]) -> list[PrivateSpan]:
+    spans = sorted(
+        (match for match in found if match.rule.category in MASKED_CATEGORIES and match.rule.masks),
+        key=lambda match: (match.start, -match.end),
+    )
+    out: list[PrivateSpan] = []
+    for rule, start, end in spans:
+        # Overlapping matches become one: no rest of a longer one stays readable.
+        if out and start < out[-1].end:
+            out[-1] = out[-1]._replace(end=max(end, out[-1].end))
+        else:
+            out.append(PrivateSpan(rule.rule_id, rule.category, start, end))
+    return out
 
 
 class _ValueRedaction:

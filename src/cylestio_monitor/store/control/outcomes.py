@@ -28,18 +28,19 @@ def record(store: Store, outcome: ControlOutcome, place: str, *, enforced: bool)
         "session_id": facts.session or None,
         "user_id": facts.user or None,
     }
-    store.add_record(
-        CallFactsRow(
-            trace_id=trace_id,
-            span_id=span_id,
-            time_ns=facts.time_ns,
-            tool=facts.tool,
-            server=facts.server or None,
-            definition=facts.definition_digest or None,
-            facts=facts.storable().decode(),
-            **who,
+    if facts.tool:  # a model call has a decision only where it was redacted
+        store.add_record(
+            CallFactsRow(
+                trace_id=trace_id,
+                span_id=span_id,
+                time_ns=facts.time_ns,
+                tool=facts.tool,
+                server=facts.server or None,
+                definition=facts.definition_digest or None,
+                facts=facts.storable().decode(),
+                **who,
+            )
         )
-    )
     if decision.version or decision.action != "allow":
         store.add_record(
             Decision(

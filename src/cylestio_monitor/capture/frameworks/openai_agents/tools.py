@@ -55,10 +55,12 @@ def _invoke(original: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return await call_wrappers.observe_async(
                 lambda: _function_tool(**kwargs),
-                lambda: original(*args, **kwargs),
+                original,
                 lambda answer: Result(
                     response=getattr(answer, "output", answer), error_type=here.errors[0] if here.errors else None
                 ),
+                args,
+                kwargs,
             )
         finally:
             _calls.reset(token)

@@ -17,6 +17,7 @@ from cylestio_monitor.capture.http_client.provider_names import cloud_of, server
 from cylestio_monitor.capture.parsing.fields import as_dict, as_list, count, read_items, text_or_none
 from cylestio_monitor.capture.sdks.anthropic import answers, messages
 from cylestio_monitor.capture.sdks.anthropic.content_blocks import blocks
+from cylestio_monitor.govern.redaction.values import ContentKeys
 from cylestio_monitor.model import Call, Message, Part, Result, Usage
 
 if TYPE_CHECKING:
@@ -27,6 +28,18 @@ if TYPE_CHECKING:
 
 
 _TOOLS = "anthropic.lib.tools."
+
+CONTENT_KEYS = ContentKeys(
+    fixed=frozenset(
+        {"id", "type", "role", "model", "name", "tool_use_id", "signature", "media_type", "cache_control", "file_id"}
+        | {"stop_reason", "stop_sequence", "usage", "container", "metadata", "tools", "tool_choice", "custom_id"}
+        | {"encrypted_content", "encrypted_index", "mcp_servers", "output_config", "output_format", "betas"}
+    ),
+    json_keys=frozenset({"partial_json"}),
+    free=frozenset({"input"}),
+    binary=frozenset({"data", "url"}),
+)
+"""The keys of the Messages API whose values are no plain text."""
 
 
 def patch(module: ModuleType, patches: Patches) -> None:
@@ -43,6 +56,7 @@ class AnthropicClients:
     """The clients of the Anthropic SDK, which makes spans of its own from version 1 on."""
 
     provider = "anthropic"
+    keys = CONTENT_KEYS
 
     def endpoint(self, method: str, url: str) -> Endpoint | None:
         """Returns the endpoint of a request."""

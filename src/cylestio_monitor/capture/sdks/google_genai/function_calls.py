@@ -39,7 +39,7 @@ def _function(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
-            return call_wrappers.observe(lambda: _tool_call(args, kwargs), lambda: original(*args, **kwargs), _answered)
+            return call_wrappers.observe(lambda: _tool_call(args, kwargs), original, _answered, args, kwargs)
         except BlockedError as error:
             _remember(error)
             raise
@@ -52,7 +52,7 @@ def _function_async(original: Callable[..., Any]) -> Callable[..., Any]:
     async def call(*args: Any, **kwargs: Any) -> Any:
         try:
             return await call_wrappers.observe_async(
-                lambda: _tool_call(args, kwargs), lambda: original(*args, **kwargs), _answered
+                lambda: _tool_call(args, kwargs), original, _answered, args, kwargs
             )
         except BlockedError as error:
             _remember(error)

@@ -16,6 +16,7 @@ from cylestio_monitor.capture.parsing.fields import as_dict, as_list, plain_text
 from cylestio_monitor.capture.sdks.openai import chat, request_fields, responses
 from cylestio_monitor.capture.sdks.openai.chat_stream import ChunkFold
 from cylestio_monitor.capture.sdks.openai.responses_stream import ResponseEventFold
+from cylestio_monitor.govern.redaction.values import ContentKeys
 from cylestio_monitor.model import Call, Message, Part, Result
 
 if TYPE_CHECKING:
@@ -23,6 +24,21 @@ if TYPE_CHECKING:
 
     from cylestio_monitor.capture.patching import Patches
     from cylestio_monitor.pipeline import Invocation
+
+
+CONTENT_KEYS = ContentKeys(
+    fixed=frozenset(
+        {"id", "type", "role", "model", "name", "object", "status", "call_id", "tool_call_id", "file_id", "item_id"}
+        | {"finish_reason", "usage", "metadata", "tools", "functions", "tool_choice", "response_format", "user"}
+        | {"encrypted_content", "system_fingerprint", "service_tier", "safety_identifier", "prompt_cache_key"}
+        | {"previous_response_id", "conversation", "format", "tool_use_id", "input_schema", "media_type", "filename"}
+    ),
+    json_keys=frozenset({"arguments"}),
+    free=frozenset({"parsed", "parsed_arguments"}),
+    binary=frozenset({"data", "url", "image_url", "file_data", "image_data", "result"}),
+    repeating=frozenset({"logprobs", "top_logprobs", "include"}),
+)
+"""The keys of OpenAI's API whose values are no plain text; those of Anthropic's are not in conflict with them."""
 
 
 def patch(module: ModuleType, patches: Patches) -> None:
@@ -37,6 +53,7 @@ class OpenAIClients:
     """The clients of the OpenAI SDK, which makes no spans of its own."""
 
     provider = "openai"
+    keys = CONTENT_KEYS
 
     def endpoint(self, method: str, url: str) -> Endpoint | None:
         """Returns the endpoint of a request."""

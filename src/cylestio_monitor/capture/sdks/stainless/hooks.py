@@ -42,11 +42,13 @@ class GeneratedClients:
 
     Attributes:
         provider: The provider where nothing else names one.
+        keys: The keys of requests and answers whose values are no plain text: those of OpenAI's API.
     """
 
     def __init__(self, package: str) -> None:
         """Takes the name of the package."""
         self.provider = package
+        self.keys = openai.CONTENT_KEYS
         self._is_llama = package == llama.PACKAGE
 
     def endpoint(self, method: str, url: str) -> Endpoint | None:
