@@ -198,3 +198,34 @@ def waiting_is_over(folder):
     with sqlite3.connect(folder / "data" / "store.db") as connection:
         connection.execute("UPDATE alert SET not_before_ns = 0")
     connection.close()
+
+
+def test_a_process_that_starts_no_thread_any_more_sends_when_it_stops(bench, webhook, monkeypatch):
+    """Python 3.12 starts no thread once the main thread has ended; the last commit may come after that."""
+    import threading
+
+    from alerts.conftest import settings
+    from cylestio_monitor.model import Finding
+    from cylestio_monitor.store.alerts.sender import AlertSender
+
+    finding = Finding("secret.aws", "secret", "high", "dangerous", "input", "llm", "x", 0, 4, (), (), "h")
+    bench.span("before")
+    bench.flush()  # the writer has its thread
+    sender = AlertSender(bench.store, settings(webhook, gather_s=600))
+
+    start = threading.Thread.start
+
+    def refuse(thread):
+        if thread.name == "cylestio-alerts":
+            raise RuntimeError("can't create new thread at interpreter shutdown")
+        start(thread)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        bench.store.add_findings(1, 2, [finding])
+        bench.flush()
+        sender.stop(5)
+    assert len(webhook.taken) == 1
+    bench.span("after")
+    bench.flush()
+    assert sender._thread is None  # it follows the store no more
