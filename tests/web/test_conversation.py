@@ -12,6 +12,7 @@ from cylestio_monitor import semconv
 from cylestio_monitor.cli.start import example_agent
 from cylestio_monitor.model import Message, Part, ToolDefinition
 from cylestio_monitor.store.read import queries
+from cylestio_monitor.store.read.conversation import places
 from cylestio_monitor.store.read.conversation.transcript import transcript
 from cylestio_monitor.web import excerpts, marks
 from web.conftest import browsing
@@ -286,3 +287,11 @@ def test_findings_stand_on_the_side_of_the_call_where_they_were_found(tmp_path, 
     assert "definition of a tool" in outside
     assert "definition of a tool" not in messages
     assert "content[0] 0" in messages
+
+
+def test_a_search_for_places_ends(demo, monkeypatch):
+    monkeypatch.setattr(places, "_TEXTS", 3)
+    with browsing(demo) as browser:
+        page = read_page(browser, f"/t/{trace_ids(demo)[0]}")
+    assert len([one for one in page.ids if one.startswith("f") and one[1:].isdigit()]) >= 7
+    assert len([one for one in page.ids if one.startswith("m") and one[1:].isdigit()]) == 1

@@ -7,6 +7,7 @@ there names its rule and begins with its hash.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -28,6 +29,9 @@ _SHIFTED: Final = 4000
 
 _BUDGET: Final = 200_000
 """Hashes that are computed for one conversation."""
+
+_TEXTS: Final = 300_000
+"""Texts that are looked at for one conversation; what is not placed by then is shown without a place."""
 
 _KINDS: Final = {"tool_call": "tool_call", "tool_result": "tool_result"}
 
@@ -118,6 +122,7 @@ class Places:
         """
         self._key = key
         self._left = _BUDGET
+        self._texts = _TEXTS
         self._turns = read.turns
         self._of_span: dict[str, list[_RecordedAt]] = defaultdict(list)
         for number, turn in enumerate(self._turns):
@@ -162,7 +167,7 @@ class Places:
 
     def _finding(self, row: FindingRow) -> ShownFinding:
         fitting = [one for one in self._of_span.get(row.span_id, ()) if _fits(one, row)]
-        ranked = sorted(_leaves(fitting), key=lambda one: -_agreement(row.path, one[0].place, one[2].path))
+        ranked = self._ranked(fitting, row.path)
         for candidate, number, leaf in ranked:
             for start, end, is_masked in self._proved(row, leaf.text):
                 place = TextPlace(candidate.turn, candidate.part_index, number, start, end)
@@ -177,6 +182,12 @@ class Places:
                 return ShownFinding(row, place, candidate.turn)
         turns = {one[0].turn for one in meant}
         return ShownFinding(row, None, turns.pop() if len(turns) == 1 else None)
+
+    def _ranked(self, candidates: Iterable[_RecordedAt], path: str) -> list[tuple[_RecordedAt, int, TextLeaf]]:
+        """The texts of parts, those first whose places agree with a path of the SDK."""
+        found = list(itertools.islice(_leaves(candidates), self._texts))
+        self._texts -= len(found)
+        return sorted(found, key=lambda one: -_agreement(path, one[0].place, one[2].path))
 
     def _proved(self, row: FindingRow, text: str) -> Iterator[tuple[int, int, bool]]:
         """The ranges of a text that are proved to be those of a finding."""
@@ -220,7 +231,7 @@ class Places:
         argument = " ".join(self._leaf(use).text.split()).casefold() if use is not None else ""
         candidates = [one for one in self._of_span.get(row.source_span_id or "", ()) if one.part.kind == "tool_result"]
         pointer = row.source_pointer or ""
-        ranked = sorted(_leaves(candidates), key=lambda one: -_agreement(pointer, one[0].place, one[2].path))
+        ranked = self._ranked(candidates, pointer)
         for candidate, number, leaf in ranked if argument else ():
             start, end = row.source_start or 0, row.source_end or 0
             said = " ".join(leaf.text[start:end].split()).casefold()
