@@ -33,14 +33,14 @@ def test_the_command_prints_a_link_that_logs_in(bench):
         link = running.stdout.readline().strip()
         assert link.startswith("http://127.0.0.1:")
         opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
-        with opener.open(link, timeout=10) as answer:
+        with opener.open(link, timeout=60) as answer:
             assert "<h1>Overview</h1>" in answer.read().decode()
             assert "default-src 'none'" in answer.headers["content-security-policy"]
             assert "server" not in answer.headers
         with pytest.raises(urllib.error.HTTPError, match="401"):
-            urllib.request.urlopen(link, timeout=10)
+            urllib.request.urlopen(link, timeout=60)
         running.send_signal(signal.SIGINT)
-        out, err = running.communicate(timeout=20)
+        out, err = running.communicate(timeout=60)
     finally:
         if running.poll() is None:
             running.kill()
@@ -68,7 +68,7 @@ def test_with_a_certificate_it_speaks_tls(bench, tmp_path):
         link = running.stdout.readline().strip()
         assert link.startswith("https://127.0.0.1:")
         handlers = urllib.request.HTTPSHandler(context=context), urllib.request.HTTPCookieProcessor()
-        with urllib.request.build_opener(*handlers).open(link, timeout=10) as answer:
+        with urllib.request.build_opener(*handlers).open(link, timeout=60) as answer:
             assert answer.status == 200
     finally:
         running.kill()

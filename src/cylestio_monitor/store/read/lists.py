@@ -171,7 +171,7 @@ RUNS: Final = Listing(
         **_equal("trace_id", "agent_id", "session_id", "user_id"),
         "min_severity": "severity_number > 0 AND severity_number >= ?",
         "has_failed": "(failed > 0) = ?",
-        "tool": "id IN (SELECT span.run FROM span WHERE span.tool = ?)",
+        "tool": "+run.id IN (SELECT span.run FROM span WHERE span.tool = ?)",
     },
 )
 ENTITIES: Final = Listing(
