@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from contextlib import closing
 
 import pytest
 
@@ -68,7 +69,8 @@ def test_an_event_outlives_an_outage_and_the_process(program, collector, tmp_pat
     collector.fault = None
     program("events.log_event('later')")
     assert seen(collector) == ["later", "login"]
-    assert Bench(tmp_path / "s.db").rows("SELECT count(*) AS n FROM outbox") == [{"n": 0}]
+    with closing(Bench(tmp_path / "s.db")) as bench:
+        assert bench.rows("SELECT count(*) AS n FROM outbox") == [{"n": 0}]
 
 
 def test_the_exporter_is_given_back_as_it_was(program, collector):
