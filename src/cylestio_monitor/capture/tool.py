@@ -172,7 +172,7 @@ def _function(function: Callable[..., Any], observed: _Tool) -> Callable[..., An
             except BaseException as error:
                 invocation.end(error=error)
                 raise
-        result = invocation.finish_with(result, Result(response=result))
+        result = _finished(invocation, result)
         invocation.wait_durable()
         return result
 
@@ -191,7 +191,7 @@ def _coroutine(function: Callable[..., Any], observed: _Tool) -> Callable[..., A
         except BaseException as error:
             invocation.end(error=error)
             raise
-        result = invocation.finish_with(result, Result(response=result))
+        result = _finished(invocation, result)
         await invocation.wait_durable_async()
         return result
 
@@ -281,6 +281,14 @@ async def _step(step: Any, invocation: Invocation | None) -> Any:
     await invocation.wait_durable_async()
     with invocation.attached():
         return await step
+
+
+def _finished(invocation: Invocation, result: Any) -> Any:
+    """Ends a call, and returns its result as it may be handed over."""
+    if invocation.redacts:
+        return invocation.finish_with(result, Result(response=result))
+    invocation.end(Result(response=result))
+    return result
 
 
 class _Items:
