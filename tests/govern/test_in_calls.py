@@ -68,6 +68,11 @@ def send_email(to, body=""):
 
 
 @tool
+def read_inbox():
+    return MAIL
+
+
+@tool
 async def send_email_later(to):
     return "sent"
 
@@ -231,6 +236,36 @@ def test_a_limit_refuses_with_the_time_to_wait(controlled):
     assert caught.value.retry_after > 80_000
     with identify(user_id="bob"):
         assert send_email("d@example.org") == "sent"
+
+
+def test_a_silence_hides_the_finding_of_control_and_not_its_refusal(controlled, hooked):
+    controlled(
+        "mode: block\nrules: {silence: [{rule: limit.exceeded}]}\n"
+        "control: {limits: [{name: few, measure: calls, amount: 1}]}"
+    )
+    send_email("a@example.org")
+    with pytest.raises(RateLimitedError):
+        send_email("b@example.org")
+    span = last(hooked, "execute_tool send_email")
+    assert span.attributes["cylestio.security.action"] == "block"
+    assert span.attributes.get("cylestio.security.rules", ()) == ()
+
+
+@pytest.mark.parametrize("silence", ["{rule: provenance.value}", "{rule: 'provenance.*', path: 'arguments*'}"])
+def test_a_silence_covers_values_of_untrusted_sources(controlled, hooked, silence):
+    controlled(f"rules: {{silence: [{silence}]}}")
+    with identify(session_id="s"):
+        read_inbox()
+        send_email(ATTACKER)
+    assert last(hooked, "execute_tool send_email").attributes.get("cylestio.security.rules", ()) == ()
+
+
+def test_without_a_silence_the_same_value_is_a_finding(controlled, hooked):
+    controlled("mode: monitor")
+    with identify(session_id="s"):
+        read_inbox()
+        send_email(ATTACKER)
+    assert "provenance.value" in last(hooked, "execute_tool send_email").attributes["cylestio.security.rules"]
 
 
 def ask(wire, *answers, stream=False, tools=None, **more):

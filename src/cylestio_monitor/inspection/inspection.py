@@ -189,8 +189,8 @@ class Inspection:
             self._questions.leave(later)
 
     def add(self, found: list[Finding]) -> None:
-        """Adds findings that did not come from the scanner."""
-        self._report(found)
+        """Adds findings that did not come from the scanner, but for those that a silence covers."""
+        self._report(self._scanner.without_silenced(found))
 
     def add_incomplete(self, error: Exception, target: Target, subtype: Subtype, path: str) -> None:
         """Reports a part that could not be scanned."""

@@ -229,6 +229,13 @@ class Scanner:
             return None
         return replace(finding, match_hash=match_hash)
 
+    def without_silenced(self, findings: list[Finding]) -> list[Finding]:
+        """Returns the findings of other parts that no silence covers."""
+        silences = self._silences
+        if not silences:
+            return findings
+        return [one for one in findings if not silences.covers(one.rule_id, one.path, one.match_hash)]
+
     def mask(self, text: str) -> str:
         """Returns the text with secrets and personal data as tokens such as ``[secret:aws-access-key-id:3f9a2c]``."""
         return self._redaction.text(text)

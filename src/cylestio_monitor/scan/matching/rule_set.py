@@ -66,8 +66,10 @@ _COMPILER_SOURCES = tuple(
     )
 )
 _KEYWORD_RULESET = "keywords"
-_RULES_IN_CODE = ("authentication.", "classifier.", "moderator.", "scan.")
-"""Prefixes of findings that no rule of a pack makes: those of sign-ins, detectors, moderators and the scan itself."""
+_RULES_IN_CODE = (
+    "authentication.", "classifier.", "limit.", "moderator.", "provenance.", "runaway.", "scan.", "tool."
+)  # fmt: skip
+"""Prefixes of findings that no rule of a pack makes: those of control, sign-ins, detectors and the scan itself."""
 
 _PATTERN_WORD = re.compile(rf"[a-z]{{{BEGINNING},}}")
 
