@@ -168,7 +168,7 @@ def test_every_page_shows_hostile_text_as_text(hostile):
         if route == "/search":
             path += "?q=alert"
         answer = browser.get(path)
-        if set(names) <= set(ids):
+        if set(names) <= set(ids) and not route.endswith("/text"):  # which text, its query says
             assert answer.status_code == 200, (path, re.findall(r"<p>([^<]{1,300})", answer.text)[:4])
         assert answer.status_code < 500, (path, re.findall(r"<p>([^<]{1,300})", answer.text)[:4])
         text = answer.text
