@@ -87,6 +87,17 @@ def test_a_learned_policy_denies_what_was_not_observed(tool, arguments, agent):
     assert policy.decide(call(1e6, tool, arguments, agent=agent), CallHistory()).action == "deny"
 
 
+def test_a_tool_learned_from_calls_without_an_agent_is_not_allowed_to_each_agent():
+    unnamed = [call(number, "wipe", {"path": "/srv/tmp/a"}, agent="") for number in range(3)]
+    calls = [*workday(1), *unnamed, call(9, "search", {"q": "x"}, agent="")]
+    policy = learned_policy(calls)
+    assert {one.decision.action for one in replay.replay(policy, calls)} <= {"allow", "ask"}
+    assert policy.decide(call(1e6, "wipe", {"path": "/srv/tmp/a"}, agent=""), CallHistory()).action == "allow"
+    for agent in ("support", "research", "unseen"):
+        decision = policy.decide(call(1e6, "wipe", {"path": "/srv/tmp/a"}, agent=agent), CallHistory())
+        assert decision.action == "deny"
+
+
 def test_what_was_learned_is_small_and_carries_its_counts():
     text = learn.to_yaml(learn.learn(workday(1)))
     assert 'path: {"path": ["/srv/data/team0", "/srv/data/team1", "/srv/data/team2"]}' in text

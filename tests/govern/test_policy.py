@@ -265,6 +265,9 @@ PROBLEMS = [
     ("default: maybe", 1, "default", "invalid enum value"),
     ("rules:\n  - {id: a, action: deny}\n  - {id: a, action: ask, tool: x}\n", 3, "rules[1].id", "taken by rules[0]"),
     ("rules:\n  - {id: a, action: deny, tool: []}", 2, "rules[0].tool", "is empty"),
+    ("rules:\n  - {id: a, action: deny, tool: ''}", 2, "rules[0].tool", "is empty"),
+    ("rules:\n  - {id: a, action: deny, role: ['']}", 2, "rules[0].role", "is empty"),
+    ("rules:\n  - {id: a, action: deny, agent: []}", 2, "rules[0].agent", "is empty"),
     (
         "rules:\n  - id: a\n    action: deny\n    arguments:\n      n: {min: 5, max: 1}\n",
         5,

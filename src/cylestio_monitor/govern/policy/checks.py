@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cylestio_monitor.govern.policy.document import Texts
 
 _NAMES = ("tool", "agent", "user", "role", "session")
+_MAY_BE_UNNAMED = ("agent", "user", "session")
 _REST = ("definition", "arguments", "findings", "origin", "after", "rate", "budget", "surfaces")
 
 
@@ -53,7 +54,7 @@ def check(document: PolicyDocument) -> Iterator[PolicyProblem]:
 def _empty(rule: PolicyRule, key: str) -> Iterator[PolicyProblem]:
     for name in _NAMES:
         given = getattr(rule, name)
-        if given is not None and (not texts(given) or not all(texts(given))):
+        if given is not None and (not texts(given) or (name not in _MAY_BE_UNNAMED and not all(texts(given)))):
             yield PolicyProblem(f"{key}.{name}", "is empty, so the rule never fits", is_error=True)
     for name, wanted in (("findings", rule.findings), ("after", rule.after), ("budget", rule.budget)):
         if wanted is not None and all(getattr(wanted, field) in {None, ()} for field in wanted.__struct_fields__[:4]):

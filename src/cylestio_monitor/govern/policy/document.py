@@ -115,10 +115,10 @@ class PolicyRule(_Keys, frozen=True, kw_only=True):
         Annotated[str, Meta(max_length=300)] | None, _doc("A sentence for the person who reads the decision.")
     ] = None
     tool: Annotated[Texts | None, _doc("Tools as `server/tool` or `tool`; patterns with `*`.")] = None
-    agent: Annotated[Texts | None, _doc("Agent ids.")] = None
-    user: Annotated[Texts | None, _doc("User ids.")] = None
+    agent: Annotated[Texts | None, _doc("Agent ids; an empty one fits the calls that name no agent.")] = None
+    user: Annotated[Texts | None, _doc("User ids; an empty one fits the calls that name no user.")] = None
     role: Annotated[Texts | None, _doc("Roles; one of the caller's roles must fit.")] = None
-    session: Annotated[Texts | None, _doc("Session ids.")] = None
+    session: Annotated[Texts | None, _doc("Session ids; an empty one fits the calls without a session.")] = None
     arguments: Annotated[
         dict[str, Scalar | tuple[Scalar, ...] | ArgumentCondition] | None,
         _doc("Conditions by argument; a value or a list stands for `equals` and `one_of`; `*` is any argument."),

@@ -98,16 +98,17 @@ def to_yaml(learned: Learned) -> str:
         lines[1] = "default: deny"
     lines.append("rules:")
     for number, tool in enumerate(learned.tools, 1):
-        lines += _rule_lines(number, tool)
+        # Beside rules of agents, one without an agent would allow its tool to each of them.
+        lines += _rule_lines(number, tool, is_among_agents=bool(named))
     for (agent, name), count in sorted(learned.left_out.items()):
         of = f" of agent {agent}" if agent else ""
         lines.append(f"# Left out: {count} {'call' if count == 1 else 'calls'} of {name}{of} with a dangerous finding.")
     return "\n".join(lines) + "\n"
 
 
-def _rule_lines(number: int, tool: LearnedTool) -> list[str]:
+def _rule_lines(number: int, tool: LearnedTool, *, is_among_agents: bool) -> list[str]:
     name = re.sub(r"[^\w.-]+", "-", f"{tool.agent}.{tool.tool}" if tool.agent else tool.tool)[:60]
-    agent = [f"    agent: {_quoted(tool.agent)}"] if tool.agent else []
+    agent = [f"    agent: {_quoted(tool.agent)}"] if tool.agent or is_among_agents else []
     counts = f"{tool.calls} {'call' if tool.calls == 1 else 'calls'}"
     counts += f" in {tool.sessions} {'session' if tool.sessions == 1 else 'sessions'}"
     lines = [f"  - id: allow-{number}-{name}  # {counts}", *agent, f"    tool: {_quoted(tool.tool)}"]
