@@ -6,7 +6,6 @@ import ipaddress
 import logging
 import socket
 import ssl
-import threading
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import uvicorn
@@ -101,11 +100,7 @@ def serve(path: Path, loaded: Loaded, address: Address, announce: Callable[[str]
         port = listening.getsockname()[1]
         sessions = Sessions()
         titles = RuleTitles(loaded)
-        # Reading the rules takes seconds: that begins before the first page asks for it.
-        threading.Thread(target=titles.load, name="cylestio-rule-titles", daemon=True).start()
-        titles = RuleTitles(loaded)
-        # Reading all rules takes seconds: they are ready when the first page that names one is opened.
-        threading.Thread(target=titles, args=("",), name="cylestio-rule-titles", daemon=True).start()
+        titles.load()  # before the time of a query counts
         app = create_app(
             path,
             loaded,
