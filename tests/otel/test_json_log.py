@@ -9,9 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import Status, StatusCode
 
 from cylestio_monitor import config
 from cylestio_monitor.otel.json_log.writer import JsonLog
+from cylestio_monitor.otel.processor import CylestioSpanProcessor
 from cylestio_monitor.store import Event
 
 
@@ -154,3 +157,50 @@ def test_a_forked_child_writes_its_own_lines(tmp_path):
     log.close()
     lines = (tmp_path / "log").read_text().splitlines()
     assert [json.loads(line)["data"]["who"] for line in lines] == ["child", "parent"]
+
+
+def test_a_monitored_call_is_one_line_with_its_findings(tmp_path):
+    log = opened(tmp_path / "log")
+    provider = TracerProvider()
+    provider.add_span_processor(CylestioSpanProcessor(json_log=log))
+    tracer = provider.get_tracer("test")
+    call = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.request.model": "m",
+        "gen_ai.usage.input_tokens": 3,
+        "cylestio.agent.id": "mine",
+        "cylestio.security.severity": "high",
+        "cylestio.security.rules": ("secret.x",),
+    }
+    with tracer.start_as_current_span("request of the application"):
+        span = tracer.start_span("chat m", attributes=call)
+        span.add_event("cylestio.security.finding", {"cylestio.security.finding.rule": "secret.x"})
+        span.add_event("another event", {"a": 1})
+        span.end()
+        failed = tracer.start_span("tools/list", attributes={"mcp.method.name": "tools/list"})
+        failed.set_status(Status(StatusCode.ERROR))
+        failed.end()
+    log.close()
+    first, second = map(json.loads, (tmp_path / "log").read_text().splitlines())
+    assert (first["event_type"], first["channel"], first["level"]) == ("llm_call", "LLM", "WARNING")
+    assert (first["agent_id"], first["span_id"]) == ("mine", f"{span.get_span_context().span_id:016x}")
+    assert first["data"]["findings"] == [{"rule": "secret.x"}]
+    assert (first["data"]["model"], first["data"]["input_tokens"], first["data"]["rules"]) == ("m", 3, ["secret.x"])
+    assert (second["event_type"], second["level"], second["data"]["findings"]) == ("mcp_request", "ERROR", [])
+
+
+@pytest.mark.parametrize("operation", [7, "\x1b[31m\u202e", "x" * 100_000])
+def test_a_hostile_span_of_another_instrumentation_ends_no_line_early(tmp_path, operation):
+    log = opened(tmp_path / "log")
+    provider = TracerProvider()
+    provider.add_span_processor(CylestioSpanProcessor(json_log=log))
+    attributes = {
+        "gen_ai.operation.name": operation,
+        "mcp.method.name": "tools/call\n{}",
+        "gen_ai.request.model": "a\nb",
+    }
+    provider.get_tracer("test").start_span("one\ntwo", attributes=attributes).end()
+    log.close()
+    (line,) = (tmp_path / "log").read_text().splitlines()
+    assert json.loads(line)["data"]["name"] == "one\ntwo"
+    assert "\x1b" not in line

@@ -157,7 +157,9 @@ class LogSettings(Section, frozen=True, kw_only=True):
     file: Annotated[
         str | None,
         _setting(
-            "File that also receives the events, one JSON object per line.", env="CYLESTIO_LOG_FILE", local="path"
+            "File that also receives events, and calls with their findings, one JSON object per line.",
+            env="CYLESTIO_LOG_FILE",
+            local="path",
         ),
     ] = None
     max_mb: Annotated[int, _setting("Size in MiB at which the file is rotated.", local="greater", ge=1)] = 10

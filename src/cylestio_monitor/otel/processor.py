@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import ReadableSpan, Span
 
+    from cylestio_monitor.otel.json_log.writer import JsonLog
     from cylestio_monitor.store import Store
 
 SHUTDOWN_S = 2.0
@@ -33,6 +34,7 @@ class CylestioSpanProcessor(SpanProcessor):
         self,
         store: Callable[[], Store | None] | None = None,
         flush_delivery: Callable[[float], bool] | None = None,
+        json_log: JsonLog | None = None,
     ) -> None:
         """Hands nothing over yet.
 
@@ -40,10 +42,12 @@ class CylestioSpanProcessor(SpanProcessor):
             store: Opens the store for the first span; the set-up closes it. `None` stores nothing.
             flush_delivery: Waits at most the given seconds for the export of the stored spans, and returns whether
                 they were exported: users of the provider do not know that its exporter reads from the store.
+            json_log: Takes the monitored calls as lines; `None` writes none.
         """
         self._open_store = store
         self._store: Store | None = None
         self._flush_delivery = flush_delivery
+        self._json_log = json_log
         self._is_shut_down = False
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002 -- the SDK's signature
@@ -59,9 +63,13 @@ class CylestioSpanProcessor(SpanProcessor):
             external_spans.track(span, name, is_genai=kind == scopes.GENAI)
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Queues the span for the store's writer."""
+        """Queues the span for the store's writer, and writes the line of a monitored call."""
         context = span.get_span_context()
-        if self._open_store is None or self._is_shut_down or context is None or not context.trace_flags.sampled:
+        if self._is_shut_down or context is None or not context.trace_flags.sampled:
+            return
+        if self._json_log is not None:
+            self._json_log.write_call(span)
+        if self._open_store is None:
             return
         store = self._store
         if store is None:

@@ -301,7 +301,7 @@ def _attach(made: Running) -> None:
         return
     theirs = provider.span_processors(tracer_provider)
     is_stored = made.loaded.settings.store.enabled
-    ours = CylestioSpanProcessor(made.store_part.get if is_stored else None, made.flush_delivery)
+    ours = CylestioSpanProcessor(made.store_part.get if is_stored else None, made.flush_delivery, made.json_log)
     doubles = [one for one in theirs if _writes_to(one, made.loaded.settings)] if is_stored else []
     if not provider.remove(tracer_provider, doubles):
         doubles = []

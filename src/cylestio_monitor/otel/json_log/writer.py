@@ -1,4 +1,4 @@
-"""The JSON log: every event as one line of a private file."""
+"""The JSON log: every event and every monitored call as one line of a private file."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from cylestio_monitor.otel.json_log.calls import call_event
 from cylestio_monitor.otel.json_log.private_file import PrivateLog
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
+
     from cylestio_monitor import config
     from cylestio_monitor.store import Event
 
@@ -48,6 +51,16 @@ class JsonLog:
             self._is_failing = True
         else:
             self._is_failing = False
+
+    def write_call(self, span: ReadableSpan) -> None:
+        """Appends the event of a monitored call with its findings; other spans have no line. Never raises."""
+        try:
+            event = call_event(span)
+        except Exception:  # another instrumentation's span may hold anything; the application goes on
+            log.debug("A span could not be written to the JSON log", exc_info=True)
+            return
+        if event is not None:
+            self.write(event)
 
     def close(self) -> None:
         """Closes the file."""
