@@ -14,6 +14,7 @@ from cylestio_monitor import semconv
 from cylestio_monitor.store import Event
 from cylestio_monitor.store.ingest import side_file
 from cylestio_monitor.store.ingest.side_file import SideFile
+from cylestio_monitor.store.sqlite import fork_guard
 from store.conftest import eventually, took_less_than
 from store.filling import Bench
 
@@ -41,10 +42,27 @@ class HangingConnection:
 
 
 def hang(bench, statement):
-    """Replaces the connection of a store whose writer is at rest."""
-    writer = bench.store._writer
-    writer._connection = HangingConnection(writer.connection(), statement)
+    """Replaces the connection of a store; its writer has nothing else to do than what the test hands over."""
+    loop, writer = bench.store._loop, bench.store._writer
+    loop._maintain = loop._index = lambda: None
+    with fork_guard.guard:
+        writer._connection = HangingConnection(writer.connection(), statement)
+    hanging.append((bench, writer._connection))
     return writer._connection
+
+
+hanging = []
+"""The stores whose writers hang, with their connections."""
+
+
+@pytest.fixture(autouse=True)
+def released():
+    """Lets each writer go, also where a test fails: it holds the guard that the stores of a process share."""
+    yield
+    while hanging:
+        bench, connection = hanging.pop()
+        connection.released.set()
+        bench.store._loop._thread.join(10)
 
 
 def event(name):
@@ -119,15 +137,13 @@ def test_a_disk_that_takes_nothing_at_all_delays_the_end_no_longer(tmp_path, mon
     bench.span("first", attributes=CHAT)
     bench.flush()
     connection = hang(bench, "BEGIN")
-    released = threading.Event()
-    monkeypatch.setattr(SideFile, "append", lambda *_, **__: released.wait())
+    monkeypatch.setattr(SideFile, "append", lambda *_, **__: connection.released.wait())
     waiting = [bench.span(f"waiting {number}", attributes=CHAT) for number in range(10)]
     assert connection.reached.wait(10)
     with took_less_than(10):
         bench.store.close(1.0)
     assert not any(one.durable for one in waiting)
     assert bench.store.stats()["dropped"] == {"closed": 10}
-    released.set()
     connection.released.set()
     bench.store._loop._thread.join(10)
 

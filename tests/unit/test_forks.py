@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import threading
 
 import pytest
 
 from cylestio_monitor import forks
 from cylestio_monitor.forks import Order
+from cylestio_monitor.store.sqlite import fork_guard
 
 
 @pytest.fixture
@@ -75,3 +77,29 @@ def test_the_callbacks_of_a_child_run_in_order_and_each_by_itself(registered):
     forks.register("runtime", Order.RUNTIME, in_child=lambda: seen.append("runtime"))
     forks._in_child()
     assert seen == ["runtime", "threads"]
+
+
+def test_two_threads_that_fork_at_a_time_leave_the_store_free(monkeypatch):
+    monkeypatch.setattr(fork_guard, "_PATIENCE_S", 0.05)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def fork_slowly():
+        fork_guard.before()
+        begun.set()
+        go_on.wait(20)
+        fork_guard._in_parent()
+
+    def fork():
+        fork_guard.before()  # the other thread forks meanwhile: this one does not get the lock in time
+        fork_guard._in_parent()
+
+    slow = threading.Thread(target=fork_slowly)
+    slow.start()
+    assert begun.wait(20)
+    quick = threading.Thread(target=fork)
+    quick.start()
+    quick.join(20)
+    go_on.set()
+    slow.join(20)
+    assert fork_guard.guard.lock.acquire(timeout=5)
+    fork_guard.guard.lock.release()

@@ -35,13 +35,29 @@ class _Guard:
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
-        self.taken = False
+        self._forking = threading.local()  # several threads may fork at a time
 
     def __enter__(self) -> None:
         self.lock.acquire()
 
     def __exit__(self, *_: object) -> None:
         self.lock.release()
+
+    def take_for_fork(self) -> bool:
+        """Takes the lock for the fork of this thread; whether that was possible in time."""
+        self._forking.has_lock = self.lock.acquire(timeout=_PATIENCE_S)
+        return bool(self._forking.has_lock)
+
+    def release_after_fork(self) -> None:
+        """Releases the lock in the parent, where this thread has taken it."""
+        if getattr(self._forking, "has_lock", False):
+            self._forking.has_lock = False
+            self.lock.release()
+
+    def renew_in_child(self) -> None:
+        """Replaces the lock: its holder may be a thread that the child does not have."""
+        self.lock = threading.RLock()
+        self._forking = threading.local()
 
 
 guard: Final = _Guard()
@@ -62,20 +78,17 @@ def leave_open(connection: sqlite3.Connection | None) -> None:
 
 def before() -> None:
     """Closes every connection; the guard stays held until the fork is through."""
-    guard.taken = guard.lock.acquire(timeout=_PATIENCE_S)
-    if guard.taken:
+    if guard.take_for_fork():
         for member in list(_members):
             member.before_fork()
 
 
 def _in_parent() -> None:
-    if guard.taken:
-        guard.lock.release()
+    guard.release_after_fork()
 
 
 def _in_child() -> None:
-    guard.lock = threading.RLock()
-    guard.taken = False
+    guard.renew_in_child()
     for member in list(_members):
         member.after_fork_in_child()
 
