@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from cylestio_monitor.capture.mcp import MCPInstrumentor
 from cylestio_monitor.capture.mcp import messages as wire
-from cylestio_monitor.capture.mcp.sessions import MAX_TOOLS, Definitions, Peer, Peers
+from cylestio_monitor.capture.mcp.sessions import Peer, Peers
 from cylestio_monitor.capture.mcp.targets import TARGETS
 from cylestio_monitor.govern.listed_tools import ListedTools
 from cylestio_monitor.model import Call
@@ -57,7 +57,7 @@ def test_no_json_is_too_odd_to_be_read(method, params, answer):
     assert call.name.startswith(method)
     assert all(isinstance(value, str) for value in call.attributes.values())
     result = wire.read_result(method, answer)
-    Peers().learn(Peer(), method, answer, result, ListedTools())
+    Peers().learn(Peer(), method, answer, ListedTools())
     assert result.error_type in {None, "tool_error"}
 
 
@@ -124,16 +124,6 @@ def test_binary_content_is_left_out():
 def test_structured_content_is_dropped_only_where_the_text_says_the_same(texts, structured, repeated):
     answer = {"content": [{"type": "text", "text": text} for text in texts], "structuredContent": structured}
     assert ("structuredContent" not in wire.read_result("tools/call", answer).response) == repeated
-
-
-def test_definitions_are_bounded_and_a_new_one_is_no_change():
-    known = Definitions()
-    assert known.changed([{"name": "a", "description": "1"}]) == []
-    assert known.changed([{"name": "a", "description": "1", "_meta": {"x": 1}}, {"name": "b"}]) == []
-    assert known.changed([{"description": "2", "name": "a"}]) == ["a"]
-    assert known.changed({"name": str(number)} for number in range(2 * MAX_TOOLS)) == []
-    assert known.changed([{"name": "a", "description": "3"}]) == ["a"]
-    assert len(known._hashes) == MAX_TOOLS
 
 
 def test_what_the_connection_says_of_a_request():
