@@ -25,18 +25,23 @@ def hooked(monitor):
 
 @pytest.fixture
 def governed(hooked, tmp_path, scanners, monkeypatch):
-    """Runs with settings and a store, with Anthropic, OpenAI and MCP hooked; gives the function that starts."""
+    """Runs with settings and a store, with Anthropic, OpenAI and MCP hooked; gives the function that starts.
+
+    Each start ends the one before, as a new process would.
+    """
     stores = []
     instrumentors = (OpenAIInstrumentor(), MCPInstrumentor())
     for instrumentor in instrumentors:
         instrumentor.instrument(skip_dep_check=True)
     monkeypatch.setattr(control, "_last_good", None)
 
-    def start(settings, **overrides):
+    def start(settings="", **overrides):
         path = tmp_path / "cylestio.yaml"
         path.write_text(settings)
         loaded = load({"CYLESTIO_CONFIG": str(path)}, overrides=overrides)
         assert loaded.problems == []
+        while stores:
+            stores.pop().close()
         store = Store.open(tmp_path / "data" / "store.db", loaded.settings.store)
         stores.append(store)
         hooked.pipeline = Pipeline(

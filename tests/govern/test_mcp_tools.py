@@ -10,55 +10,16 @@ import pytest
 from mcp.client import Client
 from mcp.server.mcpserver import MCPServer
 from mcp_types import ToolAnnotations
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
-from cylestio_monitor import BlockedError, api, runtime, tool
-from cylestio_monitor.capture import span_resolvers
-from cylestio_monitor.capture.mcp import MCPInstrumentor
-from cylestio_monitor.config import load
+from cylestio_monitor import BlockedError, api, tool
 from cylestio_monitor.govern.listed_tools import ListedTool, ListedTools
 from cylestio_monitor.identity import identify
-from cylestio_monitor.otel import control
-from cylestio_monitor.pipeline import Pipeline
-from cylestio_monitor.store import Store
-from cylestio_monitor.store.read import queries
+from govern.recorded import rows
 from wire import ToolCall
 
 ATTACKER = "billing@fraud-example.net"
 REQUEST = {"model": "claude-wire", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}
-
-
-@pytest.fixture
-def controlled(hooked, tmp_path, scanners):
-    """Runs with settings and a store, with MCP hooked; gives the function that starts."""
-    stores = []
-    instrumentor = MCPInstrumentor()
-    instrumentor.instrument(skip_dep_check=True)
-
-    def start(settings, sampler=None):
-        path = tmp_path / "cylestio.yaml"
-        path.write_text(settings)
-        loaded = load({"CYLESTIO_CONFIG": str(path)})
-        assert loaded.problems == []
-        store = Store.open(tmp_path / "data" / "store.db", loaded.settings.store)
-        stores.append(store)
-        if sampler is not None:
-            hooked.provider.sampler = sampler
-        hooked.pipeline = Pipeline(
-            settings=loaded.settings,
-            scanner=scanners(loaded.settings),
-            store=store,
-            tracer_provider=hooked.provider,
-            resolvers=span_resolvers.ORDERED,
-            controller=control.make_controller(loaded, store),
-        )
-        runtime.install(hooked.pipeline)
-        return store
-
-    yield start
-    instrumentor.uninstrument()
-    for store in stores:
-        store.close()
-    control.approval_callbacks.clear()
 
 
 def server(name="mail"):
@@ -75,12 +36,6 @@ def server(name="mail"):
         return "report"
 
     return made
-
-
-def rows(store, query):
-    store.flush(5)
-    with queries.connect(store.path) as connection:
-        return [tuple(row) for row in connection.execute(query)]
 
 
 async def call_tool(name, arguments, *, of="mail", lists=False, mode="auto"):
@@ -102,8 +57,8 @@ RULE = "mode: block\npolicy: {rules: [{id: no-mail, tool: 'mail/send_*', action:
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 @pytest.mark.parametrize("lists", [False, True])
-def test_a_rule_with_a_server_fits_the_tools_of_that_server(controlled, lists, mode):
-    store = controlled(RULE)
+def test_a_rule_with_a_server_fits_the_tools_of_that_server(governed, lists, mode):
+    store = governed(RULE)
     refused = anyio.run(lambda: call_tool("send_email", {"to": "a@example.org"}, lists=lists, mode=mode))
     assert "rule no-mail" in str(refused)
     assert texts(anyio.run(lambda: call_tool("get_report", {"to": "x"}, lists=lists, mode=mode))) == ["report"]
@@ -116,8 +71,8 @@ def test_a_rule_with_a_server_fits_the_tools_of_that_server(controlled, lists, m
     ]
 
 
-def test_a_tool_that_a_server_has_listed_is_refused_when_the_model_asks_for_it(controlled, wire):
-    controlled(RULE)
+def test_a_tool_that_a_server_has_listed_is_refused_when_the_model_asks_for_it(governed, wire):
+    governed(RULE)
     anyio.run(lambda: call_tool("get_report", {"to": "x"}, lists=True))
     wire.answer(ToolCall("send_email", {"to": "a@example.org"}))
     tools = [{"name": "send_email", "input_schema": {"type": "object"}}]
@@ -128,8 +83,8 @@ def test_a_tool_that_a_server_has_listed_is_refused_when_the_model_asks_for_it(c
         client.messages.create(**REQUEST, tools=tools)
 
 
-def test_the_annotations_of_the_server_say_that_a_tool_acts(controlled, hooked):
-    controlled("control: {provenance: true}")
+def test_the_annotations_of_the_server_say_that_a_tool_acts(governed, hooked):
+    governed("control: {provenance: true}")
 
     @tool
     def read_inbox():
@@ -152,10 +107,10 @@ LIMIT = "control: {limits: [{name: few, measure: calls, amount: 2, per: day, by:
 
 
 @pytest.mark.parametrize("sampled", [True, False])
-def test_a_call_is_counted_once_at_all_its_places(controlled, wire, sampled):
-    from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
-
-    store = controlled(f"mode: block\n{LIMIT}", None if sampled else ALWAYS_OFF)
+def test_a_call_is_counted_once_at_all_its_places(governed, hooked, wire, sampled):
+    if not sampled:
+        hooked.provider.sampler = ALWAYS_OFF
+    store = governed(f"mode: block\n{LIMIT}")
     anyio.run(lambda: call_tool("get_report", {"to": "x"}, lists=True))
     wire.answer(ToolCall("send_email", {"to": "a@example.org"}))
     tools = [{"name": "send_email", "input_schema": {"type": "object"}}]
@@ -167,8 +122,8 @@ def test_a_call_is_counted_once_at_all_its_places(controlled, wire, sampled):
             anyio.run(send_email, "b@example.org")
 
 
-def test_a_call_is_held_once_at_all_its_places(controlled):
-    store = controlled(
+def test_a_call_is_held_once_at_all_its_places(governed):
+    store = governed(
         "mode: block\npolicy: {rules: [{id: ask-mail, tool: mail/send_email, action: ask}]}\napprovals: {timeout_s: 20}"
     )
     asked = []

@@ -10,49 +10,16 @@ import anthropic
 import anyio
 import openai
 import pytest
-from cylestio_monitor.capture.openai import OpenAIInstrumentor
 from mcp.client import Client
 from mcp.server.mcpserver import MCPServer
 
-from cylestio_monitor import BlockedError, runtime
-from cylestio_monitor.capture import span_resolvers
-from cylestio_monitor.capture.mcp import MCPInstrumentor
-from cylestio_monitor.config import load
+from cylestio_monitor import BlockedError
 from cylestio_monitor.identity import identify
-from cylestio_monitor.otel import control
-from cylestio_monitor.pipeline import Pipeline
 from wire import Text, ToolCall
 
 DENY = "policy: {rules: [{id: no-pay, tool: 'pay_*', action: deny}]}"
 HIDDEN = "cylestio.tools.hidden"
 OFFERED = "cylestio.tools.offered"
-
-
-@pytest.fixture
-def controlled(hooked, tmp_path, scanners):
-    """Runs with settings, all SDKs hooked; gives the function that starts."""
-    instrumentors = [MCPInstrumentor(), OpenAIInstrumentor()]
-    for one in instrumentors:
-        one.instrument(skip_dep_check=True)
-
-    def start(settings):
-        path = tmp_path / "cylestio.yaml"
-        path.write_text(settings)
-        loaded = load({"CYLESTIO_CONFIG": str(path)})
-        assert loaded.problems == []
-        hooked.pipeline = Pipeline(
-            settings=loaded.settings,
-            scanner=scanners(loaded.settings),
-            tracer_provider=hooked.provider,
-            resolvers=span_resolvers.ORDERED,
-            controller=control.make_controller(loaded, None),
-        )
-        runtime.install(hooked.pipeline)
-        return hooked
-
-    yield start
-    for one in instrumentors:
-        one.uninstrument()
 
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}}
@@ -197,8 +164,8 @@ def sent(wire):
 
 @forms
 @pytest.mark.parametrize("way", WAYS)
-def test_a_denied_tool_is_not_sent_and_the_lists_of_the_application_stay(controlled, wire, form, way):
-    hooked = controlled(f"mode: block\n{DENY}")
+def test_a_denied_tool_is_not_sent_and_the_lists_of_the_application_stay(governed, hooked, wire, form, way):
+    governed(f"mode: block\n{DENY}")
     wire.answer(Text("ok"))
     tools = [form.tool("read"), form.tool("pay_order"), form.tool("pay_invoice"), form.tool("write")]
     before = copy.deepcopy(tools)
@@ -211,8 +178,8 @@ def test_a_denied_tool_is_not_sent_and_the_lists_of_the_application_stay(control
 
 
 @forms
-def test_in_mode_monitor_everything_is_sent(controlled, wire, form):
-    hooked = controlled(DENY)
+def test_in_mode_monitor_everything_is_sent(governed, hooked, wire, form):
+    governed(DENY)
     wire.answer(Text("ok"))
     form.send(wire, [form.tool("read"), form.tool("pay_order")])
     assert len(sent(wire)["tools"]) == 2
@@ -220,8 +187,8 @@ def test_in_mode_monitor_everything_is_sent(controlled, wire, form):
 
 
 @forms
-def test_a_denied_tool_that_the_request_forces_is_refused_with_the_reason_of_the_policy(controlled, wire, form):
-    hooked = controlled(f"mode: block\n{DENY}")
+def test_a_denied_tool_that_the_request_forces_is_refused_with_the_reason_of_the_policy(governed, hooked, wire, form):
+    governed(f"mode: block\n{DENY}")
     with pytest.raises(BlockedError, match="no-pay"):
         form.send(wire, [form.tool("read"), form.tool("pay_order")], tool_choice=form.choice)
     assert wire.requests == []
@@ -231,8 +198,8 @@ def test_a_denied_tool_that_the_request_forces_is_refused_with_the_reason_of_the
 
 
 @forms
-def test_where_no_tool_is_left_the_request_has_none(controlled, wire, form):
-    controlled(f"mode: block\n{DENY}")
+def test_where_no_tool_is_left_the_request_has_none(governed, wire, form):
+    governed(f"mode: block\n{DENY}")
     wire.answer(Text("ok"))
     form.send(wire, [form.tool("pay_order")], tool_choice={"type": "auto"} if form is Messages else "auto")
     assert {"tools", "tool_choice"} & sent(wire).keys() == set()
@@ -241,8 +208,8 @@ def test_where_no_tool_is_left_the_request_has_none(controlled, wire, form):
 
 
 @forms
-def test_a_conversation_with_tool_calls_keeps_its_last_tool(controlled, wire, form):
-    hooked = controlled(f"mode: block\n{DENY}")
+def test_a_conversation_with_tool_calls_keeps_its_last_tool(governed, hooked, wire, form):
+    governed(f"mode: block\n{DENY}")
     wire.answer(Text("ok"))
     form.send(wire, [form.tool("pay_order")], form.called)
     assert len(sent(wire)["tools"]) == 1
@@ -251,8 +218,8 @@ def test_a_conversation_with_tool_calls_keeps_its_last_tool(controlled, wire, fo
     assert [form.name(tool) for tool in sent(wire)["tools"]] == ["read"]
 
 
-def test_a_choice_among_several_that_names_a_denied_tool(controlled, wire):
-    controlled(f"mode: block\n{DENY}")
+def test_a_choice_among_several_that_names_a_denied_tool(governed, wire):
+    governed(f"mode: block\n{DENY}")
     names = [{"type": "function", "function": {"name": name}} for name in ("read", "pay_order")]
     with pytest.raises(BlockedError, match="no-pay"):
         Chat.send(
@@ -262,8 +229,8 @@ def test_a_choice_among_several_that_names_a_denied_tool(controlled, wire):
         )
 
 
-def test_tools_of_the_provider_and_entries_that_stand_for_several(controlled, wire):
-    hooked = controlled("mode: block\npolicy: {default: deny, rules: [{id: r, tool: read, action: allow}]}")
+def test_tools_of_the_provider_and_entries_that_stand_for_several(governed, hooked, wire):
+    governed("mode: block\npolicy: {default: deny, rules: [{id: r, tool: read, action: allow}]}")
     wire.answer(Text("ok"))
     label = {"type": "mcp", "server_label": "mail", "server_url": "https://mail.example"}
     Responses.send(wire, [Responses.tool("read"), {"type": "web_search"}, label])
@@ -271,8 +238,8 @@ def test_tools_of_the_provider_and_entries_that_stand_for_several(controlled, wi
     assert hooked.spans()[0].attributes[HIDDEN] == ("web_search",)
 
 
-def test_tools_that_extra_body_adds(controlled, wire):
-    controlled(f"mode: block\n{DENY}")
+def test_tools_that_extra_body_adds(governed, wire):
+    governed(f"mode: block\n{DENY}")
     wire.answer(Text("ok"))
     extra = {"tools": [Chat.tool("read"), Chat.tool("pay_order")], "other": 1}
     before = copy.deepcopy(extra)
@@ -282,8 +249,8 @@ def test_tools_that_extra_body_adds(controlled, wire):
     assert extra == before
 
 
-def test_the_agent_decides_which_tools_it_is_offered(controlled, wire):
-    controlled("mode: block\npolicy: {rules: [{id: r, tool: pay_order, agent: support, action: deny}]}")
+def test_the_agent_decides_which_tools_it_is_offered(governed, wire):
+    governed("mode: block\npolicy: {rules: [{id: r, tool: pay_order, agent: support, action: deny}]}")
     wire.answer(Text("ok"))
     tools = [Chat.tool("read"), Chat.tool("pay_order")]
     with identify(agent_id="support"):
@@ -329,8 +296,8 @@ def listed():
         ("{rules: [{id: r, tool: pay_order, arguments: {name: users}, action: deny}]}", ["pay_order", "read"]),
     ],
 )
-def test_a_client_is_not_shown_the_tools_that_nobody_may_call(controlled, policy, names):
-    hooked = controlled(f"mode: block\npolicy: {policy}")
+def test_a_client_is_not_shown_the_tools_that_nobody_may_call(governed, hooked, policy, names):
+    governed(f"mode: block\npolicy: {policy}")
     shown, answer = listed()
     assert shown == names
     (span,) = [one for one in hooked.spans() if one.name == "tools/list" and one.kind.name == "CLIENT"]
@@ -339,14 +306,14 @@ def test_a_client_is_not_shown_the_tools_that_nobody_may_call(controlled, policy
         assert answer.startswith("Cylestio blocked this call of tool pay_order: rule")
 
 
-def test_a_client_in_mode_monitor_is_shown_all(controlled):
-    controlled("policy: {rules: [{id: r, tool: 'db/pay_*', action: deny}]}")
+def test_a_client_in_mode_monitor_is_shown_all(governed):
+    governed("policy: {rules: [{id: r, tool: 'db/pay_*', action: deny}]}")
     assert listed() == (["pay_order", "read"], "paid")
 
 
 @forms
-def test_a_model_that_asks_for_a_hidden_tool_is_refused(controlled, wire, form):
-    controlled(f"mode: block\n{DENY}")
+def test_a_model_that_asks_for_a_hidden_tool_is_refused(governed, wire, form):
+    governed(f"mode: block\n{DENY}")
     wire.answer(ToolCall("pay_order", {"a": "1"}))
     with pytest.raises(BlockedError, match="no-pay"):
         form.send(wire, [form.tool("pay_order")])

@@ -11,22 +11,12 @@ import pytest
 
 from cylestio_monitor import BlockedError, tool
 from cylestio_monitor.identity import identify
-from cylestio_monitor.store.read import queries
+from govern.recorded import rows
 from wire import Text, ToolCall
 
 MAIL, OTHER = "ann.lee@corp-example.net", "bob.ray@corp-example.net"
 ALL = "mode: block\npolicy: {version: '3', rules: [{id: mask, action: redact}]}"
 TOOLS = [{"name": "send_email", "input_schema": {"type": "object"}}]
-
-
-def last(hooked, name):
-    return [span for span in hooked.spans() if span.name == name][-1]
-
-
-def rows(store, query):
-    store.flush(5)
-    with queries.connect(store.path) as connection:
-        return [tuple(row) for row in connection.execute(query)]
 
 
 class Asked:

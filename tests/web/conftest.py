@@ -8,9 +8,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from cylestio_monitor import config
+from cylestio_monitor.cli.start import example_agent
 from cylestio_monitor.web.access.sessions import Sessions
 from cylestio_monitor.web.app import create_app
 from store.filling import Bench
+from web.recording import recording
 
 ORIGIN = "http://127.0.0.1:8765"
 HOSTS = frozenset({"127.0.0.1:8765", "localhost:8765"})
@@ -48,6 +50,21 @@ class Browser:
     def post(self, path, **fields):
         headers = {"origin": ORIGIN, "sec-fetch-site": "same-origin"}
         return self.client.post(path, data={"form_token": self.form_token, **fields}, headers=headers)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """A folder for the compiled rules of the stores of a module."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory, cache):
+    """The path of a store with one run of the example agent."""
+    path = tmp_path_factory.mktemp("demo") / "store.db"
+    with recording(path, cache, agent_id="release-notes"):
+        example_agent.run()
+    return path
 
 
 @pytest.fixture

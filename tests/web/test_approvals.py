@@ -24,11 +24,6 @@ def send_email(to, body=""):
     return f"sent to {to}"
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.fixture
 def waiting(tmp_path, cache):
     """Starts a call that waits for a person; gives the path of its store, and what came of it."""

@@ -19,19 +19,6 @@ from web.conftest import browsing
 from web.recording import HOSTILE, read_page, recording, say, trace_ids, user
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory, cache):
-    path = tmp_path_factory.mktemp("demo") / "store.db"
-    with recording(path, cache, agent_id="release-notes"):
-        example_agent.run()
-    return path
-
-
 def test_every_message_is_shown_once_and_the_way_of_the_value_is_told(demo):
     with browsing(demo) as browser:
         page = read_page(browser, f"/t/{trace_ids(demo)[0]}")

@@ -13,11 +13,6 @@ from web.recording import HOSTILE, read_page, recording, say, trace_ids, user
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="module")
 def filled(tmp_path_factory, cache):
     path = tmp_path_factory.mktemp("people") / "store.db"
     with recording(path, cache):

@@ -9,26 +9,12 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext, Status, StatusCode, set_span_in_context
 
 from cylestio_monitor import semconv
-from cylestio_monitor.cli.start import example_agent
 from cylestio_monitor.web import timeline
 from store.filling import Bench
 from web.conftest import browsing
 from web.recording import HOSTILE, read_page, recording, say, trace_ids, user
 
 BEGIN = 1_800_000_000_000_000_000
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory, cache):
-    path = tmp_path_factory.mktemp("demo") / "store.db"
-    with recording(path, cache, agent_id="release-notes"):
-        example_agent.run()
-    return path
 
 
 @pytest.fixture(scope="module")

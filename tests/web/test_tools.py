@@ -14,11 +14,6 @@ from web.conftest import browsing
 from web.recording import HOSTILE, read_page, recording, say, user
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.fixture
 def changed(tmp_path, cache):
     """A store in which the description of a tool changed between two requests."""
