@@ -87,11 +87,11 @@ def test_two_threads_that_fork_at_a_time_leave_the_store_free(monkeypatch):
         fork_guard.before()
         begun.set()
         go_on.wait(20)
-        fork_guard._in_parent()
+        fork_guard.guard.release_after_fork()
 
     def fork():
         fork_guard.before()  # the other thread forks meanwhile: this one does not get the lock in time
-        fork_guard._in_parent()
+        fork_guard.guard.release_after_fork()
 
     slow = threading.Thread(target=fork_slowly)
     slow.start()

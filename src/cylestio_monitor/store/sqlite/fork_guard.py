@@ -83,14 +83,10 @@ def before() -> None:
             member.before_fork()
 
 
-def _in_parent() -> None:
-    guard.release_after_fork()
-
-
 def _in_child() -> None:
     guard.renew_in_child()
     for member in list(_members):
         member.after_fork_in_child()
 
 
-forks.register("store", forks.Order.STORE, before=before, in_parent=_in_parent, in_child=_in_child)
+forks.register("store", forks.Order.STORE, before=before, in_parent=guard.release_after_fork, in_child=_in_child)
