@@ -111,7 +111,7 @@ def create_app(
         loaded,
         sessions,
         frozenset(route.path for route in routes),
-        titles or titles or wording.RuleTitles(loaded),
+        titles or wording.RuleTitles(loaded),
     )
     app.state.streams = {}
     app.state.cookie = cookie, scheme == "https"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cylestio_monitor.errors import StoreError
@@ -64,11 +63,6 @@ class ListFilters(NamedTuple):
     def get(self, name: str) -> str | None:
         """The text of a filter; `None` where it is not set."""
         return self.values.get(name)
-
-    @property
-    def since(self) -> datetime | None:
-        """The begin as an aware time."""
-        return None if self.since_ns is None else datetime.fromtimestamp(self.since_ns / 1e9, timezone.utc)
 
     def chosen(self) -> list[dict[str, str]]:
         """The filters that are set, each with the address of the page without it."""
