@@ -51,6 +51,11 @@ class Address(NamedTuple):
         """``https`` with a certificate, else ``http``."""
         return "https" if self.certificate else "http"
 
+    @property
+    def shown_host(self) -> str:
+        """The IP address as it stands in a URL: one of version 6 in brackets."""
+        return f"[{self.host}]" if ":" in self.host else self.host
+
     def check(self) -> None:
         """Refuses an address that would show the store to others unprotected.
 
@@ -72,9 +77,8 @@ class Address(NamedTuple):
 
     def hosts(self, port: int) -> frozenset[str]:
         """The values of the header ``Host`` that are served."""
-        address = ipaddress.ip_address(self.host)
-        known = [f"[{self.host}]" if address.version == 6 else self.host, *self.names]
-        if address.is_loopback:
+        known = [self.shown_host, *self.names]
+        if ipaddress.ip_address(self.host).is_loopback:
             known += ["127.0.0.1", "localhost", "[::1]"]
         with_port = {f"{name.lower()}:{port}" for name in known}
         # A browser leaves the port out where it is that of the scheme.
@@ -113,13 +117,9 @@ def serve(path: Path, loaded: Loaded, address: Address, announce: Callable[[str]
         # Tokens are part of addresses: no line of an access log may hold one.
         logging.getLogger("uvicorn.access").disabled = True
         server = uvicorn.Server(_settings(app, address))
-        host = address.names[0] if address.names else next(iter(_shown(address)))
+        host = address.names[0] if address.names else address.shown_host
         announce(f"{address.scheme}://{host}:{port}/login/{sessions.new_link()}")
         server.run(sockets=[listening])
-
-
-def _shown(address: Address) -> tuple[str]:
-    return (f"[{address.host}]" if ":" in address.host else address.host,)
 
 
 def _listen(address: Address) -> socket.socket:
