@@ -39,10 +39,10 @@ def overview(request: Request) -> Response:
     now_ns = time.time_ns()
     view.site(request).titles.load()
     with view.reading(request) as connection:
-        delivery = queries.delivery(connection)
-        needs = _needs(request, connection, delivery, now_ns)
+        delivery = _delivered(queries.delivery(connection))
+        needs = _needs(request, connection, delivery["refused"], now_ns)
         trend = _trend(connection, now_ns, _PERIODS_NS[period], chosen.get("agent"))
-        (used,) = _used(connection, now_ns - _PERIODS_NS[period])
+        used = _used(connection, now_ns - _PERIODS_NS[period])
         sealed = connection.execute("SELECT max(seq) FROM checkpoint").fetchone()[0]
         entries = connection.execute("SELECT max(seq) FROM audit").fetchone()[0]
         agents = lists.entities(connection, "agent", limit=_AGENTS).rows
@@ -51,7 +51,7 @@ def overview(request: Request) -> Response:
     site = view.site(request)
     values: dict[str, Any] = {
         "needs": needs,
-        "summary": _summary(waiting, delivery),
+        "summary": _summary(waiting, delivery["dropped"]),
         "trend": trend,
         "period": period,
         "periods": filters.PERIODS,
@@ -59,7 +59,7 @@ def overview(request: Request) -> Response:
         "filters": chosen,
         "agents": agents,
         "sparks": sparks,
-        "delivery": _delivered(delivery),
+        "delivery": delivery,
         "used": used,
         "disk_mb": files.size_on_disk(site.path) / 2**20,
         "max_mb": site.loaded.settings.store.max_mb,
@@ -69,9 +69,7 @@ def overview(request: Request) -> Response:
     return view.page(request, "overview.html", values, title="Overview")
 
 
-def _needs(
-    request: Request, connection: sqlite3.Connection, delivery: queries.Row, now_ns: int
-) -> list[dict[str, Any]]:
+def _needs(request: Request, connection: sqlite3.Connection, refused: int, now_ns: int) -> list[dict[str, Any]]:
     """Rows of what waits: approvals, then groups, changed tools and delivery."""
     site = view.site(request)
     found = [
@@ -99,7 +97,7 @@ def _needs(
         }
         for one in (attention.changed_tools(connection, 3) if "/tools" in site.paths else ())
     ]
-    problems = _delivery_needs(delivery, now_ns)
+    problems = _delivery_needs(refused, now_ns)
     room = MOST_NEEDS - len(found) - len(tools) - len(problems)
     for group_id in attention.urgent_groups(connection, max(room, 0)):
         (group,) = groups.group_page(connection, group_id=group_id, limit=1).rows
@@ -118,8 +116,7 @@ def _needs(
     return (found + tools + problems)[:MOST_NEEDS]
 
 
-def _delivery_needs(delivery: queries.Row, now_ns: int) -> list[dict[str, Any]]:
-    refused = sum(numbers["quarantined"] for numbers in delivery["delivery"].values())
+def _delivery_needs(refused: int, now_ns: int) -> list[dict[str, Any]]:
     if not refused:
         return []
     return [
@@ -135,8 +132,7 @@ def _delivery_needs(delivery: queries.Row, now_ns: int) -> list[dict[str, Any]]:
     ]
 
 
-def _summary(waiting: attention.Waiting, delivery: queries.Row) -> str:
-    dropped = _delivered(delivery)["dropped"]
+def _summary(waiting: attention.Waiting, dropped: int) -> str:
     lost = f"{counted(dropped, 'record')} dropped so far." if dropped else "Nothing was lost in delivery."
     calls = f" and {counted(waiting.approvals, 'call')} waiting" if waiting.approvals else ""
     return f"{counted(waiting.groups, 'open group')} of findings{calls}. {lost}"
@@ -153,12 +149,14 @@ def _delivered(delivery: queries.Row) -> dict[str, int]:
     }
 
 
-def _used(connection: sqlite3.Connection, since_ns: int) -> list[tuple[int, int, float, int]]:
+def _used(connection: sqlite3.Connection, since_ns: int) -> tuple[int, int, float, int]:
+    """Input tokens, output tokens, cost and calls since a time."""
     query = (
         "SELECT coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0), coalesce(sum(cost), 0.0), "
         "coalesce(sum(events), 0) FROM usage WHERE hour >= ?"
     )
-    return [tuple(row) for row in connection.execute(query, (since_ns // HOUR_NS,))]
+    tokens_in, tokens_out, cost, calls = connection.execute(query, (since_ns // HOUR_NS,)).fetchone()
+    return tokens_in, tokens_out, cost, calls
 
 
 def _trend(connection: sqlite3.Connection, now_ns: int, period_ns: int, agent: str | None) -> dict[str, Any]:
