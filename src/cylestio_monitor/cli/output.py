@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from cylestio_monitor.cli.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    import msgspec
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+T = TypeVar("T", bound="msgspec.Struct")
 
 STYLES = {
     "critical": "bold red",
@@ -106,6 +109,34 @@ def fitted(columns: Sequence[tuple[str, int]], rows: Iterable[Sequence[object]])
             break
         shown.remove(worst)
     return table([columns[n][0] for n in shown], ([row[n] for n in shown] for row in body))
+
+
+def listing(
+    rows: Sequence[T],
+    *,
+    as_json: bool,
+    empty: str,
+    columns: Sequence[tuple[str, int]],
+    cells: Callable[[T], Sequence[object]],
+) -> None:
+    """Prints rows as JSON lines, or as a table that fits the terminal.
+
+    Args:
+        rows: Structs.
+        as_json: Whether JSON lines are asked for.
+        empty: The hint where there are no rows.
+        columns: As for `fitted`.
+        cells: Gives the cells of a row.
+    """
+    if as_json:
+        import msgspec  # noqa: PLC0415 -- imported on use
+
+        for row in rows:
+            click.echo(encoded(msgspec.structs.asdict(row), lines=True), nl=False)
+    elif rows:
+        console().print(fitted(columns, map(cells, rows)))
+    else:
+        hint(empty)
 
 
 def _is_terminal() -> bool:

@@ -6,7 +6,6 @@ import time
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
 from cylestio_monitor.cli import options, output
 from cylestio_monitor.cli.group import NEGATIVE
@@ -32,19 +31,14 @@ def approvals(obj: Context, *, show_all: bool, limit: int, as_json: bool) -> Non
     """  # noqa: D301 -- \b is click's mark for lines that are not to be wrapped
     with obj.store() as connection:
         rows = control.approvals(connection, waiting=not show_all, limit=limit)
-    if as_json:
-        for row in rows:
-            output.as_json(msgspec.structs.asdict(row), lines=True)
-        return
-    if not rows:
-        output.hint("no call waits for approval")
-        return
+    columns = (("id", 0), ("state", 0), ("left#", 0), ("tool", 0), ("rule", 0), ("arguments", 0))
     now = time.time_ns()
-    body = (
-        (row.id, row.state, f"{max(0, (row.expires_ns - now) // 1_000_000_000)} s", row.tool, row.rule, row.arguments)
-        for row in rows
-    )
-    output.console().print(output.table(("id", "state", "left#", "tool", "rule", "arguments"), body))
+
+    def cells(row: control.ApprovalRow) -> tuple[object, ...]:
+        left_s = max(0, (row.expires_ns - now) // 1_000_000_000)
+        return row.id, row.state, f"{left_s} s", row.tool, row.rule, row.arguments
+
+    output.listing(rows, as_json=as_json, empty="no call waits for approval", columns=columns, cells=cells)
 
 
 @click.command()

@@ -51,13 +51,6 @@ def list_definitions(obj: Context, *, state: str | None, as_json: bool) -> None:
     """  # noqa: D301 -- \b is click's mark for lines that are not to be wrapped
     with obj.store() as connection:
         rows = [one for one in reads.pinned_tools(connection) if state in {None, one.state}]
-    if as_json:
-        for row in rows:
-            output.as_json(msgspec.structs.asdict(row), lines=True)
-        return
-    if not rows:
-        output.hint("no tool definitions")
-        return
     columns = (
         ("tool", 0),
         ("state", 0),
@@ -68,8 +61,9 @@ def list_definitions(obj: Context, *, state: str | None, as_json: bool) -> None:
         ("last (UTC)", 1),
         ("by", 4),
     )
-    body = (
-        (
+
+    def cells(one: reads.PinnedTool) -> tuple[object, ...]:
+        return (
             one.full_name,
             one.state,
             one.versions,
@@ -79,9 +73,8 @@ def list_definitions(obj: Context, *, state: str | None, as_json: bool) -> None:
             timestamp(one.last_ns)[:16],
             one.decided_by or "-",
         )
-        for one in rows
-    )
-    output.console().print(output.fitted(columns, body))
+
+    output.listing(rows, as_json=as_json, empty="no tool definitions", columns=columns, cells=cells)
 
 
 @tools.command()

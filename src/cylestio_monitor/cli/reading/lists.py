@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
 from cylestio_monitor.cli import options, output
 from cylestio_monitor.model import SEVERITIES, SEVERITY_NUMBER
@@ -15,7 +14,6 @@ from cylestio_monitor.store.read.values import to_ns
 from cylestio_monitor.store.sqlite.rows import timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from datetime import datetime
 
     from rich.text import Text
@@ -59,7 +57,7 @@ def traces(
             since_ns=to_ns(since) if since else None,
             has_failed=1 if failed else None,
         ).rows
-    _print(rows, as_json=as_json, empty="no traces", columns=_TRACE_COLUMNS, cells=_trace_cells)
+    output.listing(rows, as_json=as_json, empty="no traces", columns=_TRACE_COLUMNS, cells=_trace_cells)
 
 
 _TRACE_COLUMNS = (
@@ -142,7 +140,7 @@ def _entity_command(kind: str, plural: str, description: str) -> click.Command:
                 _worst(row.severity_number, row.findings),
             )
 
-        _print(rows, as_json=as_json, empty=f"no {plural}", columns=columns, cells=cells)
+        output.listing(rows, as_json=as_json, empty=f"no {plural}", columns=columns, cells=cells)
 
     return command
 
@@ -182,17 +180,7 @@ def search(obj: Context, words: tuple[str, ...], *, limit: int, as_json: bool) -
         alert = output.level("" if row.alert == "none" else row.alert)
         return row.span_id, time, row.name, row.agent_id, row.session_id, row.trace_id[:12], alert
 
-    _print(rows, as_json=as_json, empty="nothing found", columns=columns, cells=cells)
-
-
-def _print(rows: Sequence[Any], *, as_json: bool, empty: str, columns: Any, cells: Any) -> None:
-    if as_json:
-        for row in rows:
-            output.as_json(msgspec.structs.asdict(row), lines=True)
-    elif rows:
-        output.console().print(output.fitted(columns, map(cells, rows)))
-    else:
-        output.hint(empty)
+    output.listing(rows, as_json=as_json, empty="nothing found", columns=columns, cells=cells)
 
 
 def _worst(severity_number: int, findings: int) -> Text:

@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
 from cylestio_monitor.cli import options, output
 from cylestio_monitor.cli.group import NEGATIVE
@@ -77,19 +76,13 @@ def list_all(obj: Context, *, limit: int, as_json: bool) -> None:
     """  # noqa: D301 -- as above
     with obj.store() as connection:
         rows = alert_rows.alerts(connection, limit=limit)
-    if as_json:
-        for row in rows:
-            output.as_json(msgspec.structs.asdict(row), lines=True)
-        return
-    if not rows:
-        output.hint("no alerts")
-        return
     columns = (
         *(("made (UTC)", 0), ("state", 0), ("severity", 0), ("condition", 1), ("target", 0), ("findings#", 2)),
         *(("group", 2), ("problem", 1)),
     )
-    body = (
-        (
+
+    def cells(row: alert_rows.AlertRow) -> tuple[object, ...]:
+        return (
             timestamp(row.created_ns)[:16],
             row.state,
             output.level(SEVERITIES[row.severity_number]),
@@ -99,9 +92,8 @@ def list_all(obj: Context, *, limit: int, as_json: bool) -> None:
             ", ".join(f"{name} {value}" for name, value in row.group.items() if value),
             row.error,
         )
-        for row in rows
-    )
-    output.console().print(output.fitted(columns, body))
+
+    output.listing(rows, as_json=as_json, empty="no alerts", columns=columns, cells=cells)
 
 
 @alerts.command()

@@ -99,16 +99,10 @@ def list_all(obj: Context, *, show_all: bool, limit: int, as_json: bool) -> None
     with obj.store() as connection:
         filters = {"state": None if show_all else "open"}
         rows: list[IncidentRow] = pages.read_page(connection, lists.INCIDENTS, filters, limit=limit).rows
-    if as_json:
-        for row in rows:
-            output.as_json(msgspec.structs.asdict(row), lines=True)
-        return
-    if not rows:
-        output.hint("no incident is open" if not show_all else "there is no incident")
-        return
     columns = (("id", 0), ("state", 1), ("severity", 0), ("opened (UTC)", 2), ("owner", 3), ("title", 0))
-    body = (
-        (
+
+    def cells(row: IncidentRow) -> tuple[object, ...]:
+        return (
             row.id,
             row.state,
             output.level(SEVERITIES[row.severity_number]),
@@ -116,9 +110,9 @@ def list_all(obj: Context, *, show_all: bool, limit: int, as_json: bool) -> None
             row.owner,
             output.cell(row.title, limit=60),
         )
-        for row in rows
-    )
-    output.console().print(output.fitted(columns, body))
+
+    empty = "there is no incident" if show_all else "no incident is open"
+    output.listing(rows, as_json=as_json, empty=empty, columns=columns, cells=cells)
 
 
 @incident.command()
