@@ -15,8 +15,7 @@ from msgspec import Meta
 from cylestio_monitor.config.actors import AuthenticationSettings, IdentitySettings
 from cylestio_monitor.config.alerts import AlertSettings
 from cylestio_monitor.config.moderation import ModerationSettings
-from cylestio_monitor.config.section import Local, Section
-from cylestio_monitor.config.section import setting as _setting
+from cylestio_monitor.config.section import Local, Section, setting
 
 CONTENT_VARIABLE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 
@@ -26,30 +25,30 @@ class KeywordSettings(Section, frozen=True, kw_only=True):
 
     suspicious: Annotated[
         tuple[str, ...],
-        _setting("Words or phrases that raise `suspicious`.", env="CYLESTIO_SUSPICIOUS_KEYWORDS", local="add"),
+        setting("Words or phrases that raise `suspicious`.", env="CYLESTIO_SUSPICIOUS_KEYWORDS", local="add"),
     ] = ()
     dangerous: Annotated[
         tuple[str, ...],
-        _setting("Words or phrases that raise `dangerous`.", env="CYLESTIO_DANGEROUS_KEYWORDS", local="add"),
+        setting("Words or phrases that raise `dangerous`.", env="CYLESTIO_DANGEROUS_KEYWORDS", local="add"),
     ] = ()
-    defaults: Annotated[bool, _setting("Also applies the keyword rules of the package.", local="greater")] = True
+    defaults: Annotated[bool, setting("Also applies the keyword rules of the package.", local="greater")] = True
 
 
 class SilenceSettings(Section, frozen=True, kw_only=True):
     """One accepted finding; every criterion that is given must match."""
 
-    rule: Annotated[str | None, _setting("A rule id, or a prefix ending in `.*`.")] = None
-    path: Annotated[str | None, _setting("A place, such as `tools[*]`; `*` matches any run of characters.")] = None
-    match_hash: Annotated[str | None, _setting("The keyed hash of a match, as a finding shows it.")] = None
-    until: Annotated[str | None, _setting("Last day of validity, `YYYY-MM-DD`; without it, no end.")] = None
-    reason: Annotated[str | None, _setting("The reason, for later readers.")] = None
+    rule: Annotated[str | None, setting("A rule id, or a prefix ending in `.*`.")] = None
+    path: Annotated[str | None, setting("A place, such as `tools[*]`; `*` matches any run of characters.")] = None
+    match_hash: Annotated[str | None, setting("The keyed hash of a match, as a finding shows it.")] = None
+    until: Annotated[str | None, setting("Last day of validity, `YYYY-MM-DD`; without it, no end.")] = None
+    reason: Annotated[str | None, setting("The reason, for later readers.")] = None
 
 
 class OverrideSettings(Section, frozen=True, kw_only=True):
     """A changed severity of one rule or of a group of rules."""
 
-    rule: Annotated[str, _setting("A rule id, or a prefix ending in `.*`.")]
-    severity: Annotated[Literal["low", "medium", "high", "critical"], _setting("The new severity.")]
+    rule: Annotated[str, setting("A rule id, or a prefix ending in `.*`.")]
+    severity: Annotated[Literal["low", "medium", "high", "critical"], setting("The new severity.")]
 
 
 class RuleSettings(Section, frozen=True, kw_only=True):
@@ -57,30 +56,30 @@ class RuleSettings(Section, frozen=True, kw_only=True):
 
     packs: Annotated[
         tuple[str, ...],
-        _setting(
+        setting(
             "Additional rule files; relative paths start at the folder of the settings file.",
             env="CYLESTIO_RULE_PACKS",
             local="paths",
         ),
     ] = ()
-    experimental: Annotated[bool, _setting("Also applies rules of status `experimental`.", local="greater")] = False
-    silence: Annotated[tuple[SilenceSettings, ...], _setting("Accepted findings, which are not reported.")] = ()
+    experimental: Annotated[bool, setting("Also applies rules of status `experimental`.", local="greater")] = False
+    silence: Annotated[tuple[SilenceSettings, ...], setting("Accepted findings, which are not reported.")] = ()
     override: Annotated[
-        tuple[OverrideSettings, ...], _setting("Severities that differ from those of the packs.", local="critical")
+        tuple[OverrideSettings, ...], setting("Severities that differ from those of the packs.", local="critical")
     ] = ()
 
 
 class ScanSettings(Section, frozen=True, kw_only=True):
     """The scanner."""
 
-    enabled: Annotated[bool, _setting("Scans texts.", local="greater")] = True
+    enabled: Annotated[bool, setting("Scans texts.", local="greater")] = True
     engine: Annotated[
         Literal["auto", "hyperscan", "python"],
-        _setting("`auto` uses hyperscan where it is installed. Both engines give the same findings."),
+        setting("`auto` uses hyperscan where it is installed. Both engines give the same findings."),
     ] = "auto"
     max_bytes: Annotated[
         int,
-        _setting(
+        setting(
             "Longest text that is scanned, in code points; of a longer one the two ends are scanned.",
             local="greater",
             ge=1024,
@@ -88,7 +87,7 @@ class ScanSettings(Section, frozen=True, kw_only=True):
     ] = 4_000_000
     parsers: Annotated[
         Literal["builtin", "installed"],
-        _setting(
+        setting(
             "`installed` also parses shell and SQL in tool arguments with `tree-sitter-bash` and `sqlglot`, for the "
             "whole process; they add half a second to the start.",
             local="greater",
@@ -96,32 +95,30 @@ class ScanSettings(Section, frozen=True, kw_only=True):
     ] = "builtin"
     locales: Annotated[
         tuple[str, ...],
-        _setting("Countries (ISO 3166) whose national identifiers are detected; an empty list means all."),
+        setting("Countries (ISO 3166) whose national identifiers are detected; an empty list means all."),
     ] = ()
 
 
 class DetectorSettings(Section, frozen=True, kw_only=True):
     """Models and services that classify texts in addition to the rules."""
 
-    use: Annotated[tuple[str, ...], _setting("Detectors by the name of their entry point, such as `onnx`.")] = ()
-    model: Annotated[str | None, _setting("Folder of the model that the detector `onnx` loads.")] = None
-    threshold: Annotated[float, _setting("Lowest score that makes a finding.", local="less", ge=0, le=1)] = 0.9
+    use: Annotated[tuple[str, ...], setting("Detectors by the name of their entry point, such as `onnx`.")] = ()
+    model: Annotated[str | None, setting("Folder of the model that the detector `onnx` loads.")] = None
+    threshold: Annotated[float, setting("Lowest score that makes a finding.", local="less", ge=0, le=1)] = 0.9
     severity: Annotated[
         Literal["low", "medium", "high", "critical"],
-        _setting("Severity of the findings, `classifier.<name>`.", local="greater"),
+        setting("Severity of the findings, `classifier.<name>`.", local="greater"),
     ] = "medium"
     surfaces: Annotated[
         tuple[Literal["llm", "tool_result", "system", "memory"], ...],
-        _setting("Surfaces of the input that are classified.", local="add"),
+        setting("Surfaces of the input that are classified.", local="add"),
     ] = ("llm", "tool_result")
     wait: Annotated[
         bool,
-        _setting(
-            "Calls wait for the scores, at most `budget_ms`: only then can a score block a call.", local="greater"
-        ),
+        setting("Calls wait for the scores, at most `budget_ms`: only then can a score block a call.", local="greater"),
     ] = False
-    budget_ms: Annotated[int, _setting("Longest wait for a score, in ms.", ge=1)] = 500
-    max_chars: Annotated[int, _setting("Longest text that is classified, in code points.", local="greater", ge=256)] = (
+    budget_ms: Annotated[int, setting("Longest wait for a score, in ms.", ge=1)] = 500
+    max_chars: Annotated[int, setting("Longest text that is classified, in code points.", local="greater", ge=256)] = (
         20_000
     )
 
@@ -129,25 +126,25 @@ class DetectorSettings(Section, frozen=True, kw_only=True):
 class StoreSettings(Section, frozen=True, kw_only=True):
     """The local SQLite file."""
 
-    enabled: Annotated[bool, _setting("Keeps spans, findings and events locally.", local="greater")] = True
+    enabled: Annotated[bool, setting("Keeps spans, findings and events locally.", local="greater")] = True
     path: Annotated[
         str | None,
-        _setting(
+        setting(
             "The database file; without it, `cylestio.db` in the user's data folder.",
             env="CYLESTIO_DB_PATH",
             local="path",
         ),
     ] = None
     max_mb: Annotated[
-        int, _setting("Disk budget in MiB; at the limit the oldest benign spans are removed.", local="greater", ge=8)
+        int, setting("Disk budget in MiB; at the limit the oldest benign spans are removed.", local="greater", ge=8)
     ] = 1024
-    keep_days: Annotated[int, _setting("Days for which spans without a finding are kept.", local="greater", ge=1)] = 30
+    keep_days: Annotated[int, setting("Days for which spans without a finding are kept.", local="greater", ge=1)] = 30
     keep_findings_days: Annotated[
-        int, _setting("Days for which spans with findings, and events, are kept.", local="greater", ge=1)
+        int, setting("Days for which spans with findings, and events, are kept.", local="greater", ge=1)
     ] = 365
     durable_wait_ms: Annotated[
         int,
-        _setting("Longest wait, in ms, for a high or critical finding to be on disk before the call continues.", ge=0),
+        setting("Longest wait, in ms, for a high or critical finding to be on disk before the call continues.", ge=0),
     ] = 250
 
 
@@ -156,31 +153,31 @@ class LogSettings(Section, frozen=True, kw_only=True):
 
     file: Annotated[
         str | None,
-        _setting(
+        setting(
             "File that also receives events, and calls with their findings, one JSON object per line.",
             env="CYLESTIO_LOG_FILE",
             local="path",
         ),
     ] = None
-    max_mb: Annotated[int, _setting("Size in MiB at which the file is rotated.", local="greater", ge=1)] = 10
-    backups: Annotated[int, _setting("Number of rotated files that are kept.", local="greater", ge=0)] = 5
+    max_mb: Annotated[int, setting("Size in MiB at which the file is rotated.", local="greater", ge=1)] = 10
+    backups: Annotated[int, setting("Number of rotated files that are kept.", local="greater", ge=0)] = 5
 
 
 class LimitSettings(Section, frozen=True, kw_only=True):
     """One limit on calls, tokens or cost."""
 
-    name: Annotated[str, _setting("Name of the limit, in findings and errors.")]
+    name: Annotated[str, setting("Name of the limit, in findings and errors.")]
     measure: Annotated[
         Literal["calls", "tokens", "cost"],
-        _setting("What is counted: tool calls, tokens, or cost in the currency of `prices`."),
+        setting("What is counted: tool calls, tokens, or cost in the currency of `prices`."),
     ]
-    amount: Annotated[float, _setting("The most of it within the period.", ge=0)]
-    per: Annotated[Literal["second", "minute", "hour", "day", "week"], _setting("The period.")] = "day"
+    amount: Annotated[float, setting("The most of it within the period.", ge=0)]
+    per: Annotated[Literal["second", "minute", "hour", "day", "week"], setting("The period.")] = "day"
     by: Annotated[
         Literal["session", "user", "agent", "tool", "server", "model", "all"],
-        _setting("Calls with the same value of this are counted together."),
+        setting("Calls with the same value of this are counted together."),
     ] = "session"
-    tool: Annotated[str, _setting("Counts only this tool, as `server/tool`.")] = ""
+    tool: Annotated[str, setting("Counts only this tool, as `server/tool`.")] = ""
 
     def __post_init__(self) -> None:
         """Refuses a limit that no call could reach."""
@@ -191,39 +188,39 @@ class LimitSettings(Section, frozen=True, kw_only=True):
 class PriceSettings(Section, frozen=True, kw_only=True):
     """The price of a model, per million tokens."""
 
-    model: Annotated[str, _setting("Name of the model, or what its name begins with.")]
-    input: Annotated[float, _setting("Price of a million input tokens.", ge=0)]
-    output: Annotated[float, _setting("Price of a million output tokens.", ge=0)]
+    model: Annotated[str, setting("Name of the model, or what its name begins with.")]
+    input: Annotated[float, setting("Price of a million input tokens.", ge=0)]
+    output: Annotated[float, setting("Price of a million output tokens.", ge=0)]
 
 
 class ApprovalSettings(Section, frozen=True, kw_only=True):
     """Approval of the calls that a policy asks about."""
 
-    timeout_s: Annotated[int, _setting("Seconds after which a waiting call is denied.", local="less", ge=1)] = 300
-    terminal: Annotated[bool, _setting("Asks at the terminal of the program, where it has one.")] = False
-    webhook: Annotated[str | None, _setting("URL that each request is posted to, signed; `https`, or loopback.")] = None
-    webhook_secret: Annotated[str | None, _setting("Environment variable that holds the key of the signatures.")] = None
+    timeout_s: Annotated[int, setting("Seconds after which a waiting call is denied.", local="less", ge=1)] = 300
+    terminal: Annotated[bool, setting("Asks at the terminal of the program, where it has one.")] = False
+    webhook: Annotated[str | None, setting("URL that each request is posted to, signed; `https`, or loopback.")] = None
+    webhook_secret: Annotated[str | None, setting("Environment variable that holds the key of the signatures.")] = None
 
 
 class ControlSettings(Section, frozen=True, kw_only=True):
     """Control of tool calls."""
 
     provenance: Annotated[
-        bool, _setting("Traces the values in tool arguments to their first speaker.", local="greater")
+        bool, setting("Traces the values in tool arguments to their first speaker.", local="greater")
     ] = True
     invalid_arguments: Annotated[
         Literal["ignore", "audit", "deny"],
-        _setting(
+        setting(
             "The consequence where arguments break the tool's own schema, from MCP or the model's request: "
             "nothing, a finding (`tool.arguments`), or in mode `block` also a refusal.",
             local="greater",
         ),
     ] = "audit"
-    limits: Annotated[tuple[LimitSettings, ...], _setting("Limits on calls, tokens and cost.", local="no")] = ()
-    prices: Annotated[tuple[PriceSettings, ...], _setting("Prices of models, for cost.", local="no")] = ()
+    limits: Annotated[tuple[LimitSettings, ...], setting("Limits on calls, tokens and cost.", local="no")] = ()
+    prices: Annotated[tuple[PriceSettings, ...], setting("Prices of models, for cost.", local="no")] = ()
     counters: Annotated[
         str,
-        _setting(
+        setting(
             "Where limits are counted: `memory://`, `store` for the processes that share the local store, or a URI of "
             "the library `limits`, such as `redis://127.0.0.1:6379`.",
             local="no",
@@ -231,14 +228,14 @@ class ControlSettings(Section, frozen=True, kw_only=True):
     ] = "memory://"
     tool_definitions: Annotated[
         Literal["none", "changed", "unapproved"],
-        _setting(
+        setting(
             "Tools that mode `block` refuses to call: `changed` since their definition was approved, or refused; all "
             "that are `unapproved`; `none`. A change is a finding with each of them.",
             local="no",
         ),
     ] = "changed"
     pins: Annotated[
-        str | None, _setting("File of approved tool definitions, as `cylestio tools check --update-pins` writes it.")
+        str | None, setting("File of approved tool definitions, as `cylestio tools check --update-pins` writes it.")
     ] = None
 
 
@@ -247,59 +244,57 @@ class SemconvSettings(Section, frozen=True, kw_only=True):
 
     guardrail: Annotated[
         Literal["off", "experimental"],
-        _setting("Also records findings in the words of the open proposal for guardrails.", local="label"),
+        setting("Also records findings in the words of the open proposal for guardrails.", local="label"),
     ] = "off"
 
 
 class Settings(Section, frozen=True, kw_only=True):
     """All settings; the dotted key of a nested setting is its place here."""
 
-    enabled: Annotated[bool, _setting("The main switch; `false` instruments nothing.", local="greater")] = True
+    enabled: Annotated[bool, setting("The main switch; `false` instruments nothing.", local="greater")] = True
     mode: Annotated[
         Literal["monitor", "block"],
-        _setting(
+        setting(
             "`monitor` observes; `block` refuses calls whose findings reach one of the levels of `block`.",
             local="greater",
         ),
     ] = "monitor"
     block: Annotated[
         tuple[Literal["suspicious", "dangerous"], ...],
-        _setting("Alert levels that are refused in mode `block`.", local="add"),
+        setting("Alert levels that are refused in mode `block`.", local="add"),
     ] = ("dangerous",)
     block_unreadable: Annotated[
         bool,
-        _setting(
-            "Mode `block` refuses a part of a call that could not be scanned, or not as a whole.", local="greater"
-        ),
+        setting("Mode `block` refuses a part of a call that could not be scanned, or not as a whole.", local="greater"),
     ] = True
     content: Annotated[
         Literal["none", "masked", "full"] | None,
-        _setting(
+        setting(
             "Records messages, arguments and results on the span: `none`, `masked` (without secrets and personal data) "
             f"or `full`. Without it, the standard variable `{CONTENT_VARIABLE}` chooses between `none` and `masked`.",
             local="less",
         ),
     ] = None
     content_max_bytes: Annotated[
-        int, _setting("Longest content attribute, in bytes of its JSON.", local="less", ge=1024)
+        int, setting("Longest content attribute, in bytes of its JSON.", local="less", ge=1024)
     ] = 750_000
-    agent_id: Annotated[str | None, _setting("Name of this agent on every span and event.", local="label")] = None
+    agent_id: Annotated[str | None, setting("Name of this agent on every span and event.", local="label")] = None
     session_id: Annotated[
-        str | None, _setting("Session on every span and event for which the application sets none.", local="label")
+        str | None, setting("Session on every span and event for which the application sets none.", local="label")
     ] = None
     summary: Annotated[
-        bool, _setting("Ends a run under the launcher with one line on standard error: calls, findings, next command.")
+        bool, setting("Ends a run under the launcher with one line on standard error: calls, findings, next command.")
     ] = True
     policy: Annotated[
         str | None,
-        _setting("Policy file for tool calls. The settings file may hold the policy itself under the same key."),
+        setting("Policy file for tool calls. The settings file may hold the policy itself under the same key."),
     ] = None
     control: ControlSettings = ControlSettings()
     approvals: ApprovalSettings = ApprovalSettings()
     alerts: AlertSettings = AlertSettings()
     llm_hosts: Annotated[
         tuple[str, ...],
-        _setting(
+        setting(
             "Hosts, as `host` or `host:port`, whose requests by a plain HTTP client are model calls under any path.",
             local="add",
         ),
