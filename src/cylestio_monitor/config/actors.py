@@ -2,9 +2,17 @@
 
 from typing import Annotated
 
-import msgspec
-
 from cylestio_monitor.config.section import Section, setting
+
+
+def _check_caller(entry: str) -> None:
+    """Raises `ValueError` for an entry of `trusted_callers` that no caller can match."""
+    import ipaddress  # noqa: PLC0415 -- few settings files name a caller
+
+    try:
+        entry == "unix" or ipaddress.ip_network(entry, strict=False)
+    except ValueError:
+        raise ValueError("must be an address, a network such as `10.0.0.0/8`, or `unix`") from None
 
 
 class IdentitySettings(Section, frozen=True, kw_only=True):
@@ -15,6 +23,7 @@ class IdentitySettings(Section, frozen=True, kw_only=True):
         setting(
             "Callers whose W3C baggage may name user, roles and session of a request: addresses, networks such as "
             "`10.0.0.0/8`, or `unix` for Unix sockets.",
+            check=_check_caller,
         ),
     ] = ()
 
@@ -34,13 +43,3 @@ class AuthenticationSettings(Section, frozen=True, kw_only=True):
     role_changes: Annotated[
         bool, setting("Other roles than at the last sign-in of a user are a finding.", local="greater")
     ] = True
-
-
-def check_caller(entry: str) -> None:
-    """Raises `msgspec.ValidationError` for an entry of `trusted_callers` that no caller can match."""
-    import ipaddress  # noqa: PLC0415 -- few settings files name a caller
-
-    try:
-        entry == "unix" or ipaddress.ip_network(entry, strict=False)
-    except ValueError:
-        raise msgspec.ValidationError("must be an address, a network such as `10.0.0.0/8`, or `unix`") from None

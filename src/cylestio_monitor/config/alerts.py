@@ -6,8 +6,6 @@ from collections.abc import Collection, Iterator  # noqa: TC003 -- msgspec evalu
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-import msgspec
-
 from cylestio_monitor.config.section import Section, setting
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
@@ -15,6 +13,34 @@ _QUIET = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 _ADDRESS = re.compile(r"[^\s@<>,;\"]{1,64}@[^\s@<>,;\"]{1,255}")
 _UNSAFE = re.compile(r"[^!-~]")
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def quiet_minutes(text: str) -> tuple[int, int]:
+    """Returns begin and end of quiet hours, in minutes since midnight.
+
+    Raises:
+        ValueError: The text has another form.
+    """
+    match = _QUIET.fullmatch(text)
+    if match is None or match[1] + match[2] == match[3] + match[4]:
+        raise ValueError("must be two different times of day, as `22:00-07:00`")
+    return int(match[1]) * 60 + int(match[2]), int(match[3]) * 60 + int(match[4])
+
+
+def _check_quiet_hours(text: str | None) -> None:
+    """Raises `ValueError` for quiet hours of another form."""
+    if text is not None:
+        quiet_minutes(text)
+
+
+def _check_timezone(name: str) -> None:
+    """Raises `ValueError` for a time zone that is not known here."""
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 -- few settings files name a time zone
+
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, KeyError):
+        raise ValueError("must be a time zone that is known here, such as `Europe/Berlin`") from None
 
 
 class ConditionSettings(Section, frozen=True, kw_only=True):
@@ -88,12 +114,17 @@ class AlertSettings(Section, frozen=True, kw_only=True):
     ] = 60
     quiet_hours: Annotated[
         str | None,
-        setting("Hours in which alerts wait, as `22:00-07:00`; alerts of `quiet_severity` are sent all the same."),
+        setting(
+            "Hours in which alerts wait, as `22:00-07:00`; alerts of `quiet_severity` are sent all the same.",
+            check=_check_quiet_hours,
+        ),
     ] = None
     quiet_severity: Annotated[
         Literal["low", "medium", "high", "critical"], setting("The lowest severity that is sent in quiet hours.")
     ] = "critical"
-    timezone: Annotated[str, setting("Time zone of the quiet hours, such as `Europe/Berlin`.")] = "UTC"
+    timezone: Annotated[
+        str, setting("Time zone of the quiet hours, such as `Europe/Berlin`.", check=_check_timezone)
+    ] = "UTC"
     retry_hours: Annotated[int, setting("Hours for which a message is tried again.", ge=1, le=168)] = 24
 
 
@@ -136,37 +167,6 @@ def mail_server(text: str) -> tuple[str, int]:
     if bracketed is None:
         return "", 0
     return bracketed[1] or bracketed[3], int(bracketed[2] or bracketed[4] or 25)
-
-
-def quiet_minutes(text: str) -> tuple[int, int]:
-    """Returns begin and end of quiet hours, in minutes since midnight.
-
-    Raises:
-        ValueError: The text has another form.
-    """
-    match = _QUIET.fullmatch(text)
-    if match is None or match[1] + match[2] == match[3] + match[4]:
-        raise ValueError("must be two different times of day, as `22:00-07:00`")
-    return int(match[1]) * 60 + int(match[2]), int(match[3]) * 60 + int(match[4])
-
-
-def check_quiet_hours(text: str | None) -> None:
-    """Raises `msgspec.ValidationError` for quiet hours of another form."""
-    if text is not None:
-        try:
-            quiet_minutes(text)
-        except ValueError as error:
-            raise msgspec.ValidationError(str(error)) from None
-
-
-def check_timezone(name: str) -> None:
-    """Raises `msgspec.ValidationError` for a time zone that is not known here."""
-    from zoneinfo import ZoneInfo  # noqa: PLC0415 -- few settings files name a time zone
-
-    try:
-        ZoneInfo(name)
-    except (ValueError, OSError, KeyError):
-        raise msgspec.ValidationError("must be a time zone that is known here, such as `Europe/Berlin`") from None
 
 
 def unknown_targets(conditions: Any, names: Collection[str]) -> Iterator[tuple[str, str]]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Local: TypeAlias = Literal["no", "greater", "less", "add", "label", "path", "paths", "critical"]
 """The change that a settings file in the working directory may make to a setting.
@@ -17,16 +20,24 @@ trusted source sets one. ``path``: a path inside the folder of the file. ``paths
 """
 
 
-def setting(text: str, *, env: str | None = None, local: Local = "no", **bounds: Any) -> Meta:
+def setting(
+    text: str,
+    *,
+    env: str | None = None,
+    local: Local = "no",
+    check: Callable[[Any], object] | None = None,
+    **bounds: Any,
+) -> Meta:
     """Declares one row of the table.
 
     Args:
         text: The description.
         env: The environment variable; without it, ``CYLESTIO_`` and the key in upper case.
         local: The change that a settings file in the working directory may make.
+        check: Raises `ValueError` for a value, or an item of a list, that its type and bounds cannot exclude.
         bounds: Bounds of the value, as `msgspec.Meta` takes them.
     """
-    return Meta(description=text, extra={"env": env, "local": local}, **bounds)
+    return Meta(description=text, extra={"env": env, "local": local, "check": check}, **bounds)
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -6,7 +6,7 @@ table.
 """
 
 import os
-from collections.abc import Iterator, Mapping  # noqa: TC003 -- msgspec evaluates the annotations of this module
+from collections.abc import Callable, Iterator, Mapping  # noqa: TC003 -- msgspec evaluates the annotations of this module
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import msgspec
@@ -321,6 +321,7 @@ class Option(NamedTuple):
         default: The default value.
         doc: The description.
         local: The change that a settings file in the working directory may make.
+        check: Raises `ValueError` for a value, or an item of a list, that its type and bounds cannot exclude.
     """
 
     key: str
@@ -329,6 +330,7 @@ class Option(NamedTuple):
     default: Any
     doc: str
     local: Local
+    check: Callable[[Any], object] | None
 
     @property
     def from_text(self) -> bool:
@@ -360,7 +362,8 @@ def options(section: type[Section] = Settings, prefix: str = "") -> Iterator[Opt
         meta = next(item for item in get_args(hint) if isinstance(item, Meta))
         extra = meta.extra or {}
         env = extra.get("env") or "CYLESTIO_" + key.upper().replace(".", "_")
-        yield Option(key, env, hint, defaults[name], meta.description or "", extra.get("local", "no"))
+        local, check = extra.get("local", "no"), extra.get("check")
+        yield Option(key, env, hint, defaults[name], meta.description or "", local, check)
 
 
 def content_mode(settings: Settings, environ: Mapping[str, str] | None = None) -> Literal["none", "masked", "full"]:

@@ -15,14 +15,13 @@ import msgspec
 
 from cylestio_monitor import yamlfile
 from cylestio_monitor.config import alerts, names
-from cylestio_monitor.config.actors import check_caller
 from cylestio_monitor.config.section import Section
 from cylestio_monitor.config.settings import Settings, SilenceSettings, options
 from cylestio_monitor.config.trees import get, put
 from cylestio_monitor.errors import ConfigError, counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from cylestio_monitor.config.settings import Option
 
@@ -30,13 +29,6 @@ _MAX_PROBLEMS: Final = 200
 _MAX_HINTS: Final = 20
 _TRUE: Final = ("true", "yes", "on", "1")
 _FALSE: Final = ("false", "no", "off", "0")
-_CHECKS: Final[dict[str, Callable[[Any], None]]] = {
-    "alerts.quiet_hours": alerts.check_quiet_hours,
-    "alerts.timezone": alerts.check_timezone,
-    "identity.trusted_callers": check_caller,
-}
-"""Checks of a value, or of an item of a list, that its type cannot express."""
-
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _BLOCK = re.compile(r"[A-Za-z_][\w.-]{0,60}\s*:(?:\s|$)")
 
@@ -206,15 +198,21 @@ def _value(option: Option, value: Any, before: Any, layer: Layer, found: list[Co
     if items is not None and isinstance(value, (list, tuple)):
         return _list(option, items, value, before, layer, found)
     try:
-        converted = msgspec.convert(value, option.annotation)
-        if option.key in _CHECKS:
-            _CHECKS[option.key](converted)
-    except (msgspec.ValidationError, TypeError, RecursionError) as error:
+        _converted(option, option.annotation, value)
+    except (msgspec.ValidationError, ValueError, TypeError, RecursionError) as error:
         nearest = _nearest(option, value)
         hint = f"; did you mean {_text(nearest)}?" if nearest is not None else ""
         found.append(layer.problem(yamlfile.split_error(str(error))[0] + hint, option.key))
         return _replacement(option, value, nearest, before)
     return value
+
+
+def _converted(option: Option, kind: Any, value: Any) -> Any:
+    """Returns a value in the form of its type; raises what `msgspec.convert` and the check of the setting raise."""
+    converted = msgspec.convert(value, kind)
+    if option.check is not None:
+        option.check(converted)
+    return converted
 
 
 def _replacement(option: Option, value: Any, nearest: Any, before: Any) -> Any:
@@ -240,12 +238,10 @@ def _list(
     for number, value in enumerate(values):
         key = f"{option.key}[{number}]"
         try:
-            converted = msgspec.convert(value, items)
+            converted = _converted(option, items, value)
             if isinstance(converted, SilenceSettings):
                 _check_silence(converted, value)
-            if option.key in _CHECKS:
-                _CHECKS[option.key](converted)
-        except (msgspec.ValidationError, TypeError, RecursionError) as error:
+        except (msgspec.ValidationError, ValueError, TypeError, RecursionError) as error:
             reason, place = yamlfile.split_error(str(error))
             nearest = _nearest(option, value) if len(found) < _MAX_HINTS else None
             hint = f"; did you mean {_text(nearest)}?" if nearest is not None else ""
