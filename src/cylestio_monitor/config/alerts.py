@@ -134,11 +134,7 @@ def _check_webhook(target: TargetSettings) -> None:
         is_usable = bool(parts.hostname) and parts.port != 0
     except ValueError:
         is_usable = False
-    if (
-        not is_usable
-        or parts.username is not None
-        or any(ord(one) <= 32 or ord(one) > 126 for one in target.webhook or "")
-    ):
+    if not is_usable or parts.username is not None or _UNSAFE.search(target.webhook or ""):
         raise ValueError("must be a URL without user and password - at `$.webhook`")
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
         raise ValueError("must be `https`, or `http` on loopback - at `$.webhook`")
