@@ -128,10 +128,12 @@ def build(tree: dict[str, Any], lines: yamlfile.Lines, source: str, key: bytes, 
         if reason == "is not a known key" and (near := difflib.get_close_matches(place.rpartition(".")[2], _KEYS, 1)):
             reason += f"; did you mean `{near[0]}`?"
         return _refused([problem(reason, place)])
-    found = [problem(one.reason, one.key) for one in checks.check(document) if one.is_error]
-    warnings = [problem(one.reason, one.key) for one in checks.check(document) if not one.is_error]
-    if found:
-        return _refused(found, warnings)
+    errors: list[ConfigError] = []
+    warnings: list[ConfigError] = []
+    for one in checks.check(document):
+        (errors if one.is_error else warnings).append(problem(one.reason, one.key))
+    if errors:
+        return _refused(errors, warnings)
     try:
         return LoadedPolicy(Policy(document, key), warnings)
     except ValueError as error:
