@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from cylestio_monitor.capture.mcp import MCPInstrumentor
 from cylestio_monitor.capture.mcp import messages as wire
-from cylestio_monitor.capture.mcp.sessions import Peer, Peers
+from cylestio_monitor.capture.mcp.sessions import Peer
 from cylestio_monitor.capture.mcp.targets import TARGETS
 from cylestio_monitor.govern.listed_tools import ListedTools
 from cylestio_monitor.model import Call
@@ -57,7 +57,7 @@ def test_no_json_is_too_odd_to_be_read(method, params, answer):
     assert call.name.startswith(method)
     assert all(isinstance(value, str) for value in call.attributes.values())
     result = wire.read_result(method, answer)
-    Peers().learn(Peer(), method, answer, ListedTools())
+    Peer().learn(method, answer, ListedTools())
     assert result.error_type in {None, "tool_error"}
 
 

@@ -46,14 +46,13 @@ _CHANGED: Final = frozenset({"arguments", "results"})
 class Exchange:
     """One request under way."""
 
-    __slots__ = ("_controller", "_denied", "_invocation", "_noted", "_peer", "_peers", "claimed", "ended", "refused")
+    __slots__ = ("_controller", "_denied", "_invocation", "_noted", "_peer", "claimed", "ended", "refused")
 
-    def __init__(self, invocation: Invocation, peers: Peers, peer: Peer, controller: Controller | None) -> None:
+    def __init__(self, invocation: Invocation, peer: Peer, controller: Controller | None) -> None:
         """Holds the begun invocation, what is known of the session, and who learns and judges the tools listed."""
         self._invocation = invocation
         self._controller = controller
         self._denied: frozenset[str] = frozenset()
-        self._peers = peers
         self._peer = peer
         self._noted: set[str] = set()
         self.refused: BlockedError | None = None
@@ -125,11 +124,9 @@ class Exchange:
         try:
             if isinstance(content, dict):
                 listed_tools = self._controller.listed_tools if self._controller is not None else None
+                self._peer.learn(method, content, listed_tools)
                 if call.kind == "client":
-                    self._peers.learn(self._peer, method, content, listed_tools)
                     self._deny(result)
-                else:
-                    self._peer.take_own_answer(method, content, listed_tools)
             if semconv.NETWORK_TRANSPORT not in call.attributes or semconv.MCP_SESSION_ID not in call.attributes:
                 result.attributes.update(self._peer.connection())
         except Exception:  # the session objects differ between SDK versions; the request goes on
@@ -265,7 +262,7 @@ class Exchanges:
             log.debug("Could not describe an MCP session", exc_info=True)
         if call.tool_name:
             call.changes, call.withholds = _CHANGED, True
-        return Exchange(pipeline.begin(call, parent=parent), self.peers, peer, pipeline.controller)
+        return Exchange(pipeline.begin(call, parent=parent), peer, pipeline.controller)
 
 
 def refusal(error: BlockedError) -> dict[str, Any]:

@@ -48,27 +48,18 @@ class Peer:
             url = urlsplit(self.http.url)
             call.server_address, call.server_port = url.hostname, url.port or {"https": 443}.get(url.scheme, 80)
 
-    def take_introduction(self, method: str, answer: Mapping[str, Any]) -> None:
-        """Takes protocol version and server name from the first answer of a session; ignores every other answer.
+    def learn(self, method: str, answer: Mapping[str, Any], listed_tools: ListedTools | None) -> None:
+        """Takes from an answer of the server, be it here or there, what will be true of the session from now on.
 
         Args:
             method: The JSON-RPC method.
             answer: The result member of the answer.
+            listed_tools: Takes the tools for the control of calls; ``None`` where nothing is controlled.
         """
         if method == INITIALIZE and isinstance(version := answer.get("protocolVersion"), str):
             self.version = version
         if method in {INITIALIZE, DISCOVER}:
             self.server = server_name(_stated_name(answer))
-
-    def take_own_answer(self, method: str, answer: Mapping[str, Any], listed_tools: ListedTools | None) -> None:
-        """Takes from the answer of a server in this process its name, and its tools for the control of calls.
-
-        Args:
-            method: The JSON-RPC method.
-            answer: The result member of the answer.
-            listed_tools: Takes the tools; ``None`` where nothing is controlled.
-        """
-        self.take_introduction(method, answer)
         if listed_tools is not None and method == LIST_TOOLS and isinstance(tools := answer.get("tools"), list):
             listed_tools.add(self.server, [tool for tool in tools if isinstance(tool, dict)])
 
@@ -111,19 +102,6 @@ class Peers:
         """Notes which HTTP transport sends what is written to a stream."""
         with self._lock:
             self._http[_raw(write_stream)] = transport
-
-    def learn(self, peer: Peer, method: str, answer: Mapping[str, Any], listed_tools: ListedTools | None) -> None:
-        """Takes from an answer what will be true of the session from now on.
-
-        Args:
-            peer: The other end of the session.
-            method: The JSON-RPC method.
-            answer: The result member of the answer.
-            listed_tools: Takes the tools for the control of calls; ``None`` where nothing is controlled.
-        """
-        peer.take_introduction(method, answer)
-        if method == LIST_TOOLS and listed_tools is not None and isinstance(tools := answer.get("tools"), list):
-            listed_tools.add(peer.server, [tool for tool in tools if isinstance(tool, dict)])
 
 
 def of_request(request: Any) -> dict[str, AttributeValue]:
