@@ -25,6 +25,7 @@ from cylestio_monitor.govern.listed_tools import ListedTools
 from cylestio_monitor.govern.outcome import Actor, ControlOutcome, control_finding, provenance_finding
 from cylestio_monitor.govern.policy.engine import PolicyDecision
 from cylestio_monitor.govern.provenance import Conversation, OpenConversations
+from cylestio_monitor.govern.recent import entry_of
 from cylestio_monitor.govern.redaction.call_redaction import CallRedaction
 from cylestio_monitor.govern.redaction.redactor import UNCHANGED
 from cylestio_monitor.govern.redaction.tokens import OpenTokens
@@ -353,10 +354,7 @@ class Controller:
 
     def _remember(self, digest: str, outcome: ControlOutcome) -> None:
         with self._lock:
-            self._decided.setdefault(digest, []).append((outcome.facts.time_ns, outcome))
-            self._decided.move_to_end(digest)
-            if len(self._decided) > _MEMORY:
-                self._decided.popitem(last=False)
+            entry_of(self._decided, digest, list, _MEMORY).append((outcome.facts.time_ns, outcome))
 
     def digest_of(self, actor: Actor, tool: str, arguments: object) -> str:
         """Returns the digest that binds a decision to a call of the only server that lists the tool, or of none."""

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
-from typing import TYPE_CHECKING, Final, TypeVar, get_args
+from typing import TYPE_CHECKING, Final, get_args
 
 from cylestio_monitor.govern.policy.document import SECONDS, UseSubject
+from cylestio_monitor.govern.recent import entry_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from cylestio_monitor.govern.facts import CallFacts
     from cylestio_monitor.govern.policy.document import RateCondition
-
-T = TypeVar("T")
 
 _MAX_NAMES: Final = 256  # different tools and rules kept for one session
 _MAX_WINDOWS: Final = 10_000
@@ -54,12 +53,7 @@ class CallHistory:
         """Takes a call that happened: the later calls of its session and its trace may be asked about it."""
         with self._lock:
             for key in _keys(facts):
-                past = self._past.get(key)
-                if past is None:
-                    past = self._past[key] = _Past()
-                    if len(self._past) > self._sessions:
-                        self._past.popitem(last=False)
-                self._past.move_to_end(key)
+                past = entry_of(self._past, key, _Past, self._sessions)
                 if facts.tool and len(past.tools) < _MAX_NAMES:
                     past.tools[facts.full_tool] = None
                 for one in facts.findings:
@@ -89,7 +83,8 @@ class CallHistory:
         since = facts.time_ns - SECONDS[condition.per] * 1_000_000_000
         with self._lock:
             # A call beyond the limit is not kept: the window never holds more calls than the limit.
-            calls = self._window(self._calls, (rule, subject_of(condition.by, facts)))
+            key = (rule, subject_of(condition.by, facts))
+            calls: deque[int] = entry_of(self._calls, key, deque, _MAX_WINDOWS)
             while calls and calls[0] <= since:
                 calls.popleft()
             if len(calls) >= condition.limit:
@@ -107,21 +102,12 @@ class CallHistory:
 
     def _record_use(self, facts: CallFacts) -> None:
         for subject in get_args(UseSubject):
-            uses = self._window(self._uses, (subject, subject_of(subject, facts)))
+            key = (subject, subject_of(subject, facts))
+            uses: deque[tuple[int, int, float]] = entry_of(self._uses, key, deque, _MAX_WINDOWS)
             if len(uses) == _MAX_USES:  # the two oldest become one, so that nothing used is forgotten early
                 first, second = uses.popleft(), uses.popleft()
                 uses.appendleft((second[0], first[1] + second[1], first[2] + second[2]))
             uses.append((facts.time_ns, facts.tokens, facts.cost))
-
-    @staticmethod
-    def _window(kept: OrderedDict[tuple[str, str], deque[T]], key: tuple[str, str]) -> deque[T]:
-        window = kept.get(key)
-        if window is None:
-            window = kept[key] = deque()
-            if len(kept) > _MAX_WINDOWS:
-                kept.popitem(last=False)
-        kept.move_to_end(key)
-        return window
 
 
 def subject_of(subject: str, facts: CallFacts) -> str:

@@ -7,6 +7,8 @@ import threading
 from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from cylestio_monitor.govern.recent import entry_of
+
 if TYPE_CHECKING:
     from cylestio_monitor.govern.facts import CallFacts
     from cylestio_monitor.model import Severity
@@ -76,7 +78,7 @@ class RunawayDetector:
             depth: Agents and tools around it.
         """
         with self._lock:
-            trace = self._trace(facts.trace or facts.session)
+            trace = entry_of(self._traces, facts.trace or facts.session, _Trace, _MAX_TRACES)
             before = trace.tokens
             trace.tokens += facts.tokens
             found = _crossed(TOKENS, before, trace.tokens)
@@ -89,15 +91,6 @@ class RunawayDetector:
                     trace.same[same] += 1
                     found += _crossed(LOOP, trace.same[same] - 1, trace.same[same])
             return found
-
-    def _trace(self, key: str) -> _Trace:
-        trace = self._traces.get(key)
-        if trace is None:
-            trace = self._traces[key] = _Trace()
-            if len(self._traces) > _MAX_TRACES:
-                self._traces.popitem(last=False)
-        self._traces.move_to_end(key)
-        return trace
 
 
 def _crossed(threshold: Threshold, before: int, after: int) -> list[tuple[str, Severity]]:

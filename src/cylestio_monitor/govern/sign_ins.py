@@ -9,17 +9,16 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict, deque
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from cylestio_monitor.govern.recent import entry_of
 from cylestio_monitor.model import ALERT_OF, Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from cylestio_monitor.config import AuthenticationSettings
     from cylestio_monitor.model import Severity
-
-T = TypeVar("T")
 
 EVENT_TYPE: Final = "user_authentication"
 """The type of the events that report a sign-in."""
@@ -141,7 +140,7 @@ class SignInWatch:
         if not limit or sign_in.user is None or sign_in.granted is not False:
             return None
         key = _hash(sign_in.user)
-        times: deque[int] = _remembered(self._failures, key, deque, _MAX_REMEMBERED // limit)
+        times: deque[int] = entry_of(self._failures, key, deque, _MAX_REMEMBERED // limit)
         times.append(now_ns)
         while times[0] < since_ns:
             times.popleft()
@@ -156,7 +155,7 @@ class SignInWatch:
         if not limit or sign_in.address is None or sign_in.user is None:
             return None
         key = _hash(sign_in.address)
-        attempts = _remembered(self._addresses, key, _Attempts, _MAX_REMEMBERED // limit)
+        attempts = entry_of(self._addresses, key, _Attempts, _MAX_REMEMBERED // limit)
         attempts.add(_hash(sign_in.user), now_ns, since_ns, failed=sign_in.granted is False)
         if len(attempts.users) < limit:
             return None
@@ -198,17 +197,6 @@ class SignInWatch:
             reason=reason,
         )
         return SignInFinding(finding, subject, sign_in.user)
-
-
-def _remembered(known: OrderedDict[bytes, T], key: bytes, make: Callable[[], T], most: int) -> T:
-    """Returns the entry of a key, made where there is none; the one used longest ago goes where there are too many."""
-    entry = known.get(key)
-    if entry is None:
-        entry = known[key] = make()
-        if len(known) > most:
-            known.popitem(last=False)
-    known.move_to_end(key)
-    return entry
 
 
 def _text(data: Mapping[str, Any], names: tuple[str, ...]) -> str | None:

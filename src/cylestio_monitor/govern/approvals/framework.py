@@ -7,6 +7,8 @@ import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
+from cylestio_monitor.govern.recent import entry_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -46,10 +48,7 @@ class FrameworkApprovals:
         if not self._ledger.decide(request.id, allow=allow, by=origin, now_ns=self._clock_ns()) or not allow:
             return
         with self._lock:
-            self._allowed.setdefault(request.digest, []).append(request)
-            self._allowed.move_to_end(request.digest)
-            if len(self._allowed) > _MAX_KEPT:
-                self._allowed.popitem(last=False)
+            entry_of(self._allowed, request.digest, list, _MAX_KEPT).append(request)
 
     def spend(self, digest: str) -> ApprovalRequest | None:
         """Uses up a decision that allows a call; ``None`` where there is none.

@@ -32,6 +32,7 @@ from cylestio_monitor.govern.definitions.findings import (
     finding_about,
     raised,
 )
+from cylestio_monitor.govern.recent import entry_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -190,7 +191,7 @@ class ToolDefinitions:
         """
         seen = {_mark(tool): tool for tool in tools if tool.type != "unreadable"}
         with self._lock:
-            before = self._scope(scope) if scope and not server else {}
+            before = entry_of(self._scopes, scope, dict, _MAX_SCOPES) if scope and not server else {}
             if before and before == {tool.name: mark for mark, tool in seen.items()}:
                 return [], []
             self._refresh()
@@ -318,13 +319,6 @@ class ToolDefinitions:
                 (_, gone), _ = self._tools.popitem(last=False)
                 self._servers.pop(gone, None)
         self._tools.move_to_end(key)
-        return known
-
-    def _scope(self, scope: str) -> dict[str, int]:
-        known = self._scopes.setdefault(scope, {})
-        self._scopes.move_to_end(scope)
-        if len(self._scopes) > _MAX_SCOPES:
-            self._scopes.popitem(last=False)
         return known
 
     def _stored(self, server: str, name: str, digest: str) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 from cylestio_monitor.govern.provenance import orders, tools
 from cylestio_monitor.govern.provenance.atoms import Atom, AtomKind, atoms, fold, phrase, record, words
 from cylestio_monitor.govern.provenance.leaves import ValueLeaf, leaves
+from cylestio_monitor.govern.recent import entry_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -312,11 +313,4 @@ class OpenConversations:
     def of(self, session: str) -> Conversation:
         """The conversation of a session, new where it is unknown."""
         with self._lock:
-            known = self._open.get(session)
-            if known is None:
-                known = self._open[session] = Conversation()
-                if len(self._open) > self._size:
-                    self._open.popitem(last=False)
-            else:
-                self._open.move_to_end(session)
-            return known
+            return entry_of(self._open, session, Conversation, self._size)

@@ -7,6 +7,8 @@ import threading
 from collections import OrderedDict
 from typing import Final
 
+from cylestio_monitor.govern.recent import entry_of
+
 _TOKEN: Final = re.compile(r"\[[A-Z][A-Z0-9_]{0,60}_[1-9]\d{0,6}\]")
 _MAX_VALUES: Final = 10_000  # of one session
 _MAX_SESSIONS: Final = 1024
@@ -73,10 +75,4 @@ class OpenTokens:
     def of(self, session: str) -> SessionTokens:
         """Returns the tokens of a session."""
         with self._lock:
-            found = self._sessions.get(session)
-            if found is None:
-                found = self._sessions[session] = SessionTokens()
-                if len(self._sessions) > _MAX_SESSIONS:
-                    self._sessions.popitem(last=False)
-            self._sessions.move_to_end(session)
-            return found
+            return entry_of(self._sessions, session, SessionTokens, _MAX_SESSIONS)
