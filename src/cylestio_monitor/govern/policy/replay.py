@@ -123,9 +123,7 @@ def summary(policy: Policy, calls: Iterable[CallFacts], *, enforce: bool = False
         found = rules.get((decision.rule, decision.action))
         if found is None:
             found = rules[decision.rule, decision.action] = RuleSummary(decision.rule, decision.action)
-        found.calls += 1
-        if facts.trace and facts.trace not in found.traces and len(found.traces) < _MAX_TRACES:
-            found.traces.append(facts.trace)
+        _add(found, facts)
         for rule in decision.undecided:
             undecided[rule] = undecided.get(rule, 0) + 1
     ordered = sorted(rules.values(), key=lambda one: (-STRICTNESS[one.action], -one.calls, one.rule))
@@ -150,14 +148,18 @@ def compare(now: Policy | None, then: Policy, calls: Iterable[CallFacts]) -> Com
             _count(made, decision, is_same=action == decision.action)
             if action != decision.action:
                 key = (facts.full_tool, action, decision.action, decision.rule)
-                change = changes.setdefault(key, ChangedCalls(*key))
-                change.calls += 1
-                if facts.trace and facts.trace not in change.traces and len(change.traces) < _MAX_TRACES:
-                    change.traces.append(facts.trace)
+                _add(changes.setdefault(key, ChangedCalls(*key)), facts)
         before.record(facts)
         after.record(facts)
     made.changes = sorted(changes.values(), key=lambda one: (-STRICTNESS[one.then], -one.calls, one.tool))
     return made
+
+
+def _add(found: RuleSummary | ChangedCalls, facts: CallFacts) -> None:
+    """Counts a call, and keeps its trace if it is one of the first."""
+    found.calls += 1
+    if facts.trace and facts.trace not in found.traces and len(found.traces) < _MAX_TRACES:
+        found.traces.append(facts.trace)
 
 
 def _count(made: Comparison, decision: PolicyDecision, *, is_same: bool) -> None:
