@@ -13,6 +13,7 @@ import logging
 import queue
 import threading
 import time
+from abc import ABC, abstractmethod
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
@@ -146,7 +147,7 @@ Member = TypeVar("Member")
 SettingsType = TypeVar("SettingsType", bound=WorkerSettings)
 
 
-class Worker(Generic[SettingsType, Member]):
+class Worker(ABC, Generic[SettingsType, Member]):
     """Members of one kind and their thread, which begins with the first text, also in a forked child.
 
     Attributes:
@@ -170,17 +171,17 @@ class Worker(Generic[SettingsType, Member]):
         self._thread: threading.Thread | None = None
         self._loaded: list[tuple[str, Member]] | None = None
 
+    @abstractmethod
     def wants(self, target: Target, subtype: Subtype) -> bool:
         """Returns whether texts of this side and surface are asked about."""
-        raise NotImplementedError
 
+    @abstractmethod
     def put_question(self, member: Member, question: Question) -> Any:
         """Asks one member; the answer may be an awaitable."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, name: str, question: Question, answer: Any) -> list[Finding]:
         """Returns the findings in an answer."""
-        raise NotImplementedError
 
     def members(self) -> list[tuple[str, Member]]:
         """Returns the members by name; those of entry points are loaded once, in the thread."""
