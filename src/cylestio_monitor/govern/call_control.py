@@ -205,10 +205,11 @@ class CallControl:
 
     def _facts(self, call: Call, collector: FindingCollector) -> CallFacts:
         """The facts of the call with the findings that are known by now."""
-        findings = finding_facts(kept(collector))
         if call.tool_name and self.outcome is not None:
-            return msgspec.structs.replace(self.outcome.facts, findings=findings)
-        return msgspec.structs.replace(self._controller.model_facts(self._actor, call.model or ""), findings=findings)
+            facts = self.outcome.facts
+        else:
+            facts = self._controller.model_facts(self._actor, call.model or "")
+        return msgspec.structs.replace(facts, findings=finding_facts(kept(collector)))
 
     def _hear(self, call: Call, findings: Iterable[Finding]) -> None:
         """Takes what a model call says into its conversation."""

@@ -164,10 +164,17 @@ class Controller:
             trace=actor.trace,
         )
 
-    def model_facts(self, actor: Actor, model: str, findings: Iterable[Finding] = ()) -> call_facts.CallFacts:
-        """The facts of a model call."""
-        bare = self._model_facts(actor, model)
-        return msgspec.structs.replace(bare, findings=call_facts.finding_facts(findings))
+    def model_facts(self, actor: Actor, model: str) -> call_facts.CallFacts:
+        """The facts of a model call without what it says and uses."""
+        return call_facts.CallFacts(
+            time_ns=self._clock_ns(),
+            model=model,
+            agent=actor.agent,
+            user=actor.user,
+            roles=actor.roles,
+            session=actor.session or actor.thread,
+            trace=actor.trace,
+        )
 
     def decide(
         self,
@@ -284,7 +291,7 @@ class Controller:
         """The limit that earlier model calls have used up, with its finding; ``None`` where there is none."""
         if self._limiter is None:
             return None
-        exceeded = self._limiter.before(self._model_facts(actor, model))
+        exceeded = self._limiter.before(self.model_facts(actor, model))
         return None if exceeded is None else (exceeded, control_finding(LIMIT_RULE, "medium", "input", "input", "llm"))
 
     def record_use(self, actor: Actor, model: str, usage: Usage) -> tuple[float, list[Finding]]:
@@ -299,21 +306,10 @@ class Controller:
         cost = cost_of(model, given, answered, self._prices)
         if self._counts_cost and price_of(model, self._prices) is None:
             self._warn_unpriced(model)
-        facts = msgspec.structs.replace(self._model_facts(actor, model), tokens=given + answered, cost=cost)
+        facts = msgspec.structs.replace(self.model_facts(actor, model), tokens=given + answered, cost=cost)
         self.record(facts)
         raised = self._runaway.record(facts)
         return cost, [control_finding(rule, severity, "output", subtype="llm") for rule, severity in raised]
-
-    def _model_facts(self, actor: Actor, model: str) -> call_facts.CallFacts:
-        return call_facts.CallFacts(
-            time_ns=self._clock_ns(),
-            model=model,
-            agent=actor.agent,
-            user=actor.user,
-            roles=actor.roles,
-            session=actor.session or actor.thread,
-            trace=actor.trace,
-        )
 
     def _warn_unpriced(self, model: str) -> None:
         """Says once for each model that its cost is not known."""
@@ -331,9 +327,7 @@ class Controller:
         """
         if self.policy is None:
             return None
-        who = actor or Actor()
-        listed = self.listed_tools.find(tool, server)
-        facts = msgspec.structs.replace(self._model_facts(who, ""), tool=tool, server=listed.server)
+        facts = self.tool_facts(actor or Actor(), tool, server)
         if not self.policy.never_allows(facts, whoever=actor is None):
             return None
         decision = self.policy.decide(facts, self._history)
