@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -26,28 +26,18 @@ if TYPE_CHECKING:
     from cylestio_monitor.govern.controller import Controller
     from cylestio_monitor.govern.facts import CallFacts
     from cylestio_monitor.govern.limits import Exceeded
-    from cylestio_monitor.govern.policy import Action, PolicyDecision
+    from cylestio_monitor.govern.policy import PolicyDecision
     from cylestio_monitor.govern.redaction.call_redaction import CallRedaction
     from cylestio_monitor.govern.redaction.values import ContentKeys
-    from cylestio_monitor.model import Action as VerdictAction
     from cylestio_monitor.model import (
         AttributeValue,
         Call,
-        Decision,
         Finding,
         Part,
         Result,
         ToolDefinition,
         Usage,
     )
-
-_DECISIONS: Final[dict[Action, Decision]] = {
-    "allow": "allow",
-    "audit": "audit",
-    "redact": "audit",
-    "ask": "warn",
-    "deny": "deny",
-}
 
 
 class CallControl:
@@ -252,26 +242,31 @@ class CallControl:
 
     def verdict(self) -> Verdict | None:
         """The verdict of policy and limits; ``None`` where they allow the call."""
-        outcome, enforces = self.outcome, self._controller.enforces
+        outcome, redaction = self.outcome, self.redaction
         if self.exceeded is not None:
-            return Verdict("deny", "block" if enforces else "audit", LIMIT_RULE)
-        redacted = self.redaction.decision() if self.redaction is not None else None
+            return self._denied(LIMIT_RULE)
+        redacted = redaction.decision() if redaction is not None else None
         if redacted is not None and redacted.action == "deny":
-            return Verdict("deny", "block" if enforces else "audit", redacted.rule)
-        changed = redacted is not None and self.redaction is not None and self.redaction.count > 0
+            return self._denied(redacted.rule)
+        modified: Verdict | None = None
+        if redaction is not None and redacted is not None and redaction.count:
+            modified = Verdict("modify", "modify", redacted.rule)
         if outcome is None:
-            return Verdict("modify", "modify", redacted.rule) if redacted is not None and changed else None
+            return modified
         if self._is_invalid and self._controller.denies_invalid:
-            return Verdict("deny", "block" if enforces else "audit", ARGUMENTS_RULE)
+            return self._denied(ARGUMENTS_RULE)
         decision = outcome.decision
-        if decision.action == "ask" and self._controller.approvals is None:
-            return Verdict("deny", "block" if enforces else "audit", decision.rule)
-        if decision.action in {"allow", "audit", "redact"} and redacted is not None and changed:
-            return Verdict("modify", "modify", redacted.rule)
-        if decision.action == "allow":
-            return None
-        action: VerdictAction = "block" if decision.action == "deny" and enforces else "audit"
-        return Verdict(_DECISIONS[decision.action], action, decision.rule)
+        if decision.action == "deny" or (decision.action == "ask" and self._controller.approvals is None):
+            return self._denied(decision.rule)
+        if decision.action == "ask":
+            return Verdict("warn", "audit", decision.rule)
+        if modified is not None or decision.action == "allow":
+            return modified
+        return Verdict("audit", "audit", decision.rule)
+
+    def _denied(self, rule: str) -> Verdict:
+        """The verdict of a rule that denies the call."""
+        return Verdict("deny", "block" if self._controller.enforces else "audit", rule)
 
     def _is_held(self, outcome: ControlOutcome) -> bool:
         """Returns whether the call waits for a person: not where one has decided in the framework already."""
