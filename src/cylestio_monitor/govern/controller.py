@@ -283,7 +283,8 @@ class Controller:
 
     def record(self, facts: call_facts.CallFacts) -> None:
         """Takes a call that ran, for the conditions on earlier calls and on use."""
-        self._history.record(facts)
+        if self.policy is not None:  # nothing else asks about earlier calls
+            self._history.record(facts)
         if self._limiter is not None:
             self._limiter.after(facts)
 
