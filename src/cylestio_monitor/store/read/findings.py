@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from cylestio_monitor.model import SEVERITIES, SEVERITY_NUMBER
-from cylestio_monitor.store.read.pages import Cursor, Listing, Page, read_page
+from cylestio_monitor.store.read.pages import OF_TRACE, Cursor, Listing, Page, equal, read_page
 from cylestio_monitor.store.read.values import decoded, to_ns
 from cylestio_monitor.store.sqlite.rows import timestamp
 
@@ -53,10 +53,6 @@ class FindingRow(msgspec.Struct, frozen=True):
     seq: int | None
 
 
-def _equal(*columns: str) -> dict[str, str]:
-    return {column: f"{column} = ?" for column in columns}
-
-
 FINDINGS: Final = Listing(
     FindingRow,
     "findings",
@@ -67,9 +63,9 @@ FINDINGS: Final = Listing(
         "until": "timestamp < ?",
         "severities": "severity IN (SELECT value FROM json_each(?))",
         "rule_prefix": "rule_id >= ? AND rule_id < ? || char(1114111)",
-        "trace_id": "run IN (SELECT id FROM run WHERE trace_id = ?)",
-        **_equal("id", "rule_id", "category", "agent_id", "session_id", "user_id", "tool", "action", "span_id"),
-        **_equal("group_id", "match_hash", "part_id", "source"),
+        "trace_id": OF_TRACE,
+        **equal("id", "rule_id", "category", "agent_id", "session_id", "user_id", "tool", "action", "span_id"),
+        **equal("group_id", "match_hash", "part_id", "source"),
     },
 )
 
@@ -123,10 +119,8 @@ def findings(connection: sqlite3.Connection, *, limit: int = 100, **filters: Any
 
 def findings_of(connection: sqlite3.Connection, trace_id: str, limit: int = 10_000) -> list[FindingRow]:
     """Reads the findings of a trace in the order in which they came."""
-    query = f"{FINDINGS.select()} WHERE {FINDINGS.filters['trace_id']} ORDER BY id LIMIT ?"
-    names = FindingRow.__struct_fields__
-    rows = connection.execute(query, (trace_id, limit))
-    return [decoded_row(FindingRow(**dict(zip(names, tuple(row), strict=False)))) for row in rows]
+    query = f"{FINDINGS.select()} WHERE {OF_TRACE} ORDER BY id LIMIT ?"
+    return [decoded_row(row) for row in FINDINGS.rows(connection.execute(query, (trace_id, limit)))]
 
 
 def other_runs(

@@ -15,7 +15,6 @@ from cylestio_monitor.model import SEVERITY_NUMBER
 from cylestio_monitor.sanitize import clean_text
 from cylestio_monitor.store.read import blast_radius, lists
 from cylestio_monitor.store.read.findings import FINDINGS, FindingRow, decoded_row
-from cylestio_monitor.store.read.lists import IncidentRow, NoteRow, SpanSummary
 from cylestio_monitor.store.read.values import decoded
 from cylestio_monitor.store.sqlite.rows import MAX_NAME, time_ns_of
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from cylestio_monitor.store.read.blast_radius import BlastRadius, EntryPoint
+    from cylestio_monitor.store.read.lists import IncidentRow, NoteRow, SpanSummary
 
 Kind: TypeAlias = Literal["finding", "trace", "session", "group"]
 
@@ -113,7 +113,8 @@ def find(connection: sqlite3.Connection, text: str) -> IncidentRow:
         raise StoreError(f"there is no incident {text}; `cylestio incident list` lists them")
     if len(rows) > 1:
         raise StoreError(f"several incidents begin with {text}")
-    return IncidentRow(*tuple(rows[0])[:-2])
+    found: IncidentRow = lists.INCIDENTS.rows(rows)[0]
+    return found
 
 
 def resolve(connection: sqlite3.Connection, text: str, kind: Kind | None = None) -> Subject:
@@ -184,9 +185,9 @@ def examine(connection: sqlite3.Connection, row: IncidentRow) -> Incident:
     ).fetchall()
     runs = _runs(connection, items)
     keys = _json(runs)
-    spans = [SpanSummary(*tuple(one)[:-2]) for one in connection.execute(_SPANS, (keys, MOST_ROWS))]
-    findings = [decoded_row(FindingRow(*tuple(one)[:-2])) for one in connection.execute(_FINDINGS, (keys, MOST_ROWS))]
-    notes = [NoteRow(*tuple(one)[:-2]) for one in connection.execute(_NOTES, ("incident", row.id, MOST_ROWS))]
+    spans: list[SpanSummary] = lists.SPANS.rows(connection.execute(_SPANS, (keys, MOST_ROWS)))
+    findings = [decoded_row(one) for one in FINDINGS.rows(connection.execute(_FINDINGS, (keys, MOST_ROWS)))]
+    notes: list[NoteRow] = lists.NOTES.rows(connection.execute(_NOTES, ("incident", row.id, MOST_ROWS)))
     named = {int(ref) for kind, ref in items if kind == "finding" and ref.isdecimal()}
     entry = blast_radius.entry_point(connection, keys, spans, findings, named)
     radius = blast_radius.blast_radius(connection, keys, spans, findings, 0 if entry is None else entry.time_ns)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from cylestio_monitor.store.read.pages import Cursor, Listing, Page, count_rows, read_page
+from cylestio_monitor.store.read.pages import OF_TRACE, Cursor, Listing, Page, count_rows, equal, read_page
 from cylestio_monitor.store.sqlite.records import (
     Approval,
     CallFactsRow,
@@ -157,10 +157,6 @@ def _time(column: str) -> dict[str, str]:
     return {"since_ns": f"{column} >= ?", "until_ns": f"{column} < ?"}
 
 
-def _equal(*columns: str) -> dict[str, str]:
-    return {column: f"{column} = ?" for column in columns}
-
-
 RUNS: Final = Listing(
     RunRow,
     "run",
@@ -168,7 +164,7 @@ RUNS: Final = Listing(
     "id",
     {
         **_time("start_ns"),
-        **_equal("trace_id", "agent_id", "session_id", "user_id"),
+        **equal("trace_id", "agent_id", "session_id", "user_id"),
         "min_severity": "severity_number > 0 AND severity_number >= ?",
         "has_failed": "(failed > 0) = ?",
         "tool": "+run.id IN (SELECT span.run FROM span WHERE span.tool = ?)",
@@ -182,7 +178,7 @@ ENTITIES: Final = Listing(
     {
         "kind": "kind = ?",
         **_time("last_ns"),
-        **_equal("agent_id", "user_id", "name"),
+        **equal("agent_id", "user_id", "name"),
         "min_severity": "severity_number >= ?",
         "has_failed": "(failed > 0) = ?",
     },
@@ -194,8 +190,8 @@ SPANS: Final = Listing(
     "id",
     {
         **_time("start_ns"),
-        **_equal("agent_id", "session_id", "tool", "model", "event_type", "alert", "action"),
-        "trace_id": "run IN (SELECT id FROM run WHERE trace_id = ?)",
+        **equal("agent_id", "session_id", "tool", "model", "event_type", "alert", "action"),
+        "trace_id": OF_TRACE,
         "min_severity": "severity_number > 0 AND severity_number >= ?",
     },
 )
@@ -206,7 +202,7 @@ GROUPS: Final = Listing(
     "group_id",
     {
         **_time("last_ns"),
-        **_equal("group_id", "rule_id", "category", "source", "state", "agent_id", "tool"),
+        **equal("group_id", "rule_id", "category", "source", "state", "agent_id", "tool"),
         "min_severity": "severity_number >= ?",
         "of_agent": (
             "EXISTS (SELECT 1 FROM findings WHERE findings.group_id = finding_group.group_id AND findings.agent_id = ?)"
@@ -219,7 +215,7 @@ APPROVALS: Final = Listing(
     "approval",
     "created_ns",
     "id",
-    {**_time("created_ns"), **_equal("id", "state", "agent_id", "session_id", "user_id", "tool")},
+    {**_time("created_ns"), **equal("id", "state", "agent_id", "session_id", "user_id", "tool")},
 )
 DECISIONS: Final = Listing(
     Decision,
@@ -228,9 +224,9 @@ DECISIONS: Final = Listing(
     "id",
     {
         **_time("time_ns"),
-        **_equal("span_id", "rule", "action", "agent_id", "session_id", "user_id", "tool"),
+        **equal("span_id", "rule", "action", "agent_id", "session_id", "user_id", "tool"),
         "is_allowed": "(action = 'allow') = ?",
-        "trace_id": "run IN (SELECT id FROM run WHERE trace_id = ?)",
+        "trace_id": OF_TRACE,
     },
 )
 TOOL_VERSIONS: Final = Listing(
@@ -238,21 +234,21 @@ TOOL_VERSIONS: Final = Listing(
     "tool_definition",
     "last_ns",
     "id",
-    {**_time("last_ns"), **_equal("server", "name", "digest", "state")},
+    {**_time("last_ns"), **equal("server", "name", "digest", "state")},
 )
 CALL_FACTS: Final = Listing(
     CallFactsRow,
     "call_facts",
     "time_ns",
     "id",
-    {**_time("time_ns"), **_equal("agent_id", "tool", "server", "session_id", "user_id")},
+    {**_time("time_ns"), **equal("agent_id", "tool", "server", "session_id", "user_id")},
 )
 PARTS: Final = Listing(
     RecordedPart,
     "part",
     "id",
     "id",
-    {"trace_id": "run IN (SELECT id FROM run WHERE trace_id = ?)", **_equal("part_id", "span_id")},
+    {"trace_id": OF_TRACE, **equal("part_id", "span_id")},
 )
 VALUES: Final = Listing(
     ValueOrigin,
@@ -260,16 +256,16 @@ VALUES: Final = Listing(
     "id",
     "id",
     {
-        "trace_id": "run IN (SELECT id FROM run WHERE trace_id = ?)",
+        "trace_id": OF_TRACE,
         "session_id": "run IN (SELECT id FROM run WHERE session_id = ?)",
-        **_equal("value_hash", "span_id"),
+        **equal("value_hash", "span_id"),
     },
 )
 INCIDENTS: Final = Listing(
-    IncidentRow, "incident", "opened_ns", "id", {**_time("opened_ns"), **_equal("id", "state", "owner")}
+    IncidentRow, "incident", "opened_ns", "id", {**_time("opened_ns"), **equal("id", "state", "owner")}
 )
-NOTES: Final = Listing(NoteRow, "note", "id", "id", _equal("subject", "ref"))
-SILENCES: Final = Listing(SilenceRow, "silence", "created_ns", "id", _equal("rule_id", "agent_id", "group_id"))
+NOTES: Final = Listing(NoteRow, "note", "id", "id", equal("subject", "ref"))
+SILENCES: Final = Listing(SilenceRow, "silence", "created_ns", "id", equal("rule_id", "agent_id", "group_id"))
 
 
 def runs(
@@ -310,8 +306,8 @@ def outline(connection: sqlite3.Connection, trace_id: str, limit: int = 20_000) 
         trace_id: 32 hexadecimal digits.
         limit: Largest number of spans; the first ones are returned.
     """
-    query = f"{SPANS.select()} WHERE run IN (SELECT id FROM run WHERE trace_id = ?) ORDER BY start_ns, id LIMIT ?"  # noqa: S608 -- constants
-    return [SpanSummary(*tuple(row)[:-2]) for row in connection.execute(query, (trace_id, limit))]
+    query = f"{SPANS.select()} WHERE {OF_TRACE} ORDER BY start_ns, id LIMIT ?"
+    return SPANS.rows(connection.execute(query, (trace_id, limit)))
 
 
 def traces_beginning(connection: sqlite3.Connection, prefix: str, limit: int = 10) -> list[str]:

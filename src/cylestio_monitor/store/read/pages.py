@@ -15,12 +15,16 @@ from cylestio_monitor.errors import StoreError
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 MOST: Final = 10_000
 """Largest number of rows of one answer."""
+
+
+OF_TRACE: Final = "run IN (SELECT id FROM run WHERE trace_id = ?)"
+"""The condition for the rows of a trace, of a table with the column `run`."""
 
 
 class Cursor(NamedTuple):
@@ -91,6 +95,20 @@ class Listing(NamedTuple):
         fields = (self.columns.get(name, f'"{name}"') for name in self.row.__struct_fields__)
         return f"SELECT {', '.join(fields)}, {self.sort}, {self.key} FROM {self.source}"  # noqa: S608 -- constants
 
+    def rows(self, found: Iterable[Iterable[Any]]) -> list[Any]:
+        """Returns the typed rows of a query that begins with `select`.
+
+        Args:
+            found: The rows of the query, whose last two columns are those of a cursor.
+        """
+        names = self.row.__struct_fields__
+        return [self.row(**dict(zip(names, row, strict=False))) for row in found]
+
+
+def equal(*columns: str) -> dict[str, str]:
+    """Returns filters that compare a column with their value; each has the name of its column."""
+    return {column: f"{column} = ?" for column in columns}
+
 
 def read_page(
     connection: sqlite3.Connection,
@@ -125,8 +143,7 @@ def read_page(
     backwards = cursor is not None and cursor.is_backwards
     if backwards:
         found.reverse()
-    names = listing.row.__struct_fields__
-    page: Page[Any] = Page([listing.row(**dict(zip(names, tuple(row), strict=False))) for row in found])
+    page: Page[Any] = Page(listing.rows(found))
     if found:
         if backwards or has_more:
             page.next = _beside(found[-1], is_backwards=False)

@@ -44,7 +44,7 @@ def flagged(connection: sqlite3.Connection, *, since: datetime, limit: int = MOS
     """Reads spans with a finding since a time, newest first."""
     query = f"{SPANS.select()} WHERE severity_number > 0 AND start_ns >= ? ORDER BY start_ns DESC LIMIT ?"
     rows = connection.execute(query, (to_ns(since), max(0, min(limit, MOST))))
-    return [SpanSummary(*tuple(row)[:-2]) for row in rows]
+    return SPANS.rows(rows)
 
 
 def status(connection: sqlite3.Connection, path: Path) -> Row:

@@ -45,7 +45,7 @@ def search(
         ids += [row[0] for row in rows]
     marks = ", ".join("?" * len(ids))
     found = connection.execute(f"{SPANS.select()} WHERE id IN ({marks}) ORDER BY id DESC", ids)
-    return [SpanSummary(*tuple(row)[:-2]) for row in found]
+    return SPANS.rows(found)
 
 
 def excerpts(connection: sqlite3.Connection, ids: Sequence[int], text: str) -> dict[int, str]:
