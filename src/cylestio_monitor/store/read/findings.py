@@ -117,10 +117,19 @@ def findings(connection: sqlite3.Connection, *, limit: int = 100, **filters: Any
     return finding_page(connection, limit=limit, **filters).rows
 
 
-def findings_of(connection: sqlite3.Connection, trace_id: str, limit: int = 10_000) -> list[FindingRow]:
-    """Reads the findings of a trace in the order in which they came."""
-    query = f"{FINDINGS.select()} WHERE {OF_TRACE} ORDER BY id LIMIT ?"
-    return [decoded_row(row) for row in FINDINGS.rows(connection.execute(query, (trace_id, limit)))]
+def findings_of(
+    connection: sqlite3.Connection, trace_id: str, limit: int = 10_000, *, span_id: str | None = None
+) -> list[FindingRow]:
+    """Reads the findings of a trace, or of one of its spans, in the order in which they came."""
+    of_span, values = ("", ()) if span_id is None else ("AND span_id = ?", (span_id,))
+    query = f"{FINDINGS.select()} WHERE {OF_TRACE} {of_span} ORDER BY id LIMIT ?"
+    return [decoded_row(row) for row in FINDINGS.rows(connection.execute(query, (trace_id, *values, limit)))]
+
+
+def finding_counts(connection: sqlite3.Connection, trace_id: str) -> dict[str, int]:
+    """Counts the findings of each span of a trace, by span id; a span without findings is left out."""
+    query = f"SELECT span_id, count(*) FROM findings WHERE {OF_TRACE} GROUP BY span_id"  # noqa: S608 -- constants
+    return dict(connection.execute(query, (trace_id,)).fetchall())
 
 
 def other_runs(

@@ -131,8 +131,7 @@ def one_span(connection: sqlite3.Connection, trace_id: str, span_id: str, path: 
     row = connection.execute(query, (trace_id, span_id)).fetchone()
     if row is None:
         return None
-    found = [finding for finding in findings_of(connection, trace_id) if finding.span_id == span_id]
-    return SpanNode(span(row, _cipher(path)), found)
+    return SpanNode(span(row, _cipher(path)), findings_of(connection, trace_id, span_id=span_id))
 
 
 def latest_run(connection: sqlite3.Connection, *, limit: int = 50) -> list[str]:

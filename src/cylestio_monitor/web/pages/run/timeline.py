@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.routing import Route
 
 from cylestio_monitor.store.read import lists
-from cylestio_monitor.store.read.findings import findings_of
+from cylestio_monitor.store.read.findings import finding_counts
 from cylestio_monitor.web import render, timeline, view
 from cylestio_monitor.web.pages.run.conversation import first_of, run_of
 
@@ -41,7 +40,7 @@ def show(request: Request) -> Response:
     with view.reading(request) as connection:
         run = run_of(request, connection)
         spans = lists.outline(connection, run.trace_id, _SPANS)
-        counts = Counter(finding.span_id for finding in findings_of(connection, run.trace_id))
+        counts = finding_counts(connection, run.trace_id)
     made = timeline.Timeline(spans, counts, zoom=is_zoomed)
     rows = made.rows(opened=opened, show=shown, text=text)
     first = min(first_of(request, timeline.ROWS), max(0, len(rows) - 1) // timeline.ROWS * timeline.ROWS)
