@@ -104,8 +104,7 @@ def group(request: Request) -> Response:
     titles = view.site(request).titles
     titles.load()
     with view.reading(request) as connection:
-        _existing(connection, group_id)
-        found = groups.details(connection, group_id, now_ns)
+        found = groups.details(connection, _existing(connection, group_id), now_ns)
         shown = _latest_text(request, connection, found)
         silences = read_page(connection, lists.SILENCES, {"group_id": group_id}, limit=20).rows
     days = [
@@ -156,11 +155,11 @@ def silence(request: Request) -> Response:
     """Shows the entry of the settings file that silences the rule of a group, before it is recorded."""
     group_id = _checked(request.path_params["group"])
     with view.reading(request) as connection:
-        found = groups.details(connection, _existing(connection, group_id).group_id, time.time_ns())
-        latest = _latest_hash(connection, found.row)
+        row = _existing(connection, group_id)
+        latest = _latest_hash(connection, row)
     values = {
-        "row": found.row,
-        "heading": wording.title(found.row, view.site(request).titles),
+        "row": row,
+        "heading": wording.title(row, view.site(request).titles),
         "match_hash": latest,
         "settings_file": view.site(request).loaded.source,
     }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from cylestio_monitor.errors import StoreError
+from cylestio_monitor.model import SEVERITY_NUMBER
 from cylestio_monitor.store.read import lists
 from cylestio_monitor.store.read.pages import Cursor, Page, read_page
 from cylestio_monitor.store.read.values import decoded
@@ -167,21 +167,15 @@ def acted_in(connection: sqlite3.Connection, group: GroupRow) -> int:
     return int(connection.execute(query, (group.source, group.group_id, MOST_READ)).fetchone()[0])
 
 
-def details(connection: sqlite3.Connection, group_id: str, now_ns: int) -> GroupDetails:
-    """Reads one group.
+def details(connection: sqlite3.Connection, row: GroupRow, now_ns: int) -> GroupDetails:
+    """Reads what the store knows about one group.
 
     Args:
         connection: From `queries.connect`.
-        group_id: The group.
+        row: The group.
         now_ns: Now, in ns since the epoch.
-
-    Raises:
-        StoreError: There is no such group.
     """
-    rows = group_page(connection, group_id=group_id, limit=1).rows
-    if not rows:
-        raise StoreError(f"there is no group {group_id}")
-    row: GroupRow = rows[0]
+    group_id = row.group_id
     found = connection.execute(_NEWEST, (group_id, MOST_READ)).fetchall()
     by_run: dict[int, list[sqlite3.Row]] = {}
     for one in found:
@@ -245,7 +239,6 @@ def _followed(connection: sqlite3.Connection, group: GroupRow, runs: list[int]) 
 
 
 def _rules(found: list[sqlite3.Row]) -> list[MatchedRule]:
-    order = {"critical": 4, "high": 3, "medium": 2, "low": 1}
     by_rule: dict[str, list[sqlite3.Row]] = {}
     for one in found:
         by_rule.setdefault(one["rule_id"], []).append(one)
@@ -260,7 +253,7 @@ def _rules(found: list[sqlite3.Row]) -> list[MatchedRule]:
         )
         for rule_id, members in by_rule.items()
     ]
-    return sorted(rules, key=lambda rule: (-order.get(rule.severity, 0), rule.rule_id))[:100]
+    return sorted(rules, key=lambda rule: (-SEVERITY_NUMBER.get(rule.severity, 0), rule.rule_id))[:100]
 
 
 def _texts(text: str) -> list[str]:
