@@ -99,9 +99,8 @@ def _needs(request: Request, connection: sqlite3.Connection, refused: int, now_n
     ]
     problems = _delivery_needs(refused, now_ns)
     room = MOST_NEEDS - len(found) - len(tools) - len(problems)
-    for group_id in attention.urgent_groups(connection, max(room, 0)):
-        (group,) = groups.group_page(connection, group_id=group_id, limit=1).rows
-        runs, acted = groups.runs_of(connection, group_id), groups.acted_in(connection, group)
+    for group in attention.urgent_groups(connection, max(room, 0)):
+        runs, acted = groups.runs_of(connection, group.group_id), groups.acted_in(connection, group)
         found.append(
             {
                 "severity": SEVERITIES[group.severity_number],
@@ -109,7 +108,7 @@ def _needs(request: Request, connection: sqlite3.Connection, refused: int, now_n
                 "text": wording.followed(group, runs, acted),
                 "who": group.agent_id,
                 "time_ns": group.last_ns,
-                "link": f"/findings/{group_id}",
+                "link": f"/findings/{group.group_id}",
                 "action": "Open",
             }
         )

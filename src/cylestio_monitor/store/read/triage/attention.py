@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from cylestio_monitor.store.read.lists import OPEN_GROUP
+from cylestio_monitor.store.read.lists import GROUPS, OPEN_GROUP
 
 if TYPE_CHECKING:
     import sqlite3
+
+    from cylestio_monitor.store.read.lists import GroupRow
 
 MOST_COUNTED: Final = 1000
 """Counts stop here."""
@@ -61,16 +63,13 @@ class ChangedTool(msgspec.Struct, frozen=True):
     first_ns: int
 
 
-def urgent_groups(connection: sqlite3.Connection, limit: int = 8) -> list[str]:
-    """Returns the ids of the open groups, the most severe first and of equal ones the last seen first."""
-    query = (
-        f"SELECT group_id FROM finding_group WHERE {OPEN_GROUP} "  # noqa: S608 -- constants
-        "ORDER BY severity_number DESC, last_ns DESC LIMIT ?"
-    )
-    return [str(row[0]) for row in connection.execute(query, (time.time_ns(), limit))]
+def urgent_groups(connection: sqlite3.Connection, limit: int) -> list[GroupRow]:
+    """Reads the open groups, the most severe first and of equal ones the last seen first."""
+    query = f"{GROUPS.select()} WHERE {OPEN_GROUP} ORDER BY severity_number DESC, last_ns DESC LIMIT ?"
+    return GROUPS.rows(connection.execute(query, (time.time_ns(), limit)))
 
 
-def changed_tools(connection: sqlite3.Connection, limit: int = 8) -> list[ChangedTool]:
+def changed_tools(connection: sqlite3.Connection, limit: int) -> list[ChangedTool]:
     """Returns the tools whose definition has changed and whose newest version is not decided, the newest first."""
     rows = connection.execute(
         "SELECT server, name, versions, first_ns FROM (SELECT server, name, count(*) AS versions, "
