@@ -52,7 +52,7 @@ class Store:
         self.path = path
         self.settings = settings
         secret, provided = keys.load_or_create(path)
-        self.key = keys.derive(secret, "match")
+        self.key = keys.derive(secret, keys.MATCHES)
         self.cipher = keys.Cipher(secret) if provided else None
         self._writer = Writer(path, settings, secret, self.cipher)
         self._loop = WriteLoop(self._writer)

@@ -83,7 +83,7 @@ def try_policy(ctx: click.Context, file: Path, *, since: datetime | None, agent:
     """  # noqa: D301 -- as above
     obj: Context = ctx.obj
     with obj.store() as connection:
-        tried = _read(file, keys.derive(keys.load(obj.database)[0], "match"))
+        tried = _read(file, keys.match_key(obj.database))
         has_budget = any(rule.budget is not None for rule in tried.document.rules)
         found = replay.summary(tried, control.calls_since(connection, _ns(since), agent, uses=has_budget))
     if as_json:

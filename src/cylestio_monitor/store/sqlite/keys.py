@@ -28,6 +28,9 @@ _ACCOUNT = "store"
 _SHORTEST = 16
 _NONCE = 12
 
+MATCHES: Final = "match"
+"""The label of the key of the hashes of matches."""
+
 
 def key_file(database: Path) -> Path:
     """Returns the path of the file that holds the secret if neither environment nor keyring has one."""
@@ -102,6 +105,18 @@ def _given() -> bytes | None:
 def derive(secret: bytes, label: str) -> bytes:
     """A key of its own for one use, 32 bytes."""
     return hmac.digest(secret, b"cylestio-monitor\x00" + label.encode(), "sha256")
+
+
+def match_key(path: Path) -> bytes:
+    """The key of the hashes of matches in a store, 32 bytes.
+
+    Args:
+        path: The database.
+
+    Raises:
+        StoreError: As for `load`.
+    """
+    return derive(load(path)[0], MATCHES)
 
 
 class Cipher:

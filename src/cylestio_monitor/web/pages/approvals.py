@@ -120,7 +120,7 @@ def _origins(connection: sqlite3.Connection, found: Approval, path: Path) -> dic
         return {}
     arguments = {leaf.path: leaf.text for leaf in leaves_of(found.arguments)[0]}
     read = transcript(connection, found.trace_id, path)
-    places = Places(read, keys.derive(keys.load(path)[0], "match"))
+    places = Places(read, keys.match_key(path))
     origins: dict[str, dict[str, Any]] = {}
     for value in places.values(rows):
         name = value.origin.argument.lstrip("/").replace("/", ".")

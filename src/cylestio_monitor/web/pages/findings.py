@@ -209,7 +209,7 @@ def _latest_text(
     recorded.
     """
     path = view.site(request).path
-    key = keys.derive(keys.load(path)[0], "match")
+    key = keys.match_key(path)
     numbers = {rule.rule_id: number for number, rule in enumerate(found.rules, 1)}
     for occurrence in found.occurrences[:_RUNS_READ]:
         places = Places(transcript(connection, occurrence.trace_id, path), key)

@@ -21,7 +21,6 @@ from cylestio_monitor.web import filters, view
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from starlette.requests import Request
 
@@ -87,7 +86,7 @@ def rules(request: Request) -> Response:
             },
             cursor=chosen.cursor,
         )
-    loaded = loader.configured(shared.loaded, _key(shared.path))
+    loaded = loader.configured(shared.loaded, keys.match_key(shared.path))
     text = _text(shared.loaded)
     policy = loaded.policy if loaded is not None else None
     values: dict[str, Any] = {
@@ -148,7 +147,7 @@ def try_draft(request: Request) -> Response:
         headers = {"content-disposition": 'attachment; filename="policy.yaml"'}
         return Response(draft, media_type="application/yaml", headers=headers)
     shared = view.site(request)
-    key = _key(shared.path)
+    key = keys.match_key(shared.path)
     loaded = loader.parse(draft, "draft", key)
     values: dict[str, Any] = {"draft": draft, "days": days, "agent": agent, "tried": None}
     values["problems"] = [str(problem) for problem in loaded.problems]
@@ -188,10 +187,6 @@ def _reached(policy: Policy, tried: replay.Comparison) -> list[str]:
 def _whatif(request: Request, values: dict[str, Any], status: int = 200) -> Response:
     shown = {"days_offered": _DAYS, "most": _CALLS, "max_draft": _MAX_DRAFT, **values}
     return view.page(request, "whatif.html", shown, title="What if", status=status)
-
-
-def _key(path: Path) -> bytes:
-    return keys.derive(keys.load(path)[0], "match")
 
 
 def _text(loaded: Loaded) -> PolicyText:

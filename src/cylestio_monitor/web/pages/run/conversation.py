@@ -64,7 +64,7 @@ def show(request: Request) -> Response:
     with view.reading(request) as connection:
         run = run_of(request, connection)
         read = transcript(connection, run.trace_id, path)
-        places = Places(read, keys.derive(keys.load(path)[0], "match"))
+        places = Places(read, keys.match_key(path))
         found = places.findings(findings_of(connection, run.trace_id, _MOST))
         filters = {"trace_id": run.trace_id}
         values = pages.read_page(connection, lists.VALUES, filters, limit=_MOST).rows
