@@ -96,10 +96,11 @@ def diff(ctx: click.Context, tool: str, *, older: str | None, newer: str | None,
     with obj.store() as connection:
         found = reads.find_tool(connection, tool)
         after = reads.find_version(connection, found, newer or found.digest)
-        others = [one for one in reads.versions(connection, found.server, found.name) if one.digest != after.digest]
-        approved = found.approved if found.approved != after.digest else ""
-        wanted = older or approved or (others[0].digest if others else after.digest)
-        before = reads.find_version(connection, found, wanted)
+        if older:
+            before = reads.find_version(connection, found, older)
+        else:
+            known = reads.versions(connection, found.server, found.name)
+            before = reads.version_before(known, found, after.digest) or after
     names = [f"{found.full_name} {one.digest[:_DIGEST]} ({one.state})" for one in (before, after)]
     lines = difference(before.definition, after.definition, *names)
     if as_json:

@@ -10,6 +10,7 @@ from cylestio_monitor.errors import StoreError
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Sequence
 
 _MOST: Final = 20_000
 
@@ -125,6 +126,18 @@ def find_version(connection: sqlite3.Connection, tool: PinnedTool, digest: str) 
     if len(found) != 1:
         raise StoreError(f"{len(found) or 'no'} versions of {tool.full_name} begin with {digest}")
     return found[0]
+
+
+def version_before(versions: Sequence[ToolVersionRow], tool: PinnedTool, digest: str) -> ToolVersionRow | None:
+    """The version that another one is compared with: the approved one, or else the one before; `None` without others.
+
+    Args:
+        versions: The versions of the tool, the latest seen first.
+        tool: The tool.
+        digest: Digest of the other version.
+    """
+    others = [one for one in versions if one.digest != digest]
+    return next((one for one in others if one.digest == tool.approved), others[0] if others else None)
 
 
 def _pinned(found: list[ToolVersionRow]) -> PinnedTool:

@@ -124,9 +124,7 @@ def _compared(
     if pinned is None:
         return None, None
     after = next((one for one in versions if one.digest == pinned.digest), None)
-    others = [one for one in versions if one.digest != pinned.digest]
-    approved = next((one for one in others if one.digest == pinned.approved), None)
-    return approved or (others[0] if others else None), after
+    return definitions.version_before(versions, pinned, pinned.digest), after
 
 
 def _label(version: ToolVersionRow) -> str:
