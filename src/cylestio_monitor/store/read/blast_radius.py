@@ -180,11 +180,7 @@ def entry_point(
     severe = [one for one in findings if one.severity != "none" and time_ns_of(one.timestamp) <= end]
     untrusted = [one for one in severe if one.subtype in _UNTRUSTED or (one.source or "").startswith("tool:")]
     starts = {one.span_id: one for one in spans}
-    candidates = [
-        EntryPoint("value", *source)
-        for source in _sources(connection, keys, starts)
-        if source[0] <= end and starts.keys() & {source[2]}
-    ]
+    candidates = [EntryPoint("value", *source) for source in _sources(connection, keys, starts) if source[0] <= end]
     candidates += (_finding_entry(one, starts.get(one.span_id)) for one in untrusted)
     if not candidates:
         candidates = [_finding_entry(one, starts.get(one.span_id)) for one in severe]

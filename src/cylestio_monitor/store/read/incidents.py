@@ -252,12 +252,12 @@ def _found(finding: FindingRow) -> TimelineEntry:
 
 def _decisions(connection: sqlite3.Connection, keys: str) -> list[TimelineEntry]:
     decisions = connection.execute(
-        "SELECT d.time_ns, d.action, d.enforced, d.tool, d.rule, d.reason, run.trace_id, d.span_id FROM decision AS d "
+        "SELECT d.time_ns, d.action, d.tool, d.enforced, d.rule, d.reason, run.trace_id, d.span_id FROM decision AS d "
         "JOIN run ON run.id = d.run WHERE d.run IN (SELECT value FROM json_each(?)) AND d.action <> 'allow' LIMIT ?",
         (keys, MOST_ROWS),
     )
     found = [
-        TimelineEntry(one[0], "decision", f"{one[1]} {one[3] or ''}".strip(), _decided(*one[2:6]), None, *one[6:])
+        TimelineEntry(one[0], "decision", f"{one[1]} {one[2] or ''}".strip(), _decided(*one[3:6]), None, *one[6:])
         for one in decisions
     ]
     approvals = connection.execute(
@@ -272,7 +272,7 @@ def _decisions(connection: sqlite3.Connection, keys: str) -> list[TimelineEntry]
     return found
 
 
-def _decided(enforced: int, _tool: str | None, rule: str, reason: str) -> str:
+def _decided(enforced: int, rule: str, reason: str) -> str:
     return f"{rule or 'default'}: {reason}" + ("" if enforced else " (recorded only)")
 
 
