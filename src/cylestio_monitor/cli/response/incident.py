@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from cylestio_monitor.cli.group import Context
-    from cylestio_monitor.store.read.blast_radius import Touched
     from cylestio_monitor.store.read.incidents import Incident, Kind
     from cylestio_monitor.store.read.lists import IncidentRow
 
@@ -250,15 +249,7 @@ def _print_radius(console: Console, found: Incident) -> None:
         blocked = f", {one.blocked} blocked" if one.blocked else ""
         rows.append(("tool", one.tool, f"{counted(one.calls, 'call')}{blocked}", output.level(one.severity)))
     rows += (("value", f"{one.kind} to {one.tool} {one.argument}", f"from {one.origin}", "") for one in radius.values)
-    kinds: tuple[tuple[str, list[Touched]], ...] = (
-        ("host", radius.hosts),
-        ("secret", radius.secrets),
-        ("personal data", radius.personal_data),
-        ("user", radius.users),
-        ("agent", radius.agents),
-        ("session", radius.sessions),
-    )
-    rows += ((kind, one.name, counted(one.count, "time"), "") for kind, touched in kinds for one in touched)
+    rows += ((kind, one.name, counted(one.count, "time"), "") for kind, touched in radius.touched for one in touched)
     for other in radius.elsewhere:
         who = other.session_id or other.agent_id or "no session"
         rows.append(("same text", f"{other.rule_id} in {who}", f"trace {other.trace_id[:12]}", ""))

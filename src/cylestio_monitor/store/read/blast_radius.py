@@ -159,6 +159,18 @@ class BlastRadius(msgspec.Struct):
     sessions: list[Touched]
     elsewhere: list[Elsewhere]
 
+    @property
+    def touched(self) -> tuple[tuple[str, list[Touched]], ...]:
+        """The things beside tools and values: the name of each kind, and those that were touched."""
+        return (
+            ("host", self.hosts),
+            ("secret", self.secrets),
+            ("personal data", self.personal_data),
+            ("user", self.users),
+            ("agent", self.agents),
+            ("session", self.sessions),
+        )
+
 
 def entry_point(
     connection: sqlite3.Connection,

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from cylestio_monitor.store.read.blast_radius import Touched
     from cylestio_monitor.store.read.incidents import Incident
     from cylestio_monitor.store.read.lists import IncidentRow
     from cylestio_monitor.store.sqlite.records import IncidentState
@@ -158,17 +157,9 @@ def _touched(found: Incident) -> list[tuple[str, str, str, str]]:
         ("value", f"{one.kind} to {one.tool or 'a tool'}, {one.argument}", f"first said by {one.origin}", "")
         for one in radius.values
     ]
-    kinds: tuple[tuple[str, list[Touched]], ...] = (
-        ("host", radius.hosts),
-        ("secret", radius.secrets),
-        ("personal data", radius.personal_data),
-        ("user", radius.users),
-        ("agent", radius.agents),
-        ("session", radius.sessions),
-    )
     rows += [
         (kind, one.name, f"{one.count:,} times" + (f", {one.distinct:,} different" if one.distinct else ""), "")
-        for kind, members in kinds
+        for kind, members in radius.touched
         for one in members
     ]
     return rows
