@@ -16,7 +16,7 @@ CHAT = {semconv.OPERATION_NAME: "chat", semconv.REQUEST_MODEL: "m"}
 
 
 def site_of(browser, path):
-    return view.WebSite(path, None, browser.sessions, frozenset(), None)
+    return view.WebSite(path, None, browser.sessions, None)
 
 
 def test_a_page_carries_the_cursor_of_its_moment(browser, bench):

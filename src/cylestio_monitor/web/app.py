@@ -106,13 +106,7 @@ def create_app(
         },
     )
     app.router.redirect_slashes = False
-    app.state.site = view.WebSite(
-        path,
-        loaded,
-        sessions,
-        frozenset(route.path for route in routes),
-        titles or wording.RuleTitles(loaded),
-    )
+    app.state.site = view.WebSite(path, loaded, sessions, titles or wording.RuleTitles(loaded))
     app.state.streams = {}
     app.state.cookie = cookie, scheme == "https"
     return security.RequestGuard(app, sessions=sessions, hosts=hosts, cookie=cookie, scheme=scheme)

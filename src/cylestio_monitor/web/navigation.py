@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
+from typing import Final, NamedTuple
 
 
 class NavigationItem(NamedTuple):
@@ -44,16 +41,7 @@ ITEMS: Final = (
     NavigationItem("Audit trail", "/audit", "chain", "c", "System"),
     NavigationItem("Settings", "/settings", "gear", "e", "System"),
 )
-"""Every entry; one is shown where its page has a route."""
-
-
-def items(paths: Collection[str]) -> tuple[NavigationItem, ...]:
-    """The entries whose pages exist.
-
-    Args:
-        paths: The paths of all routes.
-    """
-    return tuple(item for item in ITEMS if item.path in paths)
+"""Every entry."""
 
 
 def current(path: str) -> str:

@@ -60,14 +60,12 @@ class WebSite(NamedTuple):
         path: The database.
         loaded: The settings.
         sessions: The open sessions.
-        paths: The paths of all routes.
         titles: The titles of the rules.
     """
 
     path: Path
     loaded: Loaded
     sessions: Sessions
-    paths: frozenset[str]
     titles: RuleTitles
 
 
@@ -118,9 +116,8 @@ def page(request: Request, template: str, values: dict[str, Any], *, title: str,
     theme = request.cookies.get(THEME_COOKIE, "")
     frame = {
         "title": title,
-        "items": navigation.items(shared.paths),
+        "items": navigation.ITEMS,
         "current": navigation.current(request.url.path),
-        "paths": shared.paths,
         **_counts(shared.path),
         "store_name": shared.path.name,
         "mode": shared.loaded.settings.mode,

@@ -82,7 +82,7 @@ def _needs(request: Request, connection: sqlite3.Connection, refused: int, now_n
             "link": f"/approvals/{one.id}",
             "action": "Review call",
         }
-        for one in (control.approvals(connection, waiting=True, limit=MOST_NEEDS) if "/approvals" in site.paths else ())
+        for one in control.approvals(connection, waiting=True, limit=MOST_NEEDS)
         if one.expires_ns > now_ns
     ]
     tools = [
@@ -95,7 +95,7 @@ def _needs(request: Request, connection: sqlite3.Connection, refused: int, now_n
             "link": "/tools",
             "action": "See change",
         }
-        for one in (attention.changed_tools(connection, 3) if "/tools" in site.paths else ())
+        for one in attention.changed_tools(connection, 3)
     ]
     problems = _delivery_needs(refused, now_ns)
     room = MOST_NEEDS - len(found) - len(tools) - len(problems)
