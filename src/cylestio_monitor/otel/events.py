@@ -129,13 +129,7 @@ def _sign_ins(kind: str, data: Mapping[str, Any], now_ns: int, running: setup.Ru
 
 
 def _write(event: Event, running: setup.Running) -> None:
-    """Writes an event to the store and to the JSON log."""
-    if event.agent_id is None:
-        event = replace(event, agent_id=running.loaded.settings.agent_id)
-    if running.store is not None:
-        running.store.add_event(event)
-    if running.json_log is not None:
-        running.json_log.write(event)
+    record.write(event, running.loaded.settings, running.store, running.json_log)
 
 
 class _WaitingEvents:

@@ -70,10 +70,7 @@ class ModerationEvents:
             channel="TOOL" if question.subtype == "tool_result" else "LLM",
             level="INFO" if moderation.verdict == "allow" else "WARNING",
             time_ns=time.time_ns(),
-            agent_id=identity.current().agent_id or self._settings.agent_id,
+            agent_id=identity.current().agent_id or None,
             span=report.span,
         )
-        if self._store is not None:
-            self._store.add_event(event)
-        if self._json_log is not None:
-            self._json_log.write(event)
+        record.write(event, self._settings, self._store, self._json_log)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import _logs, trace
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import SpanContext
 
+    from cylestio_monitor import config
     from cylestio_monitor.model import AttributeValue
+    from cylestio_monitor.otel.json_log.writer import JsonLog
+    from cylestio_monitor.store import Store
 
 SEVERITY: Final = {
     "DEBUG": SeverityNumber.DEBUG,
@@ -71,6 +75,23 @@ def emit(
         trace_id=trace.format_trace_id(span.trace_id) if span.is_valid else None,
         span_id=trace.format_span_id(span.span_id) if span.is_valid else None,
     )
+
+
+def write(event: Event, settings: config.Settings, store: Store | None, json_log: JsonLog | None) -> None:
+    """Writes the row of an event to the store and to the JSON log.
+
+    Args:
+        event: The row; without an agent, it gets that of the settings.
+        settings: The settings in force.
+        store: The store, where there is one.
+        json_log: The JSON log, where there is one.
+    """
+    if event.agent_id is None:
+        event = replace(event, agent_id=settings.agent_id)
+    if store is not None:
+        store.add_event(event)
+    if json_log is not None:
+        json_log.write(event)
 
 
 def flat(data: Mapping[str, Any]) -> dict[str, AttributeValue]:
