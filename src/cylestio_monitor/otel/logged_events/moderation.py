@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from cylestio_monitor import identity, semconv
-from cylestio_monitor.otel.logged_events import record
 
 if TYPE_CHECKING:
     from cylestio_monitor import config
@@ -46,6 +45,8 @@ class ModerationEvents:
             log.debug("An answer of a moderator could not be recorded", exc_info=True)
 
     def _write(self, report: ModerationReport) -> None:
+        from cylestio_monitor.otel.logged_events import record  # noqa: PLC0415 -- few applications have moderators
+
         finding, moderation, question = report.finding, report.moderation, report.question
         data: dict[str, Any] = {
             "alert": finding.alert if finding is not None else "none",
