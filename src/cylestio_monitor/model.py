@@ -85,6 +85,9 @@ MODERATOR: Final = "moderator."
 
 INCOMPLETE_CATEGORY: Final = "scan_incomplete"
 
+MASKED_CATEGORIES: Final = frozenset({"secret", "sensitive_data"})
+"""Categories whose matches are replaced, in recorded content and by a policy that redacts."""
+
 
 def incomplete(reason: str, *, target: Target, subtype: Subtype, path: str, start: int = 0, end: int = 0) -> Finding:
     """Returns the finding that reports an unscanned part of a call.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from cylestio_monitor.model import INCOMPLETE
+from cylestio_monitor.model import INCOMPLETE, MASKED_CATEGORIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -98,6 +98,4 @@ class StreamedText:
 
 def needs_mask(found: Iterable[Finding]) -> bool:
     """Returns whether a text with these findings may be recorded only in part."""
-    from cylestio_monitor.scan.results.redaction import MASKED_CATEGORIES  # noqa: PLC0415 -- only where there are findings
-
     return any(finding.category in MASKED_CATEGORIES or finding.rule_id == INCOMPLETE for finding in found)

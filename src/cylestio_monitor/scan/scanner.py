@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cylestio_monitor.model import Finding, incomplete
+from cylestio_monitor.model import MASKED_CATEGORIES, Finding, incomplete
 from cylestio_monitor.scan import learned, prompt_leak
 from cylestio_monitor.scan.budget import Budget
 from cylestio_monitor.scan.commands import tool_call
@@ -17,7 +17,7 @@ from cylestio_monitor.scan.matching.search import Search, without_doubles
 from cylestio_monitor.scan.readers import full_parsers
 from cylestio_monitor.scan.results.match_hash import match_hash
 from cylestio_monitor.scan.results.own_data import is_own
-from cylestio_monitor.scan.results.redaction import MASKED_CATEGORIES, PrivateSpan, Redaction
+from cylestio_monitor.scan.results.redaction import PrivateSpan, Redaction
 from cylestio_monitor.scan.results.silences import Silences
 from cylestio_monitor.scan.stream import TextStream
 from cylestio_monitor.scan.walk import Leaf, leaves

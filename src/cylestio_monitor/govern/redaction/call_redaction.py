@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from cylestio_monitor.govern.policy.engine import PolicyDecision
 from cylestio_monitor.govern.redaction.redactor import UNCHANGED, Redactor
 from cylestio_monitor.govern.redaction.values import NO_KEYS
+from cylestio_monitor.model import MASKED_CATEGORIES
 
 if TYPE_CHECKING:
     from cylestio_monitor.govern.facts import CallFacts
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from cylestio_monitor.model import Call, Finding
 
 log = logging.getLogger(__name__)
-
-_PRIVATE: Final = frozenset({"secret", "sensitive_data"})
 
 
 class CallRedaction:
@@ -128,7 +127,7 @@ class CallRedaction:
 
     def is_handled(self, finding: Finding, *, is_answer: bool) -> bool:
         """Returns whether a finding is about content that is replaced on its way, so that it refuses nothing."""
-        if not self._enforces or self.refused or finding.category not in _PRIVATE:
+        if not self._enforces or self.refused or finding.category not in MASKED_CATEGORIES:
             return False
         if finding.subtype == "tool_definition":
             return False

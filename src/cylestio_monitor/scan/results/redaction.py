@@ -13,6 +13,7 @@ import logging
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+from cylestio_monitor.model import MASKED_CATEGORIES
 from cylestio_monitor.scan.budget import MASK_SECONDS, Budget
 from cylestio_monitor.scan.matching import named_fields
 from cylestio_monitor.scan.matching.confirm import Limits
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from cylestio_monitor.scan.matching.search import Search
 
 _log = logging.getLogger(__name__)
-MASKED_CATEGORIES = frozenset({"secret", "sensitive_data"})
-"""Categories whose matches are replaced in recorded content."""
-
 UNMASKABLE = "[unmaskable]"
 """Stands for a text that could not be searched to its end."""
 
