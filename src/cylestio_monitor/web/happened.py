@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from cylestio_monitor import semconv
+from cylestio_monitor.errors import counted
 from cylestio_monitor.model import SEVERITY_NUMBER
 
 if TYPE_CHECKING:
@@ -127,14 +128,14 @@ def _sentence(
         return f"The {entered_by} {first}. The model asked for {tool} with words from it, {_OUTCOMES[outcome]}."
     if not found:
         return "No rule matched a text of this run."
-    count = f"{len(found)} {'finding' if len(found) == 1 else 'findings'}"
+    count = counted(len(found), "finding")
     where = f" The worst text that came from outside is in the {entered_by}." if entered_by else ""
     return f"{count}.{where} No recorded call used a value that only an untrusted result had said."
 
 
 def _carried(turn: Turn) -> int:
-    attributes = {semconv.INPUT_MESSAGES}
-    return len({place.span_id for part in turn.parts for place in part.places if place.attribute in attributes})
+    places = (place for part in turn.parts for place in part.places)
+    return len({place.span_id for place in places if place.attribute == semconv.INPUT_MESSAGES})
 
 
 def _tools(turns: list[Turn]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, Final
 
+from cylestio_monitor.errors import counted
 from cylestio_monitor.scan import Scanner
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def title(group: GroupRow, titles: RuleTitles) -> str:
 
 def followed(group: GroupRow, runs: int, acted: int) -> str:
     """A sentence that says in how many runs a text was seen, and in how many its words went into a tool call."""
-    many = "1 run" if runs == 1 else f"{runs:,} runs"
+    many = counted(runs, "run")
     if group.subtype == "tool_call":
         return f"The model asked for it in {many}."
     if not group.source:

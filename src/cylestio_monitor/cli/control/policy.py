@@ -15,6 +15,7 @@ from cylestio_monitor.errors import counted
 from cylestio_monitor.govern.policy import learn as learning
 from cylestio_monitor.govern.policy import loader, replay
 from cylestio_monitor.store.read import control
+from cylestio_monitor.store.read.values import to_ns
 from cylestio_monitor.store.sqlite import keys
 
 if TYPE_CHECKING:
@@ -132,4 +133,4 @@ def _read(file: Path, key: bytes) -> Policy:
 
 
 def _ns(since: datetime | None) -> int:
-    return int((since or datetime.now(timezone.utc) - _WEEK).timestamp() * 1_000_000_000)
+    return to_ns(since or datetime.now(timezone.utc) - _WEEK)
