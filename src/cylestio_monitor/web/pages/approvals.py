@@ -17,6 +17,7 @@ from cylestio_monitor.web import filters, view
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Mapping
     from pathlib import Path
 
     from starlette.requests import Request
@@ -93,7 +94,7 @@ def _page(request: Request, *, problem: str = "", status: int = 200) -> Response
     with view.reading(request) as connection:
         found = _approval(request, connection)
         arguments, left_out = leaves_of(found.arguments)
-        origins = _origins(connection, found, path)
+        origins = _origins(connection, found, {leaf.path: leaf.text for leaf in arguments}, path)
         runs = lists.runs(connection, session_id=found.session_id, limit=_RUNS).rows if found.session_id else []
     now_ns = time.time_ns()
     values: dict[str, Any] = {
@@ -111,14 +112,15 @@ def _page(request: Request, *, problem: str = "", status: int = 200) -> Response
     return view.page(request, "approval.html", values, title=f"Approval of {found.tool}", status=status)
 
 
-def _origins(connection: sqlite3.Connection, found: Approval, path: Path) -> dict[str, dict[str, Any]]:
+def _origins(
+    connection: sqlite3.Connection, found: Approval, arguments: Mapping[str, str], path: Path
+) -> dict[str, dict[str, Any]]:
     """The origin of each argument of the call that only an untrusted source had said, by the path of the argument."""
     if found.trace_id == _NO_TRACE:
         return {}
     rows = pages.read_page(connection, lists.VALUES, {"trace_id": found.trace_id}, limit=_VALUES).rows
     if not rows:
         return {}
-    arguments = {leaf.path: leaf.text for leaf in leaves_of(found.arguments)[0]}
     read = transcript(connection, found.trace_id, path)
     places = Places(read, keys.match_key(path))
     origins: dict[str, dict[str, Any]] = {}

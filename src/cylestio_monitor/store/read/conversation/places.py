@@ -33,7 +33,8 @@ _BUDGET: Final = 200_000
 _TEXTS: Final = 300_000
 """Texts that are looked at for one conversation; what is not placed by then is shown without a place."""
 
-_KINDS: Final = {"tool_call": "tool_call", "tool_result": "tool_result"}
+_KINDS: Final = frozenset({"tool_call", "tool_result"})
+"""Surfaces of findings that are kinds of parts too."""
 
 
 class Mask(NamedTuple):
@@ -259,9 +260,8 @@ def _leaves(candidates: Iterable[_RecordedAt]) -> Iterator[tuple[_RecordedAt, in
 
 def _fits(candidate: _RecordedAt, row: FindingRow) -> bool:
     """Returns whether a part is of the surface that a finding names."""
-    kind = _KINDS.get(row.subtype)
-    if kind is not None:
-        return candidate.part.kind == kind
+    if row.subtype in _KINDS:
+        return candidate.part.kind == row.subtype
     if row.subtype == "system":
         return candidate.speaker in {"system", "instructions"}
     if row.subtype == "tool_definition":  # no message: the page of the tool shows it
