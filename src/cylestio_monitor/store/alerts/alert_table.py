@@ -96,14 +96,13 @@ def has_work(connection: sqlite3.Connection, now_ns: int, *, is_last: bool = Fal
         is_last: Whether messages that gather findings count as due.
     """
     position = _position(connection)
-    newest = connection.execute("SELECT coalesce(max(id), 0) FROM findings").fetchone()[0]
-    if position is None or newest != position.id:
+    if position is None or _newest(connection) != position.id:
         return True
-    row = connection.execute("SELECT min(not_before_ns) FROM alert WHERE state = 'waiting'").fetchone()
-    if row[0] is None:
+    due_ns = next_due_ns(connection)
+    if due_ns is None:
         return False
     gathers = is_last and connection.execute("SELECT 1 FROM alert WHERE state = 'waiting' AND attempts = 0").fetchone()
-    return bool(row[0] <= now_ns or gathers)
+    return bool(due_ns <= now_ns or gathers)
 
 
 def evaluate(connection: sqlite3.Connection, settings: config.AlertSettings, begun_ns: int, now_ns: int) -> bool:
@@ -116,7 +115,7 @@ def evaluate(connection: sqlite3.Connection, settings: config.AlertSettings, beg
         now_ns: Nanoseconds since the epoch.
     """
     position = _position(connection) or _first_position(connection, begun_ns)
-    newest = connection.execute("SELECT coalesce(max(id), 0) FROM findings").fetchone()[0]
+    newest = _newest(connection)
     after = position.time if newest < position.id else ""  # the rows were removed, and their ids are given again
     rows = connection.execute(
         f"SELECT {COLUMNS} FROM findings JOIN run ON run.id = findings.run "  # noqa: S608 -- constants
@@ -149,11 +148,16 @@ def _position(connection: sqlite3.Connection) -> _Position | None:
         return None
 
 
+def _newest(connection: sqlite3.Connection) -> int:
+    """Returns the id of the newest finding; 0 where there is none."""
+    return int(connection.execute("SELECT coalesce(max(id), 0) FROM findings").fetchone()[0])
+
+
 def _first_position(connection: sqlite3.Connection, begun_ns: int) -> _Position:
     begin = timestamp(begun_ns)
     first = connection.execute("SELECT min(id) FROM findings WHERE timestamp >= ?", (begin,)).fetchone()[0]
     if first is None:
-        first = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM findings").fetchone()[0]
+        first = _newest(connection) + 1
     return _Position(first - 1, begin)
 
 
@@ -196,14 +200,13 @@ def _add(
     made = hashlib.sha256("\x00".join(parts).encode("utf-8", "replace")).hexdigest()
     connection.execute(
         "INSERT OR IGNORE INTO alert (id, condition, target, group_key, state, severity_number, findings, suppressed, "
-        "first_ns, last_ns, created_ns, not_before_ns, facts) VALUES (?, ?, ?, ?, 'waiting', ?, 1, ?, ?, ?, ?, ?, ?)",
+        "first_ns, last_ns, created_ns, not_before_ns, facts) VALUES (?, ?, ?, ?, 'waiting', ?, 1, 0, ?, ?, ?, ?, ?)",
         (
             f"msg_{made[:32]}",
             condition.name,
             target,
             key,
             number,
-            0,
             time_ns,
             time_ns,
             now_ns,
