@@ -73,7 +73,7 @@ class PinnedTool(msgspec.Struct, frozen=True):
 
 
 def versions(
-    connection: sqlite3.Connection, server: str | None = None, name: str | None = None
+    connection: sqlite3.Connection, server: str | None = None, name: str | None = None, *, given: str | None = None
 ) -> list[ToolVersionRow]:
     """The versions of tool definitions, the latest seen first.
 
@@ -81,20 +81,26 @@ def versions(
         connection: From `queries.connect`.
         server: Of this server only; the empty name is that of the application.
         name: Of tools with this name only.
+        given: Of tools with this name, or this ``server/tool``, only.
     """
     fields = ", ".join(ToolVersionRow.__struct_fields__)
     rows = connection.execute(
         f"SELECT {fields} FROM tool_definition WHERE (?1 IS NULL OR server = ?1) AND (?2 IS NULL OR name = ?2) "  # noqa: S608 -- names of columns
-        "ORDER BY last_ns DESC, id DESC LIMIT ?3",
-        (server, name, _MOST),
+        "AND (?3 IS NULL OR ?3 IN (name, server || '/' || name)) ORDER BY last_ns DESC, id DESC LIMIT ?4",
+        (server, name, given, _MOST),
     )
     return [ToolVersionRow(*row) for row in rows]
 
 
-def pinned_tools(connection: sqlite3.Connection) -> list[PinnedTool]:
-    """All tools whose definitions were met, sorted by server and name."""
+def pinned_tools(connection: sqlite3.Connection, given: str | None = None) -> list[PinnedTool]:
+    """The tools whose definitions were met, sorted by server and name.
+
+    Args:
+        connection: From `queries.connect`.
+        given: Those with this name, or this ``server/tool``, only.
+    """
     by_tool: dict[tuple[str, str], list[ToolVersionRow]] = {}
-    for one in versions(connection):
+    for one in versions(connection, given=given):
         by_tool.setdefault((one.server, one.name), []).append(one)
     return [_pinned(found) for _, found in sorted(by_tool.items())]
 
@@ -105,7 +111,7 @@ def find_tool(connection: sqlite3.Connection, given: str) -> PinnedTool:
     Raises:
         StoreError: There is no such tool, or several servers have one of that name.
     """
-    found = [one for one in pinned_tools(connection) if given in {one.full_name, one.name}]
+    found = [one for one in pinned_tools(connection, given) if given in {one.full_name, one.name}]
     exact = [one for one in found if one.full_name == given]
     if len(exact) == 1:
         return exact[0]
