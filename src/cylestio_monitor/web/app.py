@@ -75,7 +75,6 @@ def create_app(
     hosts: frozenset[str],
     cookie: str = "cylestio",
     scheme: str = "http",
-    titles: wording.RuleTitles | None = None,
 ) -> security.RequestGuard:
     """The ASGI application.
 
@@ -86,7 +85,6 @@ def create_app(
         hosts: Allowed values of the header ``Host``, such as ``127.0.0.1:8765``.
         cookie: Name of the session cookie; two servers on one host need different ones.
         scheme: ``http`` or ``https``.
-        titles: The titles of the rules; without them they are read when a page needs the first one.
     """
     routes = [
         Route("/login", _login),
@@ -106,7 +104,8 @@ def create_app(
         },
     )
     app.router.redirect_slashes = False
-    app.state.site = view.WebSite(path, loaded, sessions, titles or wording.RuleTitles(loaded))
+    # The rules are read here: the time of a page's queries is limited.
+    app.state.site = view.WebSite(path, loaded, sessions, wording.RuleTitles(loaded))
     app.state.streams = {}
     app.state.cookie = cookie, scheme == "https"
     return security.RequestGuard(app, sessions=sessions, hosts=hosts, cookie=cookie, scheme=scheme)

@@ -13,7 +13,6 @@ import uvicorn
 from cylestio_monitor.errors import CylestioError
 from cylestio_monitor.web.access.sessions import Sessions
 from cylestio_monitor.web.app import create_app
-from cylestio_monitor.web.wording import RuleTitles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -103,8 +102,6 @@ def serve(path: Path, loaded: Loaded, address: Address, announce: Callable[[str]
     with listening:
         port = listening.getsockname()[1]
         sessions = Sessions()
-        titles = RuleTitles(loaded)
-        titles.load()  # before the time of a query counts
         app = create_app(
             path,
             loaded,
@@ -112,7 +109,6 @@ def serve(path: Path, loaded: Loaded, address: Address, announce: Callable[[str]
             hosts=address.hosts(port),
             cookie=f"cylestio_{port}",
             scheme=address.scheme,
-            titles=titles,
         )
         # Tokens are part of addresses: no line of an access log may hold one.
         logging.getLogger("uvicorn.access").disabled = True

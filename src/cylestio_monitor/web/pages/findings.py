@@ -68,7 +68,6 @@ def findings(request: Request) -> Response:
         "state": status if status != "open" else None,
         "open_at_ns": now_ns if status == "open" else None,
     }
-    view.site(request).titles.load()
     with view.reading(request) as connection:
         page = groups.group_page(connection, cursor=chosen.cursor, **conditions)
         total = count_rows(connection, lists.GROUPS, conditions)
@@ -102,7 +101,6 @@ def group(request: Request) -> Response:
     group_id = _checked(request.path_params["group"])
     now_ns = time.time_ns()
     titles = view.site(request).titles
-    titles.load()
     with view.reading(request) as connection:
         found = groups.details(connection, _existing(connection, group_id), now_ns)
         shown = _latest_text(request, connection, found)

@@ -37,7 +37,6 @@ def overview(request: Request) -> Response:
     if period not in _PERIODS_NS:
         raise view.PageError(f"The filter since is one of {', '.join(_PERIODS_NS)} here.")
     now_ns = time.time_ns()
-    view.site(request).titles.load()
     with view.reading(request) as connection:
         delivery = _delivered(queries.delivery(connection))
         needs = _needs(request, connection, delivery["refused"], now_ns)
