@@ -31,7 +31,7 @@ from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from benchmarks.delivery_faults import bench_exit, bench_faults, bench_kills, bench_power_cut
 from benchmarks.delivery_table import SPANS, make, row, stock_tracer, table
 from cylestio_monitor.store.read import queries
-from cylestio_monitor.store.upkeep.retention import DAY_NS
+from cylestio_monitor.store.sqlite.usage import DAY_NS
 from store.collector import Collector
 from store.filling import Bench
 

@@ -25,6 +25,7 @@ from cylestio_monitor.store.alerts.conditions import (
     reaches_count,
 )
 from cylestio_monitor.store.sqlite.rows import timestamp
+from cylestio_monitor.store.sqlite.usage import DAY_NS
 
 if TYPE_CHECKING:
     import sqlite3
@@ -39,7 +40,7 @@ BATCH: Final = 500
 CLAIM_S: Final = 120
 """Seconds after which a message is due again whose sender has not said what became of it."""
 
-_KEEP_NS: Final = 30 * 86_400_000_000_000
+_KEEP_NS: Final = 30 * DAY_NS
 _CURSOR: Final = "alerts.cursor"
 _SECOND_NS: Final = 1_000_000_000
 _MOST_SENT: Final = 20

@@ -8,6 +8,7 @@ import msgspec
 
 from cylestio_monitor.model import SEVERITY_NUMBER
 from cylestio_monitor.store.sqlite.rows import time_ns_of, timestamp
+from cylestio_monitor.store.sqlite.usage import DAY_NS, HOUR_NS
 
 if TYPE_CHECKING:
     import sqlite3
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 MOST: Final = 10_000
 """Largest number of findings that are read for one rate."""
 
-_PERIOD_NS: Final = {"minute": 60_000_000_000, "hour": 3_600_000_000_000, "day": 86_400_000_000_000}
+_PERIOD_NS: Final = {"minute": HOUR_NS // 60, "hour": HOUR_NS, "day": DAY_NS}
 _GROUPS: Final = {
     "rule": "rule_id",
     "category": "category",

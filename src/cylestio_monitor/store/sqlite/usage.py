@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 HOUR_NS: Final = 3_600_000_000_000
+DAY_NS: Final = 24 * HOUR_NS
 
 KEY: Final = "hour, agent_id, event_type, channel, level, alert, model, tool"
 """The primary key of `usage`; text that is NULL elsewhere is empty here."""

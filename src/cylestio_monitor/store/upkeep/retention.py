@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from cylestio_monitor import config
     from cylestio_monitor.store.audit.chain import Chain
 
-DAY_NS: Final = 86_400_000_000_000
 CHUNK: Final = 1000
 """Most rows of one deletion: the writer shall not be held up for longer than a few milliseconds."""
 
@@ -107,11 +106,11 @@ class Retention:
         Returns:
             The number of spans, findings and events that were removed.
         """
-        old = now_ns - settings.keep_findings_days * DAY_NS
+        old = now_ns - settings.keep_findings_days * usage.DAY_NS
         flagged = self._remove_spans(self._ids(_OLD_FLAGGED, old, CHUNK))
         events = self._remove_events("timestamp < ?", timestamp(old))
         self._remove_totals(old, now_ns)
-        return self._record("age", self._old_benign(now_ns - settings.keep_days * DAY_NS)) + sum(
+        return self._record("age", self._old_benign(now_ns - settings.keep_days * usage.DAY_NS)) + sum(
             self._record("age", removed) for removed in (flagged, events)
         )
 

@@ -12,7 +12,7 @@ from cylestio_monitor.store import admin
 from cylestio_monitor.store.delivery.batch import IN_DOUBT
 from cylestio_monitor.store.read import queries, totals
 from cylestio_monitor.store.sqlite import files, schema
-from cylestio_monitor.store.sqlite.usage import HOUR_NS
+from cylestio_monitor.store.sqlite.usage import DAY_NS
 from cylestio_monitor.web import charts, filters, view
 
 if TYPE_CHECKING:
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 _REFUSED: Final = 50
 _GROUPS: Final = 50
-_DAY_NS: Final = 24 * HOUR_NS
-_PERIOD_NS: Final = 7 * _DAY_NS
+_PERIOD_NS: Final = 7 * DAY_NS
 
 
 def delivery(request: Request) -> Response:
@@ -84,8 +83,8 @@ def _day(number: int) -> str:
 
 def _chart(days: list[totals.UsageTotal], since_ns: int | None) -> charts.BarChart:
     """Tokens of each day, in thousands where there are many; at most the last 31 days."""
-    today = time.time_ns() // _DAY_NS
-    first = max(today - 30, (since_ns or time.time_ns() - _PERIOD_NS) // _DAY_NS)
+    today = time.time_ns() // DAY_NS
+    first = max(today - 30, (since_ns or time.time_ns() - _PERIOD_NS) // DAY_NS)
     tokens = {int(day.key): day.input_tokens + day.output_tokens for day in days}
     columns = [(_day(number)[:2], [("accent", tokens.get(number, 0))]) for number in range(first, today + 1)]
     return charts.stacked(columns)

@@ -13,7 +13,7 @@ from cylestio_monitor.model import SEVERITIES
 from cylestio_monitor.store.read import control, lists, queries, totals
 from cylestio_monitor.store.read.triage import attention, groups
 from cylestio_monitor.store.sqlite import files
-from cylestio_monitor.store.sqlite.usage import HOUR_NS
+from cylestio_monitor.store.sqlite.usage import DAY_NS, HOUR_NS
 from cylestio_monitor.web import charts, filters, view, wording
 
 if TYPE_CHECKING:
@@ -26,8 +26,7 @@ MOST_NEEDS: Final = 8
 _COLUMNS: Final = 28
 _AGENTS: Final = 20
 _SPARK_DAYS: Final = 14
-_DAY_NS: Final = 24 * HOUR_NS
-_PERIODS_NS: Final = {"24h": _DAY_NS, "7d": 7 * _DAY_NS, "30d": 30 * _DAY_NS}
+_PERIODS_NS: Final = {"24h": DAY_NS, "7d": 7 * DAY_NS, "30d": 30 * DAY_NS}
 
 
 def overview(request: Request) -> Response:
@@ -197,11 +196,11 @@ def _day_label(begin_ns: int, hours: int) -> str:
 
 def _spark(connection: sqlite3.Connection, agent: str, now_ns: int) -> list[tuple[float, float, str]]:
     """Calls of an agent on each of the last days: x, height and kind of a bar."""
-    today = now_ns // _DAY_NS
+    today = now_ns // DAY_NS
     days = {
         int(day.key): day
         for day in totals.usage(
-            connection, "day", since_ns=(today - _SPARK_DAYS + 1) * _DAY_NS, agent_id=agent, limit=_SPARK_DAYS + 1
+            connection, "day", since_ns=(today - _SPARK_DAYS + 1) * DAY_NS, agent_id=agent, limit=_SPARK_DAYS + 1
         )
     }
     highest = max((day.events for day in days.values()), default=1) or 1

@@ -16,7 +16,7 @@ from cylestio_monitor.govern.policy import learn as learning
 from cylestio_monitor.govern.policy import loader, replay
 from cylestio_monitor.store.read import control, lists, pages
 from cylestio_monitor.store.sqlite import keys
-from cylestio_monitor.store.sqlite.usage import HOUR_NS
+from cylestio_monitor.store.sqlite.usage import DAY_NS
 from cylestio_monitor.web import filters, view
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _FIELDS: Final = (
     ("rule", ()),
     ("action", ("deny", "ask", "redact", "audit", "allow")),
 )
-_WEEK_NS: Final = 7 * 24 * HOUR_NS
+_WEEK_NS: Final = 7 * DAY_NS
 _DAYS: Final = (1, 7, 30)
 _CALLS: Final = 20_000
 """Calls that one replay reads."""
@@ -153,7 +153,7 @@ def try_draft(request: Request) -> Response:
     values["problems"] = [str(problem) for problem in loaded.problems]
     if loaded.policy is not None:
         present = loader.configured(shared.loaded, key)
-        since_ns = time.time_ns() - days * 24 * HOUR_NS
+        since_ns = time.time_ns() - days * DAY_NS
         uses = any(rule.budget is not None for rule in loaded.policy.document.rules)
         begun = time.monotonic()
         with view.reading(request) as connection:

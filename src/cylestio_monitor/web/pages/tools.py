@@ -13,7 +13,7 @@ from cylestio_monitor.govern.definitions import difference
 from cylestio_monitor.model import SEVERITIES
 from cylestio_monitor.store import triage
 from cylestio_monitor.store.read import control, definitions, lists, pages, totals
-from cylestio_monitor.store.sqlite.usage import HOUR_NS
+from cylestio_monitor.store.sqlite.usage import DAY_NS
 from cylestio_monitor.web import filters, view
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _VERSIONS: Final = 50
 _LINES: Final = 400  # lines of a difference
 _TEXT: Final = 20_000  # code points of a definition
 _CALLS: Final = 25
-_WEEK_NS: Final = 7 * 24 * HOUR_NS
+_WEEK_NS: Final = 7 * DAY_NS
 _KINDS: Final = {"approved": "good", "changed": "warn", "refused": "bad", "seen": ""}
 _ORDER: Final = ("changed", "seen", "refused", "approved")
 _DECISIONS: Final[dict[str, DefinitionState]] = {"approve": "approved", "refuse": "refused"}

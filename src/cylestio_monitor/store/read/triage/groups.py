@@ -14,6 +14,7 @@ from cylestio_monitor.store.read import lists
 from cylestio_monitor.store.read.pages import Cursor, Page, read_page
 from cylestio_monitor.store.read.values import decoded
 from cylestio_monitor.store.sqlite.rows import time_ns_of, timestamp
+from cylestio_monitor.store.sqlite.usage import DAY_NS
 
 if TYPE_CHECKING:
     import sqlite3
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 MOST_READ: Final = 2000
 """Largest number of findings that one query reads."""
-
-DAY_NS: Final = 86_400_000_000_000
 
 _NEWEST: Final = (
     "SELECT id, run, span_id, timestamp, rule_id, category, severity, owasp, atlas, match_hash, agent_id, action "
