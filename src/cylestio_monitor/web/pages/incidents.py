@@ -19,6 +19,7 @@ from cylestio_monitor.store.read import incidents as reads
 from cylestio_monitor.store.read import lists
 from cylestio_monitor.store.read.control import user_name
 from cylestio_monitor.store.read.pages import read_page
+from cylestio_monitor.store.sqlite.records import IncidentState
 from cylestio_monitor.web import filters, view
 
 if TYPE_CHECKING:
@@ -28,10 +29,9 @@ if TYPE_CHECKING:
 
     from cylestio_monitor.store.read.incidents import Incident
     from cylestio_monitor.store.read.lists import IncidentRow
-    from cylestio_monitor.store.sqlite.records import IncidentState
 
-_STATES: Final = ("open", "closed")
-_FIELDS: Final = (("status", ("open", "closed", "all")), ("since", ()))
+_STATES: Final[tuple[IncidentState, ...]] = get_args(IncidentState)
+_FIELDS: Final = (("status", (*_STATES, "all")), ("since", ()))
 _ID: Final = re.compile(r"[0-9a-f]{1,32}")
 _TIMELINE: Final = 200
 _MOST_TEXT: Final = 4000
@@ -92,8 +92,7 @@ def show(request: Request) -> Response:
 def change(request: Request) -> Response:
     """Sets owner or state of an incident."""
     fields = view.form(request)
-    states: tuple[IncidentState, ...] = ("open", "closed")
-    state = next((one for one in states if one == fields.get("state")), None)
+    state = next((one for one in _STATES if one == fields.get("state")), None)
     owner = fields.get("owner", "").strip() or None
     if fields.get("state") and state is None:
         raise view.PageError("The state of an incident is open or closed.")
