@@ -7,12 +7,12 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from cylestio_monitor.config.section import Section, setting
+from cylestio_monitor.config.transport import LOOPBACK, is_protected
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
 _QUIET = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 _ADDRESS = re.compile(r"[^\s@<>,;\"]{1,64}@[^\s@<>,;\"]{1,255}")
 _UNSAFE = re.compile(r"[^!-~]")
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 def quiet_minutes(text: str) -> tuple[int, int]:
@@ -136,7 +136,7 @@ def _check_webhook(target: TargetSettings) -> None:
         is_usable = False
     if not is_usable or parts.username is not None or _UNSAFE.search(target.webhook or ""):
         raise ValueError("must be a URL without user and password - at `$.webhook`")
-    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+    if not is_protected(parts):
         raise ValueError("must be `https`, or `http` on loopback - at `$.webhook`")
     if target.webhook_secret is None:
         raise ValueError("needs `webhook_secret`, the environment variable with the key of the signatures")
@@ -153,7 +153,7 @@ def _check_email(target: TargetSettings) -> None:
     host, port = mail_server(target.smtp)
     if not host or not 0 < port < 65_536:
         raise ValueError("must be `host` or `host:port` - at `$.smtp`")
-    if target.smtp_security == "none" and host not in _LOOPBACK:
+    if target.smtp_security == "none" and host not in LOOPBACK:
         raise ValueError("may be `none` only for a mail server on loopback - at `$.smtp_security`")
 
 

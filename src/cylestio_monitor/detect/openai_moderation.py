@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from cylestio_monitor.config.transport import is_protected
 from cylestio_monitor.detect.model import Moderation
 from cylestio_monitor.errors import ConfigError
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from cylestio_monitor import config
     from cylestio_monitor.model import Subtype, Target
 
-_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 _TIMEOUT_S: Final = 30.0
 _MAX_ANSWER: Final = 1_048_576
 
@@ -45,8 +45,7 @@ class OpenAIModerator:
             ConfigError: The address is not protected, or the variable holds no key.
         """
         parts = urlsplit(settings.url)
-        is_local = parts.scheme == "http" and parts.hostname in _LOOPBACK
-        if not parts.hostname or not (parts.scheme == "https" or is_local):
+        if not parts.hostname or not is_protected(parts):
             raise ConfigError("needs `https`, or `http` on loopback", source="settings", key="moderation.url")
         key = os.environ.get(settings.key, "").strip()
         if not key:

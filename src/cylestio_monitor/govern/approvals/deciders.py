@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from cylestio_monitor import sanitize
+from cylestio_monitor.config.transport import is_protected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,9 +74,7 @@ class WebhookDecider:
             ValueError: The URL is not protected, or the secret is short.
         """
         parts = urlsplit(url)
-        if parts.scheme != "https" and not (
-            parts.scheme == "http" and parts.hostname in {"127.0.0.1", "::1", "localhost"}
-        ):
+        if not is_protected(parts):
             raise ValueError("the approval webhook needs https")
         if len(secret) < 16:
             raise ValueError("the secret of the approval webhook is shorter than 16 bytes")
