@@ -5,7 +5,7 @@ PYTHON ?=
 # The tests start hundreds of processes: each would compile what it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-picture test unit mutants compat lint format bench bench-scan bench-delivery bench-peers e2e collector backend docs site lock hooks setup clean
+.PHONY: demo demo-picture test unit fuzz mutants compat lint format bench bench-scan bench-delivery bench-peers e2e collector backend docs site lock hooks setup clean
 
 setup:
 	@.ci/setup $(VENV) $(PYTHON)
@@ -27,6 +27,10 @@ unit: setup
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not e2e" -p no:cacheprovider \
 		tests/unit tests/db tests/store/test_store.py tests/capture/test_anthropic.py tests/capture/test_openai.py \
 		tests/capture/test_tool.py tests/capture/test_mcp_wire.py tests/scan/test_sentences.py
+
+## New random examples for each property test, many more than the gate tries
+fuzz: setup
+	@HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -n 2 -m "not e2e" $$(grep -rl --include="test_*.py" hypothesis tests)
 
 ## Which changes of the code that decides no test notices; ARGS="--changed --seconds 300" or module names limit it
 mutants: setup

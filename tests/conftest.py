@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 from pathlib import Path
@@ -30,11 +31,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# How long an example takes says something of the machine, nothing of the code.
+# How long an example takes says something of the machine, nothing of the code. The gate tries the same examples on
+# every run, so that it fails for a change and not by chance; `make fuzz` looks for new ones.
 hypothesis.settings.register_profile(
-    "any-machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "gate", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], derandomize=True
 )
-hypothesis.settings.load_profile("any-machine")
+hypothesis.settings.register_profile(
+    "fuzz", hypothesis.settings.get_profile("gate"), derandomize=False, max_examples=3_000
+)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
 
 
 class Monitor:

@@ -155,7 +155,7 @@ def _response(answer: Mapping[str, Any]) -> dict[str, Any] | None:
     for key in ("content", "contents"):
         if isinstance(response.get(key), list):
             response[key] = [_without_blob(item) for item in response[key]]
-        elif isinstance(block := response.get(key), Mapping) and block.get("type") in _BLOBS:
+        elif isinstance(block := response.get(key), Mapping) and str(block.get("type")) in _BLOBS:
             response[key] = _without_blob(block)  # one, as a model's answer may have
     if isinstance(response.get("messages"), list):
         response["messages"] = [
