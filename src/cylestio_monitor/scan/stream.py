@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from bisect import bisect_left
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -105,14 +106,20 @@ class TextStream:
         return found + self._incomplete(budget.reason) if budget.reason else found
 
     def _is_new(self, match: Match, window: str, offset: int, *, open_end: bool) -> bool:
-        """Returns whether a match is complete and was not reported, and notes it."""
+        """Returns whether a match is complete and was not reported, and notes it.
+
+        The cost does not grow with the matches that were reported, which in a long answer are thousands.
+        """
         rule, start, end = match
         if open_end and (end >= len(window) or (offset and start == 0) or rule.needs_more(window, end)):
             return False
+        start, end = start + offset, end + offset
         reported = self._reported.setdefault(rule.rule_id, [])
-        if any(start + offset < last and first < end + offset for first, last in reported):
+        # No two of them overlap, so that of those that begin before the match ends the last one ends last.
+        place = bisect_left(reported, (end, 0))
+        if place and reported[place - 1][1] > start:
             return False
-        reported.append((start + offset, end + offset))
+        reported.insert(place, (start, end))
         return True
 
     def _incomplete(self, reason: str) -> list[Finding]:
