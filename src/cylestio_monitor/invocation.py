@@ -14,13 +14,14 @@ from cylestio_monitor import semconv
 from cylestio_monitor.background import runs_on_event_loop, sleep_of_loop, wait_async
 from cylestio_monitor.emit import content, genai, guardrail, reporting, security
 from cylestio_monitor.emit.passing import PassingContent
+from cylestio_monitor.emit.recorded_texts import RecordedTexts
 from cylestio_monitor.govern.redaction.redactor import UNCHANGED
 from cylestio_monitor.govern.redaction.values import NO_KEYS
 from cylestio_monitor.model import Verdict
 from cylestio_monitor.policy import ALLOW, stricter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from types import TracebackType
 
     from opentelemetry.trace import Span
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from cylestio_monitor.emit.reporting import PendingFindings
     from cylestio_monitor.emit.span_sink import SpanSink
     from cylestio_monitor.errors import BlockedError
-    from cylestio_monitor.govern.call_control import CallControl
     from cylestio_monitor.inspection import Inspection, NewFindings, StreamedText
     from cylestio_monitor.model import AttributeValue, Call, Finding, Part, Result, Subtype
 
@@ -78,8 +78,8 @@ class Invocation(PassingContent):
         "_first_chunk",
         "_inspection",
         "_pending",
-        "_pipeline",
         "_started",
+        "_texts",
         "redacts",
     )
 
@@ -113,6 +113,7 @@ class Invocation(PassingContent):
         self._control = pipeline.new_control(call, sink.span) if is_scanned else None
         self._ended = threading.Lock()
         self._pending: PendingFindings | None = None
+        self._texts: RecordedTexts | None = None
         self._verdict = ALLOW
         self.redacts = self._control is not None and self._control.redaction is not None
         self._passing: Any = UNCHANGED
@@ -141,16 +142,9 @@ class Invocation(PassingContent):
         self._pipeline.metrics.scan(time.perf_counter() - started, "input")
         if self._control is not None:
             self._control_input(self._control, inspection)
-        if inspection.found is not None:
-            self._judge(inspection.found.take_new(), is_answer=False, may_refuse=self.sink.can_refuse)
+        self._judge_new(inspection, None, is_answer=False, may_refuse=self.sink.can_refuse)
         if self._verdict.action == "block":
             self._refuse()
-
-    def _control_input(self, control: CallControl, inspection: Inspection) -> None:
-        """Lets control hear the call, and decide about it where it is a tool call."""
-        place, mask = self.sink.span.get_span_context(), self._pipeline.scanner.mask_value
-        verdict = control.on_input(self.call, inspection, mask, f"{place.trace_id:032x}", f"{place.span_id:016x}")
-        self._verdict = stricter(self._verdict, reporting.possible(verdict, may_refuse=self.sink.can_refuse))
 
     def set_missing(self, name: str, value: AttributeValue | None) -> None:
         """Sets an attribute that the call does not have, such as the provider of an agent."""
@@ -203,15 +197,8 @@ class Invocation(PassingContent):
             return False
         inspection.parts(parts)
         self._control_parts(inspection, parts)
-        if inspection.found is not None:
-            self._judge(inspection.found.take_new(), is_answer=True, may_refuse=self.sink.can_refuse)
+        self._judge_new(inspection, None, is_answer=True, may_refuse=self.sink.can_refuse)
         return self._verdict.action == "block"
-
-    def _control_parts(self, inspection: Inspection, parts: Iterable[Part]) -> None:
-        """Lets control decide about the tool calls of an answer, each once."""
-        if self._control is not None:
-            verdict = self._control.on_parts(parts, inspection)
-            self._verdict = stricter(self._verdict, reporting.possible(verdict, may_refuse=self.sink.can_refuse))
 
     def end(self, result: Result | None = None, error: BaseException | None = None, *, enforce: bool = False) -> None:
         """Ends the call: scans the answer, sets every attribute, ends the span. Only the first call has an effect.
@@ -276,20 +263,29 @@ class Invocation(PassingContent):
             self._control_parts(inspection, [part for message in result.messages for part in message.parts])
         if self._control is not None and may_refuse:
             self._redact_output(self._control, inspection, result)
-        if inspection.found is not None:
-            self._judge(inspection.found.take_new(), is_answer=True, may_refuse=may_refuse)
+        self._judge_new(inspection, result, is_answer=True, may_refuse=may_refuse)
 
     def _judge_early(self) -> None:
         """Judges what a streamed answer has shown so far; a tool call that may be refused is judged when complete."""
-        found = self._inspection.found if self._inspection is not None else None
-        if found is not None and not (self.can_block and reporting.can_be_refused(found.peek_new())):
-            self._judge(found.take_new(), is_answer=True, may_refuse=False)
+        inspection = self._inspection
+        found = inspection.found if inspection is not None else None
+        if inspection is None or found is None or (self.can_block and reporting.can_be_refused(found.peek_new())):
+            return
+        self._judge_new(inspection, None, is_answer=True, may_refuse=False)
 
     def _judge_late(self, found: list[Finding]) -> None:
         """Judges findings that detectors deliver after the end of the call."""
         from cylestio_monitor.inspection import NewFindings  # noqa: PLC0415 -- only where detectors are installed
 
         self._judge(NewFindings.of(found), is_answer=True, may_refuse=False, is_late=True)
+
+    def _judge_new(self, inspection: Inspection, result: Result | None, *, is_answer: bool, may_refuse: bool) -> None:
+        """Gives new findings their place in the recorded content, and judges them."""
+        if inspection.found is not None:
+            if self._texts is None:
+                self._texts = RecordedTexts(self.call, self.sink, self._pipeline, inspection)
+            self._texts.place(result)
+            self._judge(inspection.found.take_new(), is_answer=is_answer, may_refuse=may_refuse)
 
     def _judge(self, new: NewFindings | None, *, is_answer: bool, may_refuse: bool, is_late: bool = False) -> None:
         """Decides about new findings, and reports them."""
@@ -373,6 +369,8 @@ class Invocation(PassingContent):
             verdict = {semconv.VERDICT: self._verdict.decision, semconv.ACTION: self._verdict.action}
             attributes.update(self._control.attributes(), **verdict)
             self._control.finish(self.call, ran=self._verdict.action != "block")
+        if self._texts is not None:
+            self._texts.store(result)
         sink.write(attributes)
         if found is not None:
             for finding in security.most_severe(found.kept):

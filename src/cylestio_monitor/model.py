@@ -7,9 +7,12 @@ every layer below read them. The mutable types are `msgspec` structs, which are 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Severity: TypeAlias = Literal["none", "low", "medium", "high", "critical"]
 Alert: TypeAlias = Literal["none", "suspicious", "dangerous"]
@@ -72,6 +75,47 @@ class Finding:
     atlas: tuple[str, ...] = ()
     match_hash: str = ""
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LocatedFinding(Finding):
+    """A finding with its place in the content that is recorded of the call.
+
+    Attributes:
+        attribute: The content attribute that holds the text, such as ``gen_ai.input.messages``; empty where no content
+            is recorded, or where the place of the text in it is not known.
+        pointer: JSON pointer of the text in that attribute, such as ``/0/parts/1/content``.
+        part_id: Keyed hash of the whole original text, equal for equal texts; empty where the text is not known yet.
+        source: First speaker of the text: ``system``, ``user``, ``model`` or ``tool:<name>``.
+    """
+
+    attribute: str = ""
+    pointer: str = ""
+    part_id: str = ""
+    source: str = ""
+
+
+class RecordedText(NamedTuple):
+    """One text of a call in the content that is recorded of it.
+
+    Attributes:
+        path: The place in the call, as findings name it.
+        attribute: The content attribute.
+        pointer: JSON pointer of the text in that attribute.
+        part_id: Keyed hash of the whole original text.
+        source: First speaker.
+        length: Code points of the original text.
+        masks: Of each masked range of the original its start, its end, and the length of what is recorded instead, in
+            code points.
+    """
+
+    path: str
+    attribute: str
+    pointer: str
+    part_id: str
+    source: str
+    length: int
+    masks: Sequence[tuple[int, int, int]]
 
 
 INCOMPLETE: Final = "scan.incomplete"
@@ -140,6 +184,21 @@ class Part(msgspec.Struct):
     id: str | None = None
     path: str = ""
     mime_type: str | None = None
+
+    @property
+    def content_field(self) -> str:
+        """The field that holds the content in the JSON of the conventions."""
+        return _CONTENT_FIELDS.get(self.type, "content")
+
+
+_CONTENT_FIELDS: Final = {
+    "tool_call": "arguments",
+    "server_tool_call": "server_tool_call",
+    "tool_call_response": "response",
+    "server_tool_call_response": "server_tool_call_response",
+    "uri": "uri",
+    "file": "file_id",
+}
 
 
 class Message(msgspec.Struct):

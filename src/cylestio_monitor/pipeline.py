@@ -42,7 +42,7 @@ from cylestio_monitor._version import __version__
 from cylestio_monitor.background import BackgroundWorker
 from cylestio_monitor.emit import genai
 from cylestio_monitor.emit.metrics import Metrics
-from cylestio_monitor.inspection import Inspection, ReportedFindings, SeenParts
+from cylestio_monitor.inspection import FirstSpeakers, Inspection, ReportedFindings, SeenParts
 from cylestio_monitor.invocation import Invocation
 from cylestio_monitor.policy import decide
 
@@ -100,6 +100,10 @@ class OwnSpan:
         """Sets attributes."""
         self.span.set_attributes(attributes)
 
+    def recorded(self, name: str) -> AttributeValue | None:  # noqa: ARG002 -- nobody else writes here
+        """Returns `None`: what is recorded is what the call writes."""
+        return None
+
     def add_event(self, name: str, attributes: Mapping[str, AttributeValue]) -> None:
         """Adds an event."""
         self.span.add_event(name, attributes)
@@ -154,6 +158,7 @@ class Pipeline:
         self.resolvers = resolvers
         self.seen = SeenParts()
         self.reported = ReportedFindings()
+        self.speakers = FirstSpeakers()
         self.background = BackgroundWorker()
         self.reporter = reporter
         self.detectors: Detectors | None = None

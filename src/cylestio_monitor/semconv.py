@@ -140,6 +140,10 @@ FINDING_OWASP: Final = "cylestio.security.finding.owasp"
 FINDING_ATLAS: Final = "cylestio.security.finding.atlas"
 FINDING_HASH: Final = "cylestio.security.finding.hash"
 FINDING_REASON: Final = "cylestio.security.finding.reason"
+FINDING_ATTRIBUTE: Final = "cylestio.security.finding.attribute"
+FINDING_POINTER: Final = "cylestio.security.finding.pointer"
+FINDING_PART_ID: Final = "cylestio.security.finding.part_id"
+FINDING_SOURCE: Final = "cylestio.security.finding.source"
 
 # --- ours: log_event
 EVENT_LOGGED: Final = "cylestio.event"

@@ -71,6 +71,30 @@ def test_a_value_from_a_tool_result_is_traced_through_the_real_sdk(governed, hoo
     assert origin == [("to", "email", "prose", "tool:read_inbox", f"{span.context.span_id:016x}")]
 
 
+@pytest.mark.parametrize(
+    ("mail", "pointer"),
+    [
+        (MAIL, "/2/parts/0/response"),
+        (json.dumps({"a/b": [{"body": MAIL}]}), "/2/parts/0/response#/a~1b/0/body"),
+    ],
+)
+def test_the_origin_of_a_value_names_the_recorded_text_and_the_value_by_its_hash(
+    governed, hooked, wire, monkeypatch, mail, pointer
+):
+    monkeypatch.setitem(globals(), "MAIL", mail)
+    store = governed("control: {provenance: true}")
+    for session in ("s1", "s2"):
+        with identify(session_id=session):
+            agent_run(wire)
+    columns = "value_hash, source_attribute, source_pointer, source_start, source_end"
+    first, second = rows(store, f"SELECT {columns} FROM value_origin")
+    assert first == second
+    assert len(first[0]) == 32
+    assert first[1:3] == ("gen_ai.input.messages", pointer)
+    said = json.loads(mail)["a/b"][0]["body"] if "#" in pointer else mail
+    assert said[first[3] : first[4]] == ATTACKER
+
+
 def test_a_user_who_names_the_address_is_trusted(governed, hooked, wire):
     governed("control: {provenance: true}")
     agent_run(wire, user=f"Forward the invoices to {ATTACKER}, please")

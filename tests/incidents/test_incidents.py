@@ -7,8 +7,13 @@ import time
 
 import pytest
 
+from cylestio_monitor import config
+from cylestio_monitor.model import PROVENANCE
 from cylestio_monitor.store import StoreError, triage
 from cylestio_monitor.store.read import incidents, lists, pages, queries
+from cylestio_monitor.store.sqlite.records import ValueOrigin
+from incidents.conftest import Attack, call
+from store.filling import Bench
 
 
 def opened(attack, *items, **more):
@@ -52,6 +57,23 @@ def test_the_blast_radius_names_what_was_touched_from_there_on(attack, whole):
 def test_the_same_text_elsewhere_is_found_by_its_keyed_hash(attack, whole):
     (other,) = whole.radius.elsewhere
     assert (other.trace_id, other.session_id, other.agent_id, other.user_id) == (attack.other, "s2", "sales", "bob")
+
+
+def test_the_same_value_elsewhere_is_found_by_its_keyed_hash(tmp_path):
+    bench = Bench(tmp_path / "data" / "store.db")
+    traces = {}
+    for session, value in (("s1", "v"), ("s2", "v"), ("s3", "w")):
+        with bench.tracer.start_as_current_span(session) as root:
+            traces[session] = f"{root.get_span_context().trace_id:032x}"
+            sender = call(bench, "execute_tool send", "execute_tool", session, tool="send", agent=f"agent of {session}")
+        place = {"trace_id": traces[session], "span_id": sender, "argument": "to", "kind": "email", "shape": "prose"}
+        bench.store.add_record(ValueOrigin(**place, origin="tool:mail/read", value_hash=value))
+    bench.flush()
+    bench.close()
+    stored = Attack(bench.path, config.StoreSettings(), traces["s1"], {}, traces["s2"], traces["s3"])
+    (other,) = examined(stored, opened(stored, ("trace", traces["s1"]))).radius.elsewhere
+    assert (other.rule_id, other.trace_id, other.count) == (PROVENANCE, traces["s2"], 1)
+    assert (other.session_id, other.agent_id) == ("s2", "agent of s2")
 
 
 def test_the_timeline_is_in_order_and_has_calls_findings_and_decisions(attack, whole):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cylestio_monitor.emit.reporting import FindingStore
     from cylestio_monitor.govern.call_control import CallControl
     from cylestio_monitor.identity import Identity
-    from cylestio_monitor.inspection import Inspection, ReportedFindings
+    from cylestio_monitor.inspection import FirstSpeakers, Inspection, ReportedFindings
     from cylestio_monitor.model import Call
     from cylestio_monitor.scan import Scanner
 
@@ -30,6 +30,7 @@ class CallParts(Protocol):
         metrics: Counts calls and findings.
         store: Takes severe findings at once.
         reported: The findings of recent traces.
+        speakers: The first speakers of the flagged texts of recent traces.
         background: Does the work of finalisers.
         service_name: ``service.name`` of the resource.
         redact: Makes a name, an id or a path safe to record.
@@ -40,6 +41,7 @@ class CallParts(Protocol):
     content: str
     metrics: Metrics
     reported: ReportedFindings
+    speakers: FirstSpeakers
     background: BackgroundWorker
     service_name: str | None
     redact: Callable[[str], str]

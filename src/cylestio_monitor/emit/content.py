@@ -22,15 +22,6 @@ Clean: TypeAlias = Callable[[object, object], object]
 Redact: TypeAlias = Callable[[str], str]
 """Makes a name or an id safe."""
 
-_PLACE_OF_CONTENT = {
-    "tool_call": "arguments",
-    "server_tool_call": "server_tool_call",
-    "tool_call_response": "response",
-    "server_tool_call_response": "server_tool_call_response",
-    "uri": "uri",
-    "file": "file_id",
-}
-
 
 def attributes(
     call: Call, result: Result | None, clean: Clean, redact: Redact, max_bytes: int
@@ -104,7 +95,7 @@ def _part(part: Part, clean: Clean, redact: Redact) -> dict[str, Any]:
     if part.mime_type is not None:
         entry["mime_type"] = _name(redact, part.mime_type)
     if part.type != "blob" and part.content is not None:
-        entry[_PLACE_OF_CONTENT.get(part.type, "content")] = clean(part.content, part)
+        entry[part.content_field] = clean(part.content, part)
     return entry
 
 

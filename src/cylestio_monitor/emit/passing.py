@@ -11,12 +11,15 @@ from cylestio_monitor.govern.redaction.values import NO_KEYS
 from cylestio_monitor.policy import stricter
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cylestio_monitor.emit.call_parts import CallParts
     from cylestio_monitor.emit.span_sink import SpanSink
     from cylestio_monitor.govern.call_control import CallControl
     from cylestio_monitor.govern.policy.document import Surface
     from cylestio_monitor.govern.redaction.values import ContentKeys
     from cylestio_monitor.inspection import Inspection
-    from cylestio_monitor.model import Call, Result, Verdict
+    from cylestio_monitor.model import Call, Part, Result, Verdict
 
 
 class PassingContent:
@@ -27,11 +30,12 @@ class PassingContent:
         sink: Its span, and the one who ends that.
     """
 
-    __slots__ = ("_control", "_keys", "_passing", "_verdict", "call", "sink")
+    __slots__ = ("_control", "_keys", "_passing", "_pipeline", "_verdict", "call", "sink")
 
     call: Call
     sink: SpanSink
     _control: CallControl | None
+    _pipeline: CallParts
     _verdict: Verdict
     _passing: Any
     _keys: ContentKeys
@@ -108,3 +112,15 @@ class PassingContent:
     @abstractmethod
     def _deny(self) -> NoReturn:
         """Ends the call as a refused one, and raises the error."""
+
+    def _control_input(self, control: CallControl, inspection: Inspection) -> None:
+        """Lets control hear the call, and decide about it where it is a tool call."""
+        place, mask = self.sink.span.get_span_context(), self._pipeline.scanner.mask_value
+        verdict = control.on_input(self.call, inspection, mask, f"{place.trace_id:032x}", f"{place.span_id:016x}")
+        self._verdict = stricter(self._verdict, reporting.possible(verdict, may_refuse=self.sink.can_refuse))
+
+    def _control_parts(self, inspection: Inspection, parts: Iterable[Part]) -> None:
+        """Lets control decide about the tool calls of an answer, each once."""
+        if self._control is not None:
+            verdict = self._control.on_parts(parts, inspection)
+            self._verdict = stricter(self._verdict, reporting.possible(verdict, may_refuse=self.sink.can_refuse))

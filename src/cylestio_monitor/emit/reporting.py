@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cylestio_monitor.emit.metrics import Metrics
     from cylestio_monitor.govern.limits import Exceeded as ExceededLimit
     from cylestio_monitor.identity import Identity
-    from cylestio_monitor.model import AttributeValue, Call, Finding
+    from cylestio_monitor.model import AttributeValue, Call, Finding, RecordedText
 
 _URGENT = SEVERITY_NUMBER["high"]
 _ERROR_TEXT_BYTES = 1024
@@ -59,6 +59,9 @@ class FindingStore(Protocol):
 
     def add_open_call(self, span: Any, findings: Sequence[Finding], action: str) -> PendingFindings:
         """Queues the row of a call that has not ended; its span replaces the row."""
+
+    def add_texts(self, trace_id: int, span_id: int, texts: Sequence[RecordedText]) -> None:
+        """Queues the places of texts in the content that a span records."""
 
     def add_barrier(self) -> PendingFindings:
         """Queues nothing: it is durable when everything queued so far is."""

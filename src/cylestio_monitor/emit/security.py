@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cylestio_monitor import semconv
-from cylestio_monitor.model import ALERT_OF, INCOMPLETE, SEVERITY_NUMBER, AttributeValue, Finding, Verdict
+from cylestio_monitor.model import (
+    ALERT_OF,
+    INCOMPLETE,
+    SEVERITY_NUMBER,
+    AttributeValue,
+    Finding,
+    LocatedFinding,
+    Verdict,
+)
 from cylestio_monitor.policy import top
 
 if TYPE_CHECKING:
@@ -108,4 +116,10 @@ def event(finding: Finding) -> dict[str, AttributeValue]:
         out[semconv.FINDING_HASH] = finding.match_hash
     if finding.reason:
         out[semconv.FINDING_REASON] = finding.reason
+    if isinstance(finding, LocatedFinding) and finding.attribute:
+        out[semconv.FINDING_ATTRIBUTE] = finding.attribute
+        out[semconv.FINDING_POINTER] = finding.pointer
+    if isinstance(finding, LocatedFinding) and finding.part_id:
+        out[semconv.FINDING_PART_ID] = finding.part_id
+        out[semconv.FINDING_SOURCE] = finding.source
     return out

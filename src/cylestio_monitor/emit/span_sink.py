@@ -34,6 +34,9 @@ class SpanSink(Protocol):
     def write(self, attributes: Mapping[str, AttributeValue]) -> None:
         """Sets attributes."""
 
+    def recorded(self, name: str) -> AttributeValue | None:
+        """Returns the content attribute that another instrumentation has recorded; `None` where the call records it."""
+
     def add_event(self, name: str, attributes: Mapping[str, AttributeValue]) -> None:
         """Adds an event."""
 

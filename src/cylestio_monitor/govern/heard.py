@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from cylestio_monitor import semconv
 from cylestio_monitor.govern.approvals.request import canonical
 from cylestio_monitor.model import ASSISTANT_ROLES, SYSTEM_ROLES, TOOL_CALLS, TOOL_RESULTS
 
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from cylestio_monitor.govern.provenance import Conversation
     from cylestio_monitor.govern.provenance.conversation import Speaker
     from cylestio_monitor.model import Call, Finding, Part
+
+
+_INSIDE: Final = "#"
+"""Stands before the pointer of a value in a text that is itself JSON."""
 
 
 def thread_of(call: Call) -> str:
@@ -37,10 +42,17 @@ def hear_call(conversation: Conversation, call: Call, span: str, findings: Itera
         findings: What the scanner found in it: a part with an injection makes its values suspect.
     """
     suspects = tuple(one.path for one in findings if one.category == "prompt_injection")
-    parts = [("system", part) for part in call.system]
-    parts += [(message.role, part) for message in call.messages for part in message.parts]
+    parts = [
+        ("system", part, f"{semconv.SYSTEM_INSTRUCTIONS}:/{number}/{part.content_field}")
+        for number, part in enumerate(call.system)
+    ]
+    parts += [
+        (message.role, part, f"{semconv.INPUT_MESSAGES}:/{number}/parts/{index}/{part.content_field}")
+        for number, message in enumerate(call.messages)
+        for index, part in enumerate(message.parts)
+    ]
     names: dict[str, str] = {}
-    for role, part in parts:
+    for role, part, place in parts:
         if part.type in TOOL_CALLS:
             names[part.id or ""] = part.name or ""
             continue
@@ -51,7 +63,7 @@ def hear_call(conversation: Conversation, call: Call, span: str, findings: Itera
             speaker,
             part.content,
             tool=part.name or names.get(part.id or "", ""),
-            part=f"{span}:{part.path}",
+            part=f"{span}:{place}{_INSIDE if isinstance(part.content, str) else ''}",
             suspect=part.path.startswith(suspects) if suspects else False,
         )
 
@@ -62,7 +74,10 @@ def hear_result(
     """Takes what a tool returned. Arguments as of `hear_call`."""
     if conversation.is_new(_mark("tool", response)):
         suspect = any(one.category == "prompt_injection" and one.subtype == "tool_result" for one in findings)
-        conversation.add("tool", response, tool=tool, part=f"{span}:result", suspect=suspect)
+        inside = _INSIDE if isinstance(response, str) else ""
+        conversation.add(
+            "tool", response, tool=tool, part=f"{span}:{semconv.TOOL_CALL_RESULT}:{inside}", suspect=suspect
+        )
 
 
 def _speaker(part: Part, role: str) -> Speaker:

@@ -99,13 +99,13 @@ def _radius(incident: Incident) -> Iterator[ReportSection]:
     people += [("session", one.name, one.count) for one in radius.sessions]
     yield ReportSection("Users, agents and sessions", ("Kind", "Id", "Runs or calls"), people)
     yield ReportSection(
-        "The same text elsewhere",
+        "The same text or value elsewhere",
         ("Rule", "Agent", "Session", "User", "First (UTC)", "Findings", "Trace"),
         [
             (one.rule_id, one.agent_id, one.session_id, one.user_id, one.first, one.count, one.trace_id)
             for one in radius.elsewhere
         ],
-        intro="Other runs whose findings have the same keyed hash.",
+        intro="Other runs with findings, or with values from sources that are not trusted, of the same keyed hash.",
         empty="In no other run of this store.",
     )
 

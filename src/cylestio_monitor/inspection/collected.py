@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from cylestio_monitor.model import INCOMPLETE
+from cylestio_monitor.model import INCOMPLETE, LocatedFinding
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,9 +43,10 @@ class CollectedFindings:
     Attributes:
         kept: The findings so far, at most `MAX_FINDINGS` of each severity.
         count: The number of all findings so far.
+        original_paths: The paths that were redacted, by what they are in the findings.
     """
 
-    __slots__ = ("_by_bucket", "_only_new", "_redact", "_taken", "_tally", "count", "kept")
+    __slots__ = ("_by_bucket", "_only_new", "_redact", "_taken", "_tally", "count", "kept", "original_paths")
 
     def __init__(
         self, redact: Callable[[str], str], only_new: Callable[[list[Finding]], list[Finding]] | None = None
@@ -63,6 +64,7 @@ class CollectedFindings:
         self._taken = 0
         self.kept: list[Finding] = []
         self.count = 0
+        self.original_paths: dict[str, str] = {}
 
     def add(self, found: list[Finding]) -> None:
         """Keeps and counts findings; those without a severity, such as an e-mail address, are only masked."""
@@ -87,6 +89,14 @@ class CollectedFindings:
         self._tally, self._taken = Counter(), len(self.kept)
         return new
 
+    def place(self, placed: Callable[[Finding], Finding]) -> None:
+        """Replaces the findings that have no place in the recorded content yet.
+
+        Args:
+            placed: Returns a finding with its place, or as it is.
+        """
+        self.kept[:] = [one if isinstance(one, LocatedFinding) and one.part_id else placed(one) for one in self.kept]
+
     def peek_new(self) -> list[Finding]:
         """Returns what `take_new` would return of the kept findings, and leaves it there."""
         return self.kept[self._taken :]
@@ -94,6 +104,8 @@ class CollectedFindings:
     def _with_safe_texts(self, finding: Finding) -> Finding:
         """Redacts the path and the reason: both may repeat keys and values of the application's data."""
         path, reason = self._redact(finding.path), self._redact(finding.reason)
+        if path != finding.path:
+            self.original_paths[path] = finding.path
         return (
             finding if (path, reason) == (finding.path, finding.reason) else replace(finding, path=path, reason=reason)
         )

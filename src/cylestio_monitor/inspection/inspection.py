@@ -20,6 +20,7 @@ from cylestio_monitor.inspection.collected import CollectedFindings
 from cylestio_monitor.inspection.streamed_text import StreamedText, needs_mask
 from cylestio_monitor.model import (
     ASSISTANT_ROLES,
+    MASKED_CATEGORIES,
     SYSTEM_ROLES,
     TOOL_CALLS,
     TOOL_RESULTS,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from cylestio_monitor.model import Call, Finding, Message, Part, Result, Subtype, Target, ToolDefinition
     from cylestio_monitor.scan import Scanner
     from cylestio_monitor.scan.prompt_leak import PromptLeakDetector
+    from cylestio_monitor.scan.results.redaction import MaskedText
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +79,7 @@ class Inspection:
     Attributes:
         found: The findings so far; `None` where there are none.
         masked: Identities of the parts, tools, calls and results that must be masked.
+        masked_paths: Places of the texts that were scanned in this call and hold something to be masked.
     """
 
     __slots__ = (
@@ -84,6 +87,7 @@ class Inspection:
         "_is_full",
         "_leaks",
         "_marks",
+        "_masked_texts",
         "_only_new",
         "_questions",
         "_redact",
@@ -92,6 +96,7 @@ class Inspection:
         "_streamed",
         "found",
         "masked",
+        "masked_paths",
     )
 
     def __init__(
@@ -122,10 +127,12 @@ class Inspection:
         self._streamed: dict[str, StreamedText] = {}
         self._checked: dict[str, Part] = {}
         self._leaks: PromptLeakDetector | None = None
+        self._masked_texts: dict[int, tuple[str, MaskedText]] = {}
         self._redact = redact
         self._only_new = only_new
         self.found: CollectedFindings | None = None
         self.masked: set[int] = set()
+        self.masked_paths: set[str] = set()
 
     def call(self, call: Call) -> None:
         """Scans the input: system, messages, content blocks, tool definitions, arguments."""
@@ -202,11 +209,30 @@ class Inspection:
         for mark, masked in self._marks:
             self._seen.add(mark, masked=masked)
 
+    def is_masked(self, owner: object) -> bool:
+        """Returns whether the content of a part, tool, call or result is recorded with masks."""
+        return not self._is_full and id(owner) in self.masked
+
     def recorded(self, content: object, owner: object) -> object:
         """Returns a content as it may be recorded; `owner` is the part, tool, call or result that it belongs to."""
-        if self._is_full or id(owner) not in self.masked:
+        if not self.is_masked(owner):
             return content
-        return self._scanner.mask(content) if isinstance(content, str) else self._scanner.mask_value(content)
+        if isinstance(content, str):
+            return self.masked_text(content, "", owner).text
+        return self._scanner.mask_value(content)
+
+    def masked_text(self, text: str, key: str, owner: object) -> MaskedText:
+        """Returns a text of a part, tool, call or result as it is recorded, with the ranges that are masked.
+
+        Args:
+            text: The text.
+            key: The nearest key above it.
+            owner: The part, tool, call or result.
+        """
+        known = self._masked_texts.get(id(owner))
+        if known is None or known[0] is not text:
+            known = self._masked_texts[id(owner)] = (text, self._scanner.masked(text, key))
+        return known[1]
 
     @property
     def holds_secrets(self) -> bool:
@@ -307,6 +333,7 @@ class Inspection:
             if self.found is None:
                 self.found = CollectedFindings(self._redact, self._only_new)
             self.found.add(found)
+            self.masked_paths.update(finding.path for finding in found if finding.category in MASKED_CATEGORIES)
 
     def _ask(self, content: object, target: Target, subtype: Subtype, path: str) -> None:
         """Passes a text to detectors and moderators."""

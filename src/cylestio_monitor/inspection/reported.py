@@ -1,8 +1,9 @@
-"""The findings of recent traces, so that a span around other calls does not report theirs again."""
+"""Memory of recent traces: their findings, which a span around other calls does not report again, and speakers."""
 
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -38,3 +39,21 @@ class ReportedFindings:
         with self._lock:
             known = self._found.get(trace_id, set())
             return [finding for finding in findings if (finding.rule_id, finding.match_hash) not in known]
+
+
+class FirstSpeakers:
+    """The first speaker of each flagged text of recent traces, bounded in number."""
+
+    def __init__(self, size: int = 20_000) -> None:
+        """Keeps at most `size` texts."""
+        self._size = size
+        self._known: OrderedDict[tuple[int, str], str] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, trace_id: int, part_id: str, speaker: str) -> str:
+        """Returns who said a text first in a trace: the given speaker where nobody is known to have said it before."""
+        with self._lock:
+            known = self._known.setdefault((trace_id, part_id), speaker)
+            if len(self._known) > self._size:
+                self._known.popitem(last=False)
+            return known

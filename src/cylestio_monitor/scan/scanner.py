@@ -17,7 +17,7 @@ from cylestio_monitor.scan.matching.search import Search, without_doubles
 from cylestio_monitor.scan.readers import full_parsers
 from cylestio_monitor.scan.results.match_hash import match_hash
 from cylestio_monitor.scan.results.own_data import is_own
-from cylestio_monitor.scan.results.redaction import PrivateSpan, Redaction
+from cylestio_monitor.scan.results.redaction import MaskedText, PrivateSpan, Redaction
 from cylestio_monitor.scan.results.silences import Silences
 from cylestio_monitor.scan.stream import TextStream
 from cylestio_monitor.scan.walk import Leaf, leaves
@@ -239,6 +239,19 @@ class Scanner:
     def mask(self, text: str) -> str:
         """Returns the text with secrets and personal data as tokens such as ``[secret:aws-access-key-id:3f9a2c]``."""
         return self._redaction.text(text)
+
+    def masked(self, text: str, key: str = "") -> MaskedText:
+        """Returns the text as `mask` does, with the ranges that were replaced.
+
+        Args:
+            text: The text.
+            key: The nearest key above it, which may name a secret.
+        """
+        return self._redaction.masked(text, key)
+
+    def text_hash(self, text: str) -> str:
+        """Returns the keyed hash of a text: equal for equal texts of one deployment."""
+        return self._hash(text)
 
     def mask_value(self, value: object) -> object:
         """Returns the value as plain JSON types with every text and every key in it redacted."""

@@ -18,6 +18,7 @@ from cylestio_monitor.store.ingest.span_encoder import attributes_of
 from cylestio_monitor.store.ingest.write_loop import WriteLoop
 from cylestio_monitor.store.ingest.writer import Writer
 from cylestio_monitor.store.sqlite import files, fork_guard, keys
+from cylestio_monitor.store.sqlite.records import recorded_part
 from cylestio_monitor.store.sqlite.rows import Event, Labels
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
     from cylestio_monitor import config
-    from cylestio_monitor.model import Finding
+    from cylestio_monitor.model import Finding, RecordedText
     from cylestio_monitor.store.ingest.open_calls import StartedSpan
     from cylestio_monitor.store.sqlite.records import Record
 
@@ -173,6 +174,17 @@ class Store:
             action: The action taken on the findings.
         """
         return self.add_record(open_call(span, findings, action), urgent=True)
+
+    def add_texts(self, trace_id: int, span_id: int, texts: Sequence[RecordedText]) -> None:
+        """Queues the places of texts in the content that a span records. Never blocks, never raises.
+
+        Args:
+            trace_id: The trace.
+            span_id: The span.
+            texts: The texts.
+        """
+        for text in texts:
+            self.add_record(recorded_part(trace_id, span_id, text))
 
     def add_barrier(self) -> PendingWrite:
         """Queues a marker that is durable when every earlier item is, in the database or in the side file."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cylestio_monitor import sanitize
 from cylestio_monitor.errors import StoreError
 from cylestio_monitor.store.audit.chain import Chain
-from cylestio_monitor.store.ingest.row_writer import RowWriter
+from cylestio_monitor.store.ingest.row_writer import RecordWriter
 from cylestio_monitor.store.sqlite import database, keys
 from cylestio_monitor.store.sqlite.rows import Event, event_record
 
@@ -39,7 +39,7 @@ DISMISSED: Final = frozenset({"false_alarm", "accepted_risk", "test_data"})
 class _Change:
     """One transaction of a person's decision."""
 
-    def __init__(self, connection: sqlite3.Connection, rows: RowWriter) -> None:
+    def __init__(self, connection: sqlite3.Connection, rows: RecordWriter) -> None:
         self.connection = connection
         self.now_ns = time.time_ns()
         self._rows = rows
@@ -63,7 +63,7 @@ class _Change:
 def _change(path: Path, settings: config.StoreSettings) -> Iterator[_Change]:
     chain = Chain(keys.load(path)[0])
     with database.writable(path, settings) as connection, database.transaction(connection):
-        rows = RowWriter(connection, chain)
+        rows = RecordWriter(connection, chain)
         yield _Change(connection, rows)
         rows.finish()
 

@@ -127,6 +127,10 @@ class ReplaceableSpan:
         """Sets attributes."""
         self.span.set_attributes(attributes)
 
+    def recorded(self, name: str) -> AttributeValue | None:  # noqa: ARG002 -- the other span gets our attributes
+        """Returns `None`: what is recorded is what the call writes."""
+        return None
+
     def add_event(self, name: str, attributes: Mapping[str, AttributeValue]) -> None:
         """Adds an event."""
         self.span.add_event(name, attributes)

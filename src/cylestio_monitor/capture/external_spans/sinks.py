@@ -83,6 +83,11 @@ class HostedSpan:
         """Sets the attributes that the span does not have."""
         write_missing(self.span, attributes)
 
+    def recorded(self, name: str) -> AttributeValue | None:
+        """Returns the attribute that the span has by now; `None` where the call writes it."""
+        attributes: Mapping[str, AttributeValue] = getattr(self.span, "attributes", None) or {}
+        return attributes.get(name)
+
     def add_event(self, name: str, attributes: Mapping[str, AttributeValue]) -> None:
         """Adds an event."""
         self.span.add_event(name, attributes)
@@ -118,6 +123,11 @@ class FinishedSpan:
     def write(self, attributes: Mapping[str, AttributeValue]) -> None:
         """Sets the attributes that the span does not have, without the content: that is there in its own format."""
         write_missing(self.span, {key: value for key, value in attributes.items() if key not in _CONTENT})
+
+    def recorded(self, name: str) -> AttributeValue | None:
+        """Returns the attribute of the other instrumentation; an empty text where there is none."""
+        attributes: Mapping[str, AttributeValue] = getattr(self.span, "attributes", None) or {}
+        return attributes.get(name, "")
 
     def add_event(self, name: str, attributes: Mapping[str, AttributeValue]) -> None:
         """Adds an event."""

@@ -76,6 +76,7 @@ class ValueSource(NamedTuple):
         end: Offset after the value.
         shape: ``field`` for a leaf that is the value, ``prose`` for a value inside a longer text.
         ordered: Whether an order stands near, or the part has an injection finding.
+        is_exact: Whether the offsets are also those in the leaf as it is, which folding has not moved.
     """
 
     speaker: Speaker
@@ -86,6 +87,7 @@ class ValueSource(NamedTuple):
     end: int
     shape: Shape
     ordered: bool
+    is_exact: bool = False
 
 
 class Origin(NamedTuple):
@@ -99,6 +101,7 @@ class Origin(NamedTuple):
         source: Where it was said first.
         severity: ``low`` for a field, ``medium`` for prose, ``high`` for prose near an order; one level more for a
             tool that no word of the user asks for.
+        value: The value in its folded form: equal for equal values.
     """
 
     argument: str
@@ -107,6 +110,7 @@ class Origin(NamedTuple):
     end: int
     source: ValueSource
     severity: Severity
+    value: str
 
 
 class Conversation:
@@ -185,8 +189,9 @@ class Conversation:
                     end,
                     source,
                     _severity(kind, source, effect, asked=asked, related=self._is_related(kind, folded[start:end])),
+                    value,
                 )
-                for path, kind, folded, start, end, source in self._lookup(arguments)
+                for path, kind, folded, start, end, source, value in self._lookup(arguments)
                 if effect == "acts" or kind in _ADDRESS_KINDS
             ]
 
@@ -198,9 +203,12 @@ class Conversation:
             folded = fold(leaf.text)
             if speaker in _TRUSTED:
                 self._said[speaker] = (self._said[speaker] + words(folded))[-self._max_prose :]
-            self._add_leaf(speaker, folded, leaf.path, tool, part, suspect)
+            is_exact = len(folded) == len(leaf.text) and folded == leaf.text.lower()
+            self._add_leaf(speaker, folded, leaf.path, tool, part, suspect, is_exact=is_exact)
 
-    def _add_leaf(self, speaker: Speaker, folded: str, path: str, tool: str, part: str, suspect: bool) -> None:
+    def _add_leaf(
+        self, speaker: Speaker, folded: str, path: str, tool: str, part: str, suspect: bool, *, is_exact: bool
+    ) -> None:
         stripped = folded.strip()
         for atom in _atoms_of(path, folded):
             known = self._values.get(atom.value)
@@ -209,11 +217,11 @@ class Conversation:
             shape: Shape = "field" if len(stripped) <= atom.end - atom.start + 2 else "prose"
             ordered = speaker == "tool" and shape == "prose" and (suspect or orders.near(folded, atom.start, atom.end))
             if known is None or speaker in _TRUSTED or (known.speaker == "tool" and ordered and not known.ordered):
-                self._keep(atom.value, ValueSource(speaker, tool, part, path, atom.start, atom.end, shape, ordered))
+                place = ValueSource(speaker, tool, part, path, atom.start, atom.end, shape, ordered, is_exact)
+                self._keep(atom.value, place)
         if speaker == "tool" and " " in stripped:
-            self._keep_prose(
-                words(folded), folded, ValueSource(speaker, tool, part, path, 0, len(folded), "prose", suspect)
-            )
+            place = ValueSource(speaker, tool, part, path, 0, len(folded), "prose", suspect, is_exact)
+            self._keep_prose(words(folded), folded, place)
 
     def _keep(self, value: str, source: ValueSource) -> None:
         self._values[value] = source
@@ -226,7 +234,7 @@ class Conversation:
         while self._prose_size > self._max_prose:
             self._prose_size -= len(self._prose.popleft()[0])
 
-    def _lookup(self, arguments: object) -> Iterator[tuple[str, AtomKind, str, int, int, ValueSource]]:
+    def _lookup(self, arguments: object) -> Iterator[tuple[str, AtomKind, str, int, int, ValueSource, str]]:
         for leaf in leaves(arguments):
             folded = fold(leaf.text)
             seen = False
@@ -238,12 +246,12 @@ class Conversation:
                 if source is None or source.speaker != "tool":
                     continue
                 if source.ordered or atom.kind not in _LOOSE_KINDS or not _is_free_text(leaf.path):
-                    yield leaf.path, atom.kind, folded, atom.start, atom.end, source
+                    yield leaf.path, atom.kind, folded, atom.start, atom.end, source, atom.value
             if seen:
                 continue
             chosen = not _is_free_text(leaf.path)
             if (name := phrase(folded)) and (source := self._phrase(name, chosen=chosen)) is not None:
-                yield leaf.path, "phrase", folded, 0, len(folded), source
+                yield leaf.path, "phrase", folded, 0, len(folded), source, name
 
     def _is_related(self, kind: AtomKind, value: str) -> bool:
         """Returns whether an address holds a name that the user said, as ``dora@example.org`` does for ``Dora``."""

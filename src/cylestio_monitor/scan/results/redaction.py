@@ -20,7 +20,7 @@ from cylestio_monitor.scan.matching.confirm import Limits
 from cylestio_monitor.scan.walk import MAX_DEPTH, MAX_NODES, Leaf, as_mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from cylestio_monitor.scan.matching.compiled_rule import CompiledRule
     from cylestio_monitor.scan.matching.confirm import Match
@@ -37,6 +37,18 @@ _LONGEST_NUMBER = 10**40
 
 class UnsearchableError(ValueError):
     """A text could not be searched to its end."""
+
+
+class MaskedText(NamedTuple):
+    """A text with its secrets and personal data replaced.
+
+    Attributes:
+        text: The text with tokens.
+        masks: Of each token the start and the end of what it replaces in the original, and its own length.
+    """
+
+    text: str
+    masks: Sequence[tuple[int, int, int]] = ()
 
 
 class PrivateSpan(NamedTuple):
@@ -77,15 +89,28 @@ class Redaction:
             text: The text.
             budget: Its time; a text that is not searched to its end in it becomes `UNMASKABLE`.
         """
+        return self.masked(text, "", budget).text
+
+    def masked(self, text: str, key: str = "", budget: Budget | None = None) -> MaskedText:
+        """Returns the text redacted, with the ranges that were replaced.
+
+        Args:
+            text: The text.
+            key: The nearest key above it: one that names a secret has the whole text replaced.
+            budget: As for `text`.
+        """
         if not text:
-            return text
+            return MaskedText(text)
         budget = budget or Budget(MASK_SECONDS)
+        unmaskable = MaskedText(UNMASKABLE, ((0, len(text), len(UNMASKABLE)),))
         try:
-            found = self._search.matches(text, "input", "llm", limits=Limits(budget, matches=None))
+            found = named_fields.matches(self._named_field, Leaf("", key, text), "input", "llm") if key else []
+            if not found:
+                found = self._search.matches(text, "input", "llm", limits=Limits(budget, matches=None))
         except Exception:  # noqa: BLE001 -- a fault of the scanner must not reach the application
             _log.exception("a text could not be redacted and is left out")
-            return UNMASKABLE
-        return UNMASKABLE if budget.reason else self._replace(text, found)
+            return unmaskable
+        return unmaskable if budget.reason else self._replace(text, found)
 
     def value(self, value: object) -> object:
         """Returns the value as plain JSON types, every text and key redacted; what cannot be walked becomes a mark."""
@@ -94,11 +119,6 @@ class Redaction:
         except Exception as error:  # noqa: BLE001 -- code of the value: nothing of it may be recorded in clear
             _log.debug("a value cannot be redacted and is left out: %r", error)
             return UNMASKABLE
-
-    def leaf(self, text: str, key: str, budget: Budget) -> str:
-        """Returns the text of a leaf redacted: as a whole where its key names a secret."""
-        named = named_fields.matches(self._named_field, Leaf("", key, text), "input", "llm")
-        return self._replace(text, named) if named else self.text(text, budget)
 
     def spans(self, text: str, key: str = "") -> list[PrivateSpan]:
         """Returns the places of secrets and personal data in a text, in their order.
@@ -122,15 +142,18 @@ class Redaction:
             raise UnsearchableError(budget.reason)
         return _private(found)
 
-    def _replace(self, text: str, found: list[Match]) -> str:
+    def _replace(self, text: str, found: list[Match]) -> MaskedText:
         out: list[str] = []
+        masks: list[tuple[int, int, int]] = []
         at = 0
         for rule_id, category, start, end in _private(found):
             name = rule_id.partition(".")[2]
-            out += [text[at:start], f"[{_KINDS[category]}:{name}:{self._hashed(text[start:end])[:6]}]"]
+            token = f"[{_KINDS[category]}:{name}:{self._hashed(text[start:end])[:6]}]"
+            out += [text[at:start], token]
+            masks.append((start, end, len(token)))
             at = end
         out.append(text[at:])
-        return "".join(out)
+        return MaskedText("".join(out), masks)
 
 
 def _private(found: list[Match]) -> list[PrivateSpan]:
@@ -177,14 +200,14 @@ class _ValueRedaction:
         if isinstance(item, (bytes, bytearray, memoryview)):
             item = bytes(item).decode("utf-8", "replace")
         if isinstance(item, str):
-            return self._redaction.leaf(item if type(item) is str else str.__str__(item), key, self._budget)
+            return self._redaction.masked(item if type(item) is str else str.__str__(item), key, self._budget).text
         inside = (*above, id(item))
         mapping = as_mapping(item)
         if mapping is not None:
             return self._mapping(list(mapping.items()), depth, inside)
         if isinstance(item, (list, tuple, set, frozenset)):
             return [self.redacted(child, key, depth + 1, inside) for child in item]
-        return self._redaction.leaf(str(item), key, self._budget)
+        return self._redaction.masked(str(item), key, self._budget).text
 
     def _mapping(self, items: list[tuple[object, object]], depth: int, inside: tuple[int, ...]) -> dict[str, object]:
         out: dict[str, object] = {}
@@ -197,5 +220,5 @@ class _ValueRedaction:
         if abs(item) >= _LONGEST_NUMBER:
             return "[number]"
         text = str(item)
-        hidden = self._redaction.leaf(text, key, self._budget)
+        hidden = self._redaction.masked(text, key, self._budget).text
         return item if hidden == text else hidden

@@ -18,7 +18,7 @@ from cylestio_monitor.model import SEVERITIES
 from cylestio_monitor.store.alerts import alert_table, targets
 from cylestio_monitor.store.audit.chain import Chain
 from cylestio_monitor.store.delivery import transport
-from cylestio_monitor.store.ingest.row_writer import RowWriter
+from cylestio_monitor.store.ingest.row_writer import RecordWriter
 from cylestio_monitor.store.read import queries
 from cylestio_monitor.store.sqlite import database, fork_guard, keys
 from cylestio_monitor.store.sqlite.counters import count
@@ -169,7 +169,7 @@ class AlertRound:
         }
         level = "INFO" if state == "sent" else "ERROR"
         event = Event(message.facts.get("agent_id"), f"alert_{state}", "STORE", level, time.time_ns(), data)
-        rows = RowWriter(connection, Chain(keys.load(self._path)[0]))
+        rows = RecordWriter(connection, Chain(keys.load(self._path)[0]))
         rows.store_event(event_record(event))
         rows.finish()
 

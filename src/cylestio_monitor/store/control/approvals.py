@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from cylestio_monitor.store.audit.chain import Chain
-from cylestio_monitor.store.ingest.row_writer import RowWriter
+from cylestio_monitor.store.ingest.row_writer import RecordWriter
 from cylestio_monitor.store.sqlite import database, keys
 from cylestio_monitor.store.sqlite.records import Approval
 from cylestio_monitor.store.sqlite.rows import Event, event_record
@@ -64,8 +64,8 @@ class StoredApprovals:
             user_id=request.user or None,
         )
         with self._transaction() as connection:
-            rows = RowWriter(connection, self._chain)
-            rows.prepare((), (), (record,))
+            rows = RecordWriter(connection, self._chain)
+            rows.prepare_records((record,))
             rows.store_record(record)
             rows.finish()
 
@@ -165,7 +165,7 @@ class StoredApprovals:
             **({"reason": reason} if reason else {}),
         }
         event = Event(agent, event_type, _CHANNEL, level, time.time_ns(), data, trace, span)
-        rows = RowWriter(connection, self._chain)
+        rows = RecordWriter(connection, self._chain)
         rows.store_event(event_record(event))
         rows.finish()
 

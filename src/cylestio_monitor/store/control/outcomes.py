@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
 from cylestio_monitor.store.sqlite.records import CallFactsRow, Decision, ValueOrigin
 
 if TYPE_CHECKING:
     from cylestio_monitor.govern.outcome import ControlOutcome
     from cylestio_monitor.store.store import Store
+
+_STEP: Final = re.compile(r"\[(\d+)\]|\.?([^.\[]+)")
 
 
 def record(store: Store, outcome: ControlOutcome, place: str, *, enforced: bool) -> None:
@@ -58,21 +61,29 @@ def record(store: Store, outcome: ControlOutcome, place: str, *, enforced: bool)
             urgent=decision.action in {"deny", "ask"},
         )
     for origin in outcome.origins:
-        source_trace, source_span, pointer = [*origin.source.part.split(":", 2), "", ""][:3]
-        value = f"{origin.kind}:{origin.argument}:{origin.start}:{origin.end}".encode()
+        source = origin.source
+        source_trace, source_span, attribute, pointer = [*source.part.split(":", 3), "", "", ""][:4]
+        value = origin.value.encode("utf-8", "surrogatepass")
         store.add_record(
             ValueOrigin(
                 trace_id=trace_id,
                 span_id=span_id,
                 argument=origin.argument,
                 kind=origin.kind,
-                shape=origin.source.shape,
-                origin=f"tool:{origin.source.tool}",
+                shape=source.shape,
+                origin=f"tool:{source.tool}",
                 value_hash=hashlib.blake2b(value, digest_size=16, key=store.key[:64]).hexdigest(),
                 source_trace_id=source_trace or None,
                 source_span_id=source_span or None,
-                source_pointer=pointer or None,
-                source_start=origin.source.start,
-                source_end=origin.source.end,
+                source_attribute=attribute or None,
+                source_pointer=(pointer if source.path else pointer.removesuffix("#")) + _pointer(source.path),
+                source_start=source.start if source.is_exact else None,
+                source_end=source.end if source.is_exact else None,
             )
         )
+
+
+def _pointer(path: str) -> str:
+    """Returns the JSON pointer of a path such as ``[0].body``."""
+    names = (index or key for index, key in _STEP.findall(path))
+    return "".join(f"/{name.replace('~', '~0').replace('/', '~1')}" for name in names)

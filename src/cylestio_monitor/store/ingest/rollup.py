@@ -8,6 +8,7 @@ run.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -281,9 +282,16 @@ class RollUp:
         labels = (event.agent_id, event.event_type, event.channel, event.level, alert)
         self._hour(event.time_ns, usage.event_key(event.time_ns, *labels))
 
-    def touch_run(self, trace_id: str, time_ns: int) -> None:
-        """Makes sure that a trace has a run."""
-        self._run(trace_id, time_ns, time_ns)
+    def touch_run(self, trace_id: str, time_ns: int | None) -> None:
+        """Makes sure that a trace has a run.
+
+        Args:
+            trace_id: The trace.
+            time_ns: A time in it, nanoseconds since the epoch; `None` for what its spans say.
+        """
+        if time_ns is not None or trace_id not in self._runs:
+            time_ns = time.time_ns() if time_ns is None else time_ns
+            self._run(trace_id, time_ns, time_ns)
 
     def write_runs(self, connection: sqlite3.Connection) -> dict[str, int]:
         """Writes the runs and returns their ids by trace id."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from cylestio_monitor.store.ingest.grouping import FindingGroups
 from cylestio_monitor.store.ingest.rollup import RollUp, Runs
 from cylestio_monitor.store.sqlite import database
 from cylestio_monitor.store.sqlite.counters import INSERT_OUTBOX
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from cylestio_monitor.store.audit.chain import Chain
+    from cylestio_monitor.store.ingest.grouping import FindingGroups
     from cylestio_monitor.store.sqlite.records import Record
 
 _INTO_SPAN: Final = f"INSERT INTO span (id, source, common, {SPAN_COLUMNS}, seq, checksum, run)"
@@ -67,15 +67,14 @@ class SharedBodies:
         return known
 
 
-class RowWriter:
-    """The inserts of one transaction; `finish` completes it, the caller commits."""
+class RecordWriter:
+    """The records and events of one transaction; `finish` completes it, the caller commits."""
 
     def __init__(
         self,
         connection: sqlite3.Connection,
         chain: Chain,
         *,
-        groups: FindingGroups | None = None,
         runs: Runs | None = None,
         shared: SharedBodies | None = None,
         forward: frozenset[str] = frozenset(),
@@ -86,7 +85,6 @@ class RowWriter:
         Args:
             connection: With an open transaction that holds the write lock.
             chain: The audit trail.
-            groups: Assigns findings to groups; needed where findings are inserted.
             runs: The runs that this process knows.
             shared: The entries of `shared` that this process knows.
             forward: Signals whose rows enter the outbox.
@@ -94,12 +92,87 @@ class RowWriter:
         """
         self.connection = connection
         self._trail = chain.begin(connection)
-        self._groups = groups or FindingGroups(b"")
         self._rollup = RollUp(runs or Runs())
         self._shared = shared or SharedBodies()
         self._forward = forward
         self._process = process
         self._runs: dict[str, int] = {}
+
+    def store_event(self, record: EventRecord, source: bytes | None = None) -> int:
+        """Inserts an event and returns its id.
+
+        Args:
+            record: The row.
+            source: JSON of resource and scope.
+        """
+        number = None if source is None else self._shared.get(self.connection, source)[0]
+        checksum, leaf = seal_record(record)
+        values = (*msgspec.structs.astuple(record), self._trail.next_seq, checksum, number)
+        ref = self.connection.execute(_INSERT_EVENT, values).lastrowid or 0
+        self._trail.add("event", ref, leaf)
+        self._rollup.add_event(record, _alert(record.data))
+        if "logs" in self._forward:
+            self.connection.execute(INSERT_OUTBOX, ("logs", ref))
+        return ref
+
+    def prepare_records(self, records: Iterable[Record]) -> None:
+        """Finds or creates the runs of the records that `store_record` will insert; called once."""
+        for record in records:
+            self._rollup.touch_run(record.trace_id, record.begin_ns)
+        self._runs = self._rollup.write_runs(self.connection)
+
+    def store_record(self, record: Record, source: bytes | None = None) -> None:
+        """Inserts a record and, where it needs one, its event; `prepare_records` or `prepare` must know it."""
+        values = msgspec.structs.asdict(record)
+        values["run"] = self._runs[record.trace_id]
+        if "process" in values:
+            values["process"] = self._process
+            values["is_forwarded"] = "traces" in self._forward
+            values["source"] = None if source is None else self._shared.get(self.connection, source)[0]
+            if self._has_span(record):
+                return
+        self.connection.execute(_record_statement(type(record), tuple(values)), tuple(values.values()))
+        event = record.event()
+        if event is not None:
+            self.store_event(event_record(event), source)
+
+    def finish(self) -> None:
+        """Writes totals and the entries of the audit trail."""
+        self._rollup.write(self.connection)
+        self._trail.finish()
+
+    def _has_span(self, record: Record) -> bool:
+        query = "SELECT 1 FROM span WHERE run = ? AND span_id = ?"
+        return self.connection.execute(query, (self._runs[record.trace_id], record.span_id)).fetchone() is not None
+
+
+class RowWriter(RecordWriter):
+    """All inserts of one transaction."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        chain: Chain,
+        *,
+        groups: FindingGroups,
+        runs: Runs,
+        shared: SharedBodies,
+        forward: frozenset[str],
+        process: str,
+    ) -> None:
+        """Begins at the end of the audit trail.
+
+        Args:
+            connection: With an open transaction that holds the write lock.
+            chain: The audit trail.
+            groups: Assigns findings to groups, with the key of this store.
+            runs: The runs that this process knows.
+            shared: The entries of `shared` that this process knows.
+            forward: Signals whose rows enter the outbox.
+            process: This process, for calls that have not ended.
+        """
+        super().__init__(connection, chain, runs=runs, shared=shared, forward=forward, process=process)
+        self._groups = groups
 
     def prepare(
         self, spans: Iterable[EncodedSpan], findings: Iterable[tuple[FindingRecord, int]], records: Iterable[Record]
@@ -120,9 +193,7 @@ class RowWriter:
             flagged += span.findings
         if flagged:
             self._groups.assign(self.connection, flagged)
-        for record in records:
-            self._rollup.touch_run(record.trace_id, record.begin_ns)
-        self._runs = self._rollup.write_runs(self.connection)
+        self.prepare_records(records)
 
     def store_spans(self, spans: Sequence[EncodedSpan]) -> list[int]:
         """Inserts spans with their findings; `prepare` must know them.
@@ -174,47 +245,6 @@ class RowWriter:
             if cursor.rowcount:
                 self._trail.add("finding", cursor.lastrowid or 0, leaf)
                 self._rollup.add_finding(finding, time_ns, run, self._groups.origin(finding))
-
-    def store_event(self, record: EventRecord, source: bytes | None = None) -> int:
-        """Inserts an event and returns its id.
-
-        Args:
-            record: The row.
-            source: JSON of resource and scope.
-        """
-        number = None if source is None else self._shared.get(self.connection, source)[0]
-        checksum, leaf = seal_record(record)
-        values = (*msgspec.structs.astuple(record), self._trail.next_seq, checksum, number)
-        ref = self.connection.execute(_INSERT_EVENT, values).lastrowid or 0
-        self._trail.add("event", ref, leaf)
-        self._rollup.add_event(record, _alert(record.data))
-        if "logs" in self._forward:
-            self.connection.execute(INSERT_OUTBOX, ("logs", ref))
-        return ref
-
-    def store_record(self, record: Record, source: bytes | None = None) -> None:
-        """Inserts a record and, where it needs one, its event; `prepare` must know it."""
-        values = msgspec.structs.asdict(record)
-        values["run"] = self._runs[record.trace_id]
-        if "process" in values:
-            values["process"] = self._process
-            values["is_forwarded"] = "traces" in self._forward
-            values["source"] = None if source is None else self._shared.get(self.connection, source)[0]
-            if self._has_span(record):
-                return
-        self.connection.execute(_record_statement(type(record), tuple(values)), tuple(values.values()))
-        event = record.event()
-        if event is not None:
-            self.store_event(event_record(event), source)
-
-    def finish(self) -> None:
-        """Writes totals and the entries of the audit trail."""
-        self._rollup.write(self.connection)
-        self._trail.finish()
-
-    def _has_span(self, record: Record) -> bool:
-        query = "SELECT 1 FROM span WHERE run = ? AND span_id = ?"
-        return self.connection.execute(query, (self._runs[record.trace_id], record.span_id)).fetchone() is not None
 
     def _close_calls(self, spans: Sequence[EncodedSpan]) -> None:
         """Removes the rows of calls whose spans have come."""

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from cylestio_monitor.model import SEVERITIES, SEVERITY_NUMBER
+from cylestio_monitor.model import PROVENANCE, SEVERITIES, SEVERITY_NUMBER
 from cylestio_monitor.store.read.values import decoded
-from cylestio_monitor.store.sqlite.rows import time_ns_of
+from cylestio_monitor.store.sqlite.rows import time_ns_of, timestamp
 
 if TYPE_CHECKING:
     import sqlite3
@@ -113,16 +113,16 @@ class Touched(msgspec.Struct, frozen=True):
 
 
 class Elsewhere(msgspec.Struct, frozen=True):
-    """The same text in a run outside the incident, by keyed hash.
+    """The same text or value in a run outside the incident, by keyed hash.
 
     Attributes:
-        rule_id: The rule that found it there.
+        rule_id: The rule that found it there; ``provenance.value`` for a value that went into a tool call.
         trace_id: The trace.
         session_id: The session.
         agent_id: The agent.
         user_id: The user.
-        first: Time of the first finding there, UTC.
-        count: Number of findings.
+        first: Time of the first finding there, UTC; of a value, the begin of that run.
+        count: Number of findings, or of arguments with the value.
     """
 
     rule_id: str
@@ -146,7 +146,7 @@ class BlastRadius(msgspec.Struct):
         users: The users whose runs these are.
         agents: The agents.
         sessions: The sessions.
-        elsewhere: Other runs with the same text.
+        elsewhere: Other runs with the same text, or with the same value from a source that is not trusted.
     """
 
     tools: list[ToolUse]
@@ -315,16 +315,24 @@ def _counted(names: Iterable[str | None]) -> list[Touched]:
 
 
 def _elsewhere(connection: sqlite3.Connection, keys: str, findings: Sequence[FindingRow]) -> list[Elsewhere]:
-    found: dict[tuple[str, str], Elsewhere] = {}
-    for column in ("match_hash", "part_id"):
-        hashes: list[Any] = sorted({getattr(one, column) or "" for one in findings if one.severity != "none"} - {""})
-        rows = connection.execute(
-            f"SELECT f.rule_id, run.trace_id, f.session_id, f.agent_id, f.user_id, min(f.timestamp), count(*) "  # noqa: S608 -- constants
-            f"FROM (SELECT * FROM findings WHERE {column} IN (SELECT value FROM json_each(?1)) "
-            "AND run NOT IN (SELECT value FROM json_each(?2)) LIMIT ?3) AS f "
-            "JOIN run ON run.id = f.run GROUP BY f.rule_id, f.run ORDER BY 6 LIMIT ?3",
-            (msgspec.json.encode(hashes[:MOST]).decode(), keys, MOST),
-        )
-        for row in rows:
-            found.setdefault((row[0], row[1]), Elsewhere(*row))
+    hashes: list[Any] = sorted({one.match_hash for one in findings if one.severity != "none"} - {""})
+    rows = connection.execute(
+        "SELECT f.rule_id, run.trace_id, f.session_id, f.agent_id, f.user_id, min(f.timestamp), count(*) "
+        "FROM (SELECT * FROM findings WHERE match_hash IN (SELECT value FROM json_each(?1)) "
+        "AND run NOT IN (SELECT value FROM json_each(?2)) LIMIT ?3) AS f "
+        "JOIN run ON run.id = f.run GROUP BY f.rule_id, f.run ORDER BY 6 LIMIT ?3",
+        (msgspec.json.encode(hashes[:MOST]).decode(), keys, MOST),
+    )
+    found = {(row[0], row[1]): Elsewhere(*row) for row in rows}
+    values = connection.execute(
+        "SELECT run.trace_id, run.session_id, run.agent_id, run.user_id, min(run.start_ns), count(*) "
+        "FROM (SELECT * FROM value_origin WHERE value_hash IN (SELECT value_hash FROM value_origin "
+        "WHERE run IN (SELECT value FROM json_each(?1)) LIMIT ?2) "
+        "AND run NOT IN (SELECT value FROM json_each(?1)) LIMIT ?2) AS v "
+        "JOIN run ON run.id = v.run GROUP BY v.run ORDER BY 5 LIMIT ?2",
+        (keys, MOST),
+    )
+    for trace_id, session_id, agent_id, user_id, start_ns, count in values:
+        one = Elsewhere(PROVENANCE, trace_id, session_id, agent_id, user_id, timestamp(start_ns), count)
+        found.setdefault((PROVENANCE, trace_id), one)
     return sorted(found.values(), key=lambda one: one.first)[:MOST]

@@ -65,7 +65,7 @@ FINDINGS: Final = Listing(
         "rule_prefix": "rule_id >= ? AND rule_id < ? || char(1114111)",
         "trace_id": OF_TRACE,
         **equal("id", "rule_id", "category", "agent_id", "session_id", "user_id", "tool", "action", "span_id"),
-        **equal("group_id", "match_hash", "part_id", "source"),
+        **equal("group_id", "match_hash", "source"),
     },
 )
 
@@ -92,7 +92,7 @@ def finding_page(
         since: Not before this time.
         until: Before this time.
         filters: ``category``, ``agent_id``, ``session_id``, ``user_id``, ``tool``, ``action``, ``trace_id``,
-            ``span_id``, ``group_id``, ``match_hash``, ``part_id``, ``source``.
+            ``span_id``, ``group_id``, ``match_hash``, ``source``.
     """
     chosen: dict[str, Any] = dict(filters)
     if severity is not None:
@@ -133,15 +133,21 @@ def finding_counts(connection: sqlite3.Connection, trace_id: str) -> dict[str, i
 
 
 def other_runs(
-    connection: sqlite3.Connection, match_hashes: Sequence[str], trace_id: str, limit: int = 20
+    connection: sqlite3.Connection,
+    match_hashes: Sequence[str],
+    trace_id: str,
+    limit: int = 20,
+    *,
+    value_hashes: Sequence[str] = (),
 ) -> list[tuple[str, str]]:
-    """Reads the runs in which the same texts were found: pairs of trace id and time, the newest first.
+    """Reads the runs in which the same texts or values were found: trace id and time, UTC, the newest first.
 
     Args:
         connection: From `queries.connect`.
         match_hashes: Hashes of the texts.
         trace_id: The run that is left out.
-        limit: Largest number of findings that are read for each text.
+        limit: Largest number of rows that are read for each of them.
+        value_hashes: Hashes of values that went into tool calls.
     """
     found: dict[str, str] = {}
     query = (
@@ -151,6 +157,13 @@ def other_runs(
     for match_hash in match_hashes:
         for trace, moment in connection.execute(query, (match_hash, trace_id, limit)):
             found[trace] = max(moment, found.get(trace, ""))
+    query = (
+        "SELECT run.trace_id, run.start_ns FROM value_origin JOIN run ON run.id = value_origin.run "
+        "WHERE value_hash = ? AND run.trace_id <> ? ORDER BY value_origin.id DESC LIMIT ?"
+    )
+    for value_hash in value_hashes:
+        for trace, start_ns in connection.execute(query, (value_hash, trace_id, limit)):
+            found[trace] = max(timestamp(start_ns), found.get(trace, ""))
     return sorted(found.items(), key=lambda one: one[1], reverse=True)[:limit]
 
 

@@ -124,6 +124,7 @@ CREATE TABLE part (
     run INTEGER NOT NULL,
     trace_id TEXT NOT NULL,
     span_id TEXT NOT NULL,
+    path TEXT NOT NULL,
     attribute TEXT NOT NULL,
     pointer TEXT NOT NULL,
     part_id TEXT NOT NULL,
@@ -131,7 +132,7 @@ CREATE TABLE part (
     length INTEGER NOT NULL,
     masks TEXT NOT NULL
 );
-CREATE UNIQUE INDEX part_identity ON part (run, span_id, attribute, pointer);
+CREATE UNIQUE INDEX part_identity ON part (run, span_id, attribute, pointer, path);
 CREATE INDEX part_same ON part (part_id, id);
 
 CREATE TABLE value_origin (

@@ -6,15 +6,17 @@ needs to know.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import msgspec
 
-from cylestio_monitor.store.sqlite.rows import Event
+from cylestio_monitor.sanitize import clean_text
+from cylestio_monitor.store.sqlite.rows import MAX_NAME, Event
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from cylestio_monitor.model import RecordedText
 
 DecisionAction: TypeAlias = Literal["allow", "audit", "redact", "ask", "deny"]
 ApprovalState: TypeAlias = Literal["waiting", "allowed", "denied", "expired", "used"]
@@ -38,13 +40,13 @@ class Record(msgspec.Struct, kw_only=True, tag=True):
     span_id: str
 
     @property
-    def begin_ns(self) -> int:
-        """The time of the record, nanoseconds since the epoch."""
+    def begin_ns(self) -> int | None:
+        """The time of the record, nanoseconds since the epoch; `None` for one that has no time of its own."""
         for name in ("time_ns", "start_ns", "created_ns", "first_ns"):
             time_ns = getattr(self, name, None)
             if isinstance(time_ns, int):
                 return time_ns
-        return time.time_ns()
+        return None
 
     def event(self) -> Event | None:
         """Returns the event that puts this record into the audit trail; `None` where it needs none."""
@@ -52,16 +54,17 @@ class Record(msgspec.Struct, kw_only=True, tag=True):
 
 
 class RecordedPart(Record, kw_only=True):
-    """One part of recorded content: its identity, its first speaker, and where it was masked.
+    """One flagged or masked text of recorded content: its identity, its first speaker, and where it was masked.
 
     Attributes:
         attribute: The content attribute, such as ``gen_ai.input.messages``.
-        pointer: JSON pointer into the attribute, such as ``/0/parts/1/content``.
+        pointer: JSON pointer of the text in the attribute, such as ``/0/parts/1/content``.
         part_id: Keyed hash of the whole original text, equal for equal texts.
-        source: First speaker: ``system``, ``user``, ``model`` or ``tool:<server>/<name>``.
+        source: First speaker: ``system``, ``user``, ``model`` or ``tool:<name>``.
         length: Length of the original text in code points.
         masks: JSON array of ``[start, end, length]``: the range of the original that was masked, in code points, and
             the length of the text in its place.
+        path: The place in the call, as findings name it, such as ``messages[2].content[0]``.
     """
 
     table: ClassVar[str] = "part"
@@ -71,22 +74,23 @@ class RecordedPart(Record, kw_only=True):
     source: str
     length: int
     masks: str = "[]"
+    path: str = ""
 
 
 class ValueOrigin(Record, kw_only=True):
     """Where one value in the arguments of a tool call came from.
 
     Attributes:
-        argument: JSON pointer into the arguments.
+        argument: Place in the arguments, such as ``recipients[0]``.
         kind: Such as ``url``, ``host``, ``email``, ``path``.
         shape: ``field`` or ``prose``.
         origin: First speaker, as `RecordedPart.source`.
-        value_hash: Keyed hash of the folded value.
+        value_hash: Keyed hash of the value in its folded form: equal for equal values, wherever they stand.
         source_trace_id: The trace of the span that introduced the value.
         source_span_id: The span that introduced the value.
         source_attribute: The content attribute there.
-        source_pointer: JSON pointer into that attribute.
-        source_start: First code point of the value in that text.
+        source_pointer: JSON pointer into that attribute; behind a ``#``, the pointer in a text that is itself JSON.
+        source_start: First code point of the value in the original text there; `None` where it is not known.
         source_end: The code point after the last.
     """
 
@@ -302,3 +306,18 @@ def _event(
 ) -> Event:
     data: Mapping[str, Any] = {name: getattr(record, name) for name in names}
     return Event(agent_id, event_type, "POLICY", level, time_ns, data, record.trace_id, record.span_id)
+
+
+def recorded_part(trace_id: int, span_id: int, text: RecordedText) -> RecordedPart:
+    """Returns the row of a text of a call."""
+    return RecordedPart(
+        trace_id=f"{trace_id:032x}",
+        span_id=f"{span_id:016x}",
+        path=clean_text(text.path, MAX_NAME),
+        attribute=text.attribute,
+        pointer=clean_text(text.pointer, MAX_NAME),
+        part_id=text.part_id,
+        source=clean_text(text.source, MAX_NAME),
+        length=text.length,
+        masks=msgspec.json.encode(text.masks).decode(),
+    )

@@ -313,7 +313,10 @@ _PLACE: Final = ("attribute", "pointer", "part_id", "source", "group_id", "excer
 
 def _place(finding: Finding) -> dict[str, str | None]:
     """Returns the position of the finding in the recorded content, as far as the caller knows it."""
-    return {name: getattr(finding, name, None) or None for name in _PLACE}
+    place = {name: getattr(finding, name, None) or None for name in _PLACE}
+    if place["attribute"] is not None:
+        place["pointer"] = place["pointer"] or ""  # of the whole attribute
+    return place
 
 
 def event_record(event: Event) -> EventRecord:
@@ -344,7 +347,7 @@ def finding_of_event(trace_id: str, span_id: str, event: Mapping[str, Any], labe
 
     def optional(name: str) -> str | None:
         value = get(f"{semconv.EVENT_FINDING}.{name}")
-        return clean_text(value, MAX_NAME) if value else None
+        return clean_text(value, MAX_NAME) if value or (value == "" and name == "pointer") else None
 
     return FindingRecord(
         trace_id=trace_id,

@@ -12,7 +12,6 @@ from cylestio_monitor.store.read import control, lists, pages
 from cylestio_monitor.store.read.conversation.parts import leaves_of
 from cylestio_monitor.store.read.conversation.places import Places
 from cylestio_monitor.store.read.conversation.transcript import transcript
-from cylestio_monitor.store.sqlite import keys
 from cylestio_monitor.web import filters, view
 
 if TYPE_CHECKING:
@@ -93,7 +92,7 @@ def _page(request: Request, *, problem: str = "", status: int = 200) -> Response
     path = view.site(request).path
     with view.reading(request) as connection:
         found = _approval(request, connection)
-        arguments, left_out = leaves_of(found.arguments)
+        arguments, left_out, _ = leaves_of(found.arguments)
         origins = _origins(connection, found, {leaf.path: leaf.text for leaf in arguments}, path)
         runs = lists.runs(connection, session_id=found.session_id, limit=_RUNS).rows if found.session_id else []
     now_ns = time.time_ns()
@@ -122,10 +121,10 @@ def _origins(
     if not rows:
         return {}
     read = transcript(connection, found.trace_id, path)
-    places = Places(read, keys.match_key(path))
+    places = Places(read)
     origins: dict[str, dict[str, Any]] = {}
     for value in places.values(rows):
-        name = value.origin.argument.lstrip("/").replace("/", ".")
+        name = value.origin.argument
         is_same = value.use is not None and places.whole(value.use) == arguments.get(name)
         if name not in arguments or not (value.origin.span_id == found.span_id or is_same):
             continue

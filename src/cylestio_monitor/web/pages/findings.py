@@ -18,7 +18,6 @@ from cylestio_monitor.store.read.conversation.transcript import transcript
 from cylestio_monitor.store.read.findings import findings_of
 from cylestio_monitor.store.read.pages import count_rows, read_page
 from cylestio_monitor.store.read.triage import groups
-from cylestio_monitor.store.sqlite import keys
 from cylestio_monitor.store.sqlite.records import GroupState
 from cylestio_monitor.web import charts, excerpts, filters, view, wording
 from cylestio_monitor.web.marks import Mark
@@ -207,10 +206,9 @@ def _latest_text(
     recorded.
     """
     path = view.site(request).path
-    key = keys.match_key(path)
     numbers = {rule.rule_id: number for number, rule in enumerate(found.rules, 1)}
     for occurrence in found.occurrences[:_RUNS_READ]:
-        places = Places(transcript(connection, occurrence.trace_id, path), key)
+        places = Places(transcript(connection, occurrence.trace_id, path))
         own = [one for one in findings_of(connection, occurrence.trace_id, _FINDINGS_READ) if one.rule_id in numbers]
         placed = [one for one in places.findings(own) if one.finding.group_id == found.row.group_id and one.place]
         if not placed:

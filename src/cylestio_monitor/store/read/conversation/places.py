@@ -1,56 +1,31 @@
 """The places of findings and of untrusted values in a conversation.
 
-A finding names the place in the request of the SDK, with offsets of the original text. Recorded text is masked and has
-another form. A place counts only where it is proved: the keyed hash of the text there is the finding's, or the mask
-there names its rule and begins with its hash.
+The store has the attribute and the JSON pointer of each flagged text, and the ranges of it that are masked. A finding
+without such a reference, as an earlier version stored it, is shown without a place: none is searched for.
 """
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from cylestio_monitor import semconv
-from cylestio_monitor.scan.results.match_hash import match_hash
+from cylestio_monitor.sanitize import CUT
+from cylestio_monitor.store.read.values import decoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from cylestio_monitor.store.read.conversation.parts import PartPlace, TextLeaf, TurnPart
+    from cylestio_monitor.store.read.conversation.parts import TextLeaf, TurnPart
     from cylestio_monitor.store.read.conversation.transcript import Transcript
     from cylestio_monitor.store.read.findings import FindingRow
-    from cylestio_monitor.store.sqlite.records import ValueOrigin
+    from cylestio_monitor.store.sqlite.records import RecordedPart, ValueOrigin
 
-_MASK: Final = re.compile(r"\[(?:secret|pii):([a-z0-9.-]+):([0-9a-f]{6})\]")
-_SHIFTED: Final = 4000
-"""Starts that are tried for a finding whose text was moved by a mask before it."""
+_PART: Final = re.compile(r"/\d+/parts/\d+|/\d+")
+"""The pointer of a part of a message, or of the system instructions."""
 
-_BUDGET: Final = 200_000
-"""Hashes that are computed for one conversation."""
-
-_TEXTS: Final = 300_000
-"""Texts that are looked at for one conversation; what is not placed by then is shown without a place."""
-
-_KINDS: Final = frozenset({"tool_call", "tool_result"})
-"""Surfaces of findings that are kinds of parts too."""
-
-
-class Mask(NamedTuple):
-    """One mask in a recorded text.
-
-    Attributes:
-        start: First code point.
-        end: The code point after the last.
-        name: The part of the rule's id after its category.
-        digits: The first 6 digits of the hash of the masked text.
-    """
-
-    start: int
-    end: int
-    name: str
-    digits: str
+_WORDS: Final = re.compile(r"[^\W_]+")
+_MASK: Final = re.compile(r"\[(?:secret|pii):[a-z0-9.-]+:[0-9a-f]{6}\]")
 
 
 class TextPlace(NamedTuple):
@@ -76,8 +51,8 @@ class ShownFinding(NamedTuple):
 
     Attributes:
         finding: The first of the equal findings.
-        place: Its place; `None` where it cannot be proved.
-        turn: Index of the turn that it is shown with; `None` where no recorded part fits.
+        place: Its place; `None` where it is not recorded.
+        turn: Index of the turn that it is shown with; `None` where its part is not recorded.
         again: The equal findings: of the tool's own span, and of later calls that were given the same text.
         is_masked: Whether a mask stands there.
     """
@@ -103,33 +78,37 @@ class ShownValue(NamedTuple):
     use: TextPlace | None
 
 
-class _RecordedAt(NamedTuple):
+class _ShownPart(NamedTuple):
     turn: int
-    part_index: int
-    speaker: str
+    number: int
     part: TurnPart
-    place: PartPlace
 
 
 class Places:
     """Finds places in one conversation."""
 
-    def __init__(self, read: Transcript, key: bytes) -> None:
-        """Lists the parts that each span recorded.
+    def __init__(self, read: Transcript) -> None:
+        """Finds the recorded texts; a text that holds JSON and is flagged is shown as a whole.
 
         Args:
             read: The conversation.
-            key: The key of the hashes of matches.
         """
-        self._key = key
-        self._left = _BUDGET
-        self._texts = _TEXTS
         self._turns = read.turns
-        self._of_span: dict[str, list[_RecordedAt]] = defaultdict(list)
+        self._of_span: dict[str, list[tuple[str, str, _ShownPart]]] = defaultdict(list)
         for number, turn in enumerate(self._turns):
             for index, part in enumerate(turn.parts):
                 for place in part.places:
-                    self._of_span[place.span_id].append(_RecordedAt(number, index, turn.speaker, part, place))
+                    self._of_span[place.span_id].append(
+                        (place.attribute, place.pointer, _ShownPart(number, index, part))
+                    )
+        self._recorded: dict[tuple[str, str, str], RecordedPart] = {}
+        self._by_path: dict[tuple[str, str], RecordedPart] = {}
+        self._of_text: dict[str, list[RecordedPart]] = defaultdict(list)
+        for row in read.recorded:
+            self._recorded[row.span_id, row.attribute, row.pointer] = row
+            self._by_path[row.span_id, row.path] = row
+            self._of_text[row.part_id].append(row)
+        self._texts = {key: self._text_of(row) for key, row in self._recorded.items()}
 
     def findings(self, rows: Iterable[FindingRow]) -> list[ShownFinding]:
         """The findings, equal ones joined, in the order of the conversation.
@@ -152,132 +131,126 @@ class Places:
         found = []
         for row in rows:
             use = self._argument(row)
-            found.append(ShownValue(row, self._source(row, use), use))
+            source = self._source(row)
+            if use is not None and source is not None and not _is_said(self.text(source), self.whole(use)):
+                source = source._replace(start=0, end=0)
+            found.append(ShownValue(row, source, use))
         return sorted(found, key=lambda one: (one.use is None, one.use or ()))
 
     def text(self, place: TextPlace) -> str:
         """The text of a place."""
-        return self._leaf(place).text[place.start : place.end]
+        return self.whole(place)[place.start : place.end]
 
     def whole(self, place: TextPlace) -> str:
         """The whole text that a place is in."""
-        return self._leaf(place).text
-
-    def _leaf(self, place: TextPlace) -> TextLeaf:
-        return self._turns[place.turn].parts[place.part].leaves[place.leaf]
+        return self._turns[place.turn].parts[place.part].leaves[place.leaf].text
 
     def _finding(self, row: FindingRow) -> ShownFinding:
-        fitting = [one for one in self._of_span.get(row.span_id, ()) if _fits(one, row)]
-        ranked = self._ranked(fitting, row.path)
-        for candidate, number, leaf in ranked:
-            for start, end, is_masked in self._proved(row, leaf.text):
-                place = TextPlace(candidate.turn, candidate.part_index, number, start, end)
-                return ShownFinding(row, place, candidate.turn, is_masked=is_masked)
-        # Without proof the finding is shown with its turn, where only one can be meant.
-        best = max((_agreement(row.path, one[0].place, one[2].path) for one in ranked), default=0)
-        meant = [one for one in ranked if _agreement(row.path, one[0].place, one[2].path) == best]
-        if not row.match_hash and len(meant) == 1 and best >= _END and not masks_of(meant[0][2].text):
-            candidate, number, leaf = meant[0]
-            if 0 <= row.start < row.end <= len(leaf.text):
-                place = TextPlace(candidate.turn, candidate.part_index, number, row.start, row.end)
-                return ShownFinding(row, place, candidate.turn)
-        turns = {one[0].turn for one in meant}
-        return ShownFinding(row, None, turns.pop() if len(turns) == 1 else None)
+        recorded = self._recorded.get((row.span_id, row.attribute or "", row.pointer or ""))
+        if recorded is None:  # reported while the answer came: the place was not known yet
+            recorded = self._by_path.get((row.span_id, row.path))
+        if recorded is None:
+            return ShownFinding(row, None, None)
+        turn: int | None = None
+        for one in (recorded, *self._of_text[recorded.part_id]):
+            text = self._texts[one.span_id, one.attribute, one.pointer]
+            if text is None:
+                continue
+            turn = text.turn if turn is None else turn
+            place = self._range(text, one, row.start, row.end)
+            if place is not None:
+                is_masked = any(start <= row.start and row.end <= end for start, end, _ in _masks(one))
+                return ShownFinding(row, place, place.turn, is_masked=is_masked)
+        return ShownFinding(row, None, turn)
 
-    def _ranked(self, candidates: Iterable[_RecordedAt], path: str) -> list[tuple[_RecordedAt, int, TextLeaf]]:
-        """The texts of parts, those first whose places agree with a path of the SDK."""
-        found = list(itertools.islice(_leaves(candidates), self._texts))
-        self._texts -= len(found)
-        return sorted(found, key=lambda one: -_agreement(path, one[0].place, one[2].path))
+    def _text_of(self, row: RecordedPart) -> TextPlace | None:
+        """The text that a row names, as a place of no length; `None` where it is not in the conversation."""
+        for part, pointer in self._parts_at(row.span_id, row.attribute, row.pointer):
+            if part.part.whole is not None and part.part.whole.pointer == pointer:
+                part.part.show_whole()
+            for number, leaf in enumerate(part.part.leaves):
+                if leaf.pointer == pointer:
+                    return TextPlace(part.turn, part.number, number, 0, 0)
+        return None
 
-    def _proved(self, row: FindingRow, text: str) -> Iterator[tuple[int, int, bool]]:
-        """The ranges of a text that are proved to be those of a finding."""
-        if not row.match_hash:
-            return
-        masks = masks_of(text)
-        name = row.rule_id.partition(".")[2]
-        for mask in masks:
-            if mask.name == name and row.match_hash.startswith(mask.digits):
-                yield mask.start, mask.end, True
-                return
-        length = row.end - row.start
-        if length <= 0:
-            return
-        if self._is_match(row, text, row.start):
-            yield row.start, row.end, False
-        elif masks and masks[0].end <= row.start + 64:
-            last = min(len(text) - length, masks[0].end + _SHIFTED)
-            for start in range(masks[0].end, last + 1):
-                if self._is_match(row, text, start):
-                    yield start, start + length, False
-                    return
+    def _parts_at(self, span_id: str, attribute: str, pointer: str) -> Iterator[tuple[_ShownPart, str]]:
+        """The parts that a pointer leads into, each with the rest of the pointer in the part."""
+        found = _PART.match(pointer)
+        for name, place, part in self._of_span.get(span_id, ()):
+            if name != attribute:
+                continue
+            if not place:  # the arguments or the result of a tool: joined with the part of the message that has them
+                yield part, f"{part.part.base}{pointer}"
+            elif found is not None and found[0] == place:
+                yield part, pointer[found.end() :]
 
-    def _is_match(self, row: FindingRow, text: str, start: int) -> bool:
-        end = start + row.end - row.start
-        if start < 0 or end > len(text) or self._left <= 0:
-            return False
-        self._left -= 1
-        return match_hash(text[start:end], self._key) == row.match_hash
+    def _range(self, text: TextPlace, row: RecordedPart, start: int, end: int) -> TextPlace | None:
+        """The range of a recorded text that an original range is in; `None` where the text is not the recorded one."""
+        masks = _masks(row)
+        shown = self.whole(text)
+        length = row.length + sum(size - (last - first) for first, last, size in masks)
+        limit = len(shown)
+        if shown.endswith(CUT) and len(shown) < length + len(CUT):
+            limit -= len(CUT)
+        elif len(shown) != length:
+            return None
+        start, end = _shifted(start, masks, is_end=False), _shifted(end, masks, is_end=True)
+        return text._replace(start=start, end=end) if 0 <= start <= end <= limit else None
 
     def _argument(self, row: ValueOrigin) -> TextPlace | None:
         """The argument that a value stands in."""
-        wanted = row.argument.lstrip("/").replace("/", ".")
-        for candidate, number, leaf in _leaves(self._of_span.get(row.span_id, ())):
-            if candidate.part.kind == "tool_call" and leaf.path == wanted:
-                return TextPlace(candidate.turn, candidate.part_index, number, 0, 0)
+        for _, _, part in self._of_span.get(row.span_id, ()):
+            for number, leaf in enumerate(part.part.leaves if part.part.kind == "tool_call" else ()):
+                if leaf.path == row.argument:
+                    return TextPlace(part.turn, part.number, number, 0, 0)
         return None
 
-    def _source(self, row: ValueOrigin, use: TextPlace | None) -> TextPlace | None:
-        """The text that said a value first: the argument and that text both hold the same words."""
-        argument = " ".join(self._leaf(use).text.split()).casefold() if use is not None else ""
-        candidates = [one for one in self._of_span.get(row.source_span_id or "", ()) if one.part.kind == "tool_result"]
+    def _source(self, row: ValueOrigin) -> TextPlace | None:
+        """The text that said a value first; without a range where only the text is known."""
+        if row.source_span_id is None or row.source_attribute is None:
+            return None
         pointer = row.source_pointer or ""
-        ranked = self._ranked(candidates, pointer)
-        for candidate, number, leaf in ranked if argument else ():
-            start, end = row.source_start or 0, row.source_end or 0
-            said = " ".join(leaf.text[start:end].split()).casefold()
-            if said and said in argument:
-                return TextPlace(candidate.turn, candidate.part_index, number, start, end)
-            at = leaf.text.casefold().find(argument)
-            if at >= 0 and len(leaf.text.casefold()) == len(leaf.text):
-                return TextPlace(candidate.turn, candidate.part_index, number, at, at + len(argument))
-        turns = {one.turn for one in candidates if _agreement(pointer, one.place, "") > 0}
-        return TextPlace(turns.pop(), 0, 0, 0, 0) if len(turns) == 1 else None
+        for part, rest in self._parts_at(row.source_span_id, row.source_attribute, pointer):
+            leaves: Sequence[TextLeaf] = part.part.leaves
+            whole = TextPlace(part.turn, part.number, 0, 0, 0)
+            number = next((at for at, leaf in enumerate(leaves) if leaf.pointer == rest), None)
+            if number is None:
+                return whole
+            text = whole._replace(leaf=number)
+            if row.source_start is None or row.source_end is None:
+                return text
+            recorded = self._recorded.get((row.source_span_id, row.source_attribute, pointer))
+            if recorded is not None:
+                return self._range(text, recorded, row.source_start, row.source_end) or text
+            if _MASK.search(leaves[number].text) or row.source_end > len(leaves[number].text):
+                return text
+            return text._replace(start=row.source_start, end=row.source_end)
+        return None
 
 
-def masks_of(text: str) -> list[Mask]:
-    """The masks in a recorded text."""
-    if "[" not in text:
+def _is_said(said: str, argument: str) -> bool:
+    """Returns whether the words of one text stand in another one; a text of another form may be in an attribute."""
+    return f" {' '.join(_WORDS.findall(said.casefold()))} " in f" {' '.join(_WORDS.findall(argument.casefold()))} "
+
+
+def _masks(row: RecordedPart) -> list[tuple[int, int, int]]:
+    """The masked ranges of a text: begin and end in the original, and the length of the token."""
+    masks = decoded(row.masks, [])
+    if not isinstance(masks, list):
         return []
-    return [Mask(found.start(), found.end(), found[1], found[2]) for found in _MASK.finditer(text)]
+    return [tuple(one) for one in masks if isinstance(one, list) and len(one) == 3 and all(type(n) is int for n in one)]
 
 
-def _leaves(candidates: Iterable[_RecordedAt]) -> Iterator[tuple[_RecordedAt, int, TextLeaf]]:
-    for candidate in candidates:
-        for number, leaf in enumerate(candidate.part.leaves):
-            yield candidate, number, leaf
-
-
-def _fits(candidate: _RecordedAt, row: FindingRow) -> bool:
-    """Returns whether a part is of the surface that a finding names."""
-    if row.subtype in _KINDS:
-        return candidate.part.kind == row.subtype
-    if row.subtype == "system":
-        return candidate.speaker in {"system", "instructions"}
-    if row.subtype == "tool_definition":  # no message: the page of the tool shows it
-        return False
-    is_answer = candidate.place.attribute == semconv.OUTPUT_MESSAGES
-    return candidate.part.kind not in _KINDS and is_answer == (row.target == "output")
-
-
-_END: Final = 2  # the weight of an equal end of the path
-
-
-def _agreement(path: str, place: PartPlace, leaf: str) -> int:
-    """The degree to which a path of the SDK and a recorded place agree: 2 for the end, 1 for the message."""
-    tail = leaf if leaf.startswith("[") or not leaf else f".{leaf}"
-    number = place.pointer.split("/")[1] if place.pointer else ""
-    return _END * bool(leaf and path.endswith(tail)) + bool(not number or f"[{number}]" in path[: path.find("]") + 1])
+def _shifted(at: int, masks: Iterable[tuple[int, int, int]], *, is_end: bool) -> int:
+    """The offset in a masked text of one in the original; of one inside a mask, the border of the mask."""
+    moved = 0
+    for start, end, size in masks:
+        if at <= start:
+            break
+        if at < end:
+            return start + moved + (size if is_end else 0)
+        moved += size - (end - start)
+    return at + moved
 
 
 def _order(found: ShownFinding) -> tuple[bool, Sequence[int], int]:

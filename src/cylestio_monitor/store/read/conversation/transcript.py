@@ -13,7 +13,7 @@ import msgspec
 
 from cylestio_monitor import semconv
 from cylestio_monitor.model import ASSISTANT_ROLES, SYSTEM_ROLES
-from cylestio_monitor.store.read import traces
+from cylestio_monitor.store.read import lists, pages, traces
 from cylestio_monitor.store.read.conversation.parts import PartPlace, TurnPart, items_of, leaves_of_json, part_of
 
 if TYPE_CHECKING:
@@ -22,12 +22,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cylestio_monitor.store.read.queries import Row
+    from cylestio_monitor.store.sqlite.records import RecordedPart
 
 MAX_CALLS: Final = 1000
 """Calls of a trace whose content is read."""
 
 MAX_CONTENT: Final = 8_000_000
 """Code points of content that are read of a trace."""
+
+MAX_PARTS: Final = 5000
+"""Flagged and masked texts of a trace whose places are read, the newest."""
 
 _REWRITTEN: Final = 2  # messages that two histories must share, for one to be a rewritten form of the other
 
@@ -91,12 +95,14 @@ class Transcript(NamedTuple):
         calls: Calls whose content was read.
         left_out: Calls whose content was not read because the trace has more than `MAX_CALLS` or `MAX_CONTENT`.
         errors: Reasons why recorded content could not be read, such as a missing key, each once.
+        recorded: The places of its flagged and masked texts.
     """
 
     threads: list[Thread]
     calls: int
     left_out: int
     errors: tuple[str, ...]
+    recorded: list[RecordedPart]
 
     @property
     def turns(self) -> list[Turn]:
@@ -133,7 +139,8 @@ def transcript(connection: sqlite3.Connection, trace_id: str, path: Path | None 
     requests, answers = _requests(threads), _answers(threads)
     for span, texts in tools:
         _add_tool(threads, requests, answers, span, texts)
-    return Transcript(threads, calls, left_out, tuple(errors))
+    recorded = pages.read_page(connection, lists.PARTS, {"trace_id": trace_id}, limit=MAX_PARTS).rows
+    return Transcript(threads, calls, left_out, tuple(errors), recorded)
 
 
 _CONTENT: Final = (
@@ -254,7 +261,8 @@ def _speaker(role: str, parts: list[TurnPart]) -> str:
 
 
 def _key(speaker: str, parts: list[TurnPart]) -> bytes:
-    return msgspec.json.encode([speaker, [[part.kind, part.name, part.left_out, part.leaves] for part in parts]])
+    said = [[part.kind, part.name, part.left_out, [leaf[:2] for leaf in part.leaves]] for part in parts]
+    return msgspec.json.encode([speaker, said])
 
 
 _Found = dict[str, list[tuple[Thread, Turn, TurnPart]]]
@@ -298,17 +306,21 @@ def _add_tool(
 ) -> None:
     """Joins the span of a tool call with the request of the model and with the answer that the model got."""
     name = span["tool"] or span["name"]
-    arguments, left_out = leaves_of_json(texts.get(semconv.TOOL_CALL_ARGUMENTS))
+    arguments, left_out, whole = leaves_of_json(texts.get(semconv.TOOL_CALL_ARGUMENTS))
+    said = [leaf[:2] for leaf in arguments]
     asked_at = PartPlace(span["span_id"], semconv.TOOL_CALL_ARGUMENTS, "")
     open_ones = [
         found
         for found in requests.get(_last_name(name), ())
         if found[2].tool_span is None and found[1].span["start_ns"] <= span["start_ns"]
     ]
-    chosen = next((found for found in open_ones if found[2].leaves == arguments), open_ones[0] if open_ones else None)
+    chosen = next(
+        (found for found in open_ones if [leaf[:2] for leaf in found[2].leaves] == said),
+        open_ones[0] if open_ones else None,
+    )
     result = _result(span, name, texts.get(semconv.TOOL_CALL_RESULT))
     if chosen is None:
-        request = TurnPart("tool_call", arguments, left_out, [asked_at], name, tool_span=span)
+        request = TurnPart("tool_call", arguments, left_out, [asked_at], name, tool_span=span, whole=whole)
         turns = [Turn("program", [request], span, span["start_ns"])]
         if result is not None:
             turns.append(Turn("tool", [result], span, span["end_ns"]))
@@ -337,9 +349,9 @@ def _add_tool(
 def _result(span: Row, name: str, text: str | None) -> TurnPart | None:
     if text is None:
         return None
-    found, left_out = leaves_of_json(text)
+    found, left_out, whole = leaves_of_json(text)
     place = PartPlace(span["span_id"], semconv.TOOL_CALL_RESULT, "")
-    return TurnPart("tool_result", found, left_out, [place], name, tool_span=span)
+    return TurnPart("tool_result", found, left_out, [place], name, tool_span=span, whole=whole)
 
 
 def _last_name(name: str) -> str:

@@ -12,7 +12,6 @@ from cylestio_monitor.store.read import lists, pages
 from cylestio_monitor.store.read.conversation.places import Places
 from cylestio_monitor.store.read.conversation.transcript import transcript
 from cylestio_monitor.store.read.findings import findings_of, other_runs
-from cylestio_monitor.store.sqlite import keys
 from cylestio_monitor.web import conversation, view
 from cylestio_monitor.web.happened import happened
 
@@ -64,7 +63,7 @@ def show(request: Request) -> Response:
     with view.reading(request) as connection:
         run = run_of(request, connection)
         read = transcript(connection, run.trace_id, path)
-        places = Places(read, keys.match_key(path))
+        places = Places(read)
         found = places.findings(findings_of(connection, run.trace_id, _MOST))
         filters = {"trace_id": run.trace_id}
         values = pages.read_page(connection, lists.VALUES, filters, limit=_MOST).rows
@@ -73,7 +72,8 @@ def show(request: Request) -> Response:
             if decision.action != "allow":
                 decisions[decision.span_id].append(decision)
         hashes = list(dict.fromkeys(one.finding.match_hash for one in found if one.finding.match_hash))[:_SAME]
-        elsewhere = other_runs(connection, hashes, run.trace_id)
+        values_used = list(dict.fromkeys(one.value_hash for one in values))[:_SAME]
+        elsewhere = other_runs(connection, hashes, run.trace_id, value_hashes=values_used)
     shown = conversation.ConversationView(
         read, places, found, places.values(reversed(values)), decisions, view.site(request).titles
     )

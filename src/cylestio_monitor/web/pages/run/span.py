@@ -42,7 +42,7 @@ def show(request: Request) -> Response:
     raw = json.dumps(
         {**span, "findings": [msgspec.structs.asdict(one) for one in node.findings]}, indent=1, default=str
     )
-    recorded = [(name, *leaves_of_json(attributes[name])) for name in sorted(content.KEYS & attributes.keys())]
+    recorded = [(name, *leaves_of_json(attributes[name])[:2]) for name in sorted(content.KEYS & attributes.keys())]
     plain = [(name, _text(value)) for name, value in sorted(attributes.items()) if name not in content.KEYS]
     page_values: dict[str, Any] = {
         "run": run,

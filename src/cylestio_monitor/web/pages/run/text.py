@@ -65,7 +65,7 @@ def show(request: Request) -> Response:
 def _leaves(value: Any, pointer: str, place: PartPlace) -> list[TextLeaf]:
     """The texts of a part of an attribute; none where the pointer names no part."""
     if value is None or not pointer:
-        return leaves_of_json(value)[0]
+        return leaves_of_json(value).found
     found = _POINTER.fullmatch(pointer)
     item = _item(decoded(value, value), found[1]) if found else None
     if found and found[2] is not None:
