@@ -292,6 +292,7 @@ CREATE TABLE part (
     run INTEGER NOT NULL,
     trace_id TEXT NOT NULL,
     span_id TEXT NOT NULL,
+    path TEXT NOT NULL,
     attribute TEXT NOT NULL,
     pointer TEXT NOT NULL,
     part_id TEXT NOT NULL,
@@ -457,7 +458,7 @@ CREATE INDEX incident_state ON incident (state, opened_ns);
 CREATE INDEX limit_counter_expiry ON limit_counter (expires_ns);
 CREATE INDEX note_subject ON note (subject, ref, id);
 CREATE UNIQUE INDEX open_call_identity ON open_call (run, span_id);
-CREATE UNIQUE INDEX part_identity ON part (run, span_id, attribute, pointer);
+CREATE UNIQUE INDEX part_identity ON part (run, span_id, attribute, pointer, path);
 CREATE INDEX part_same ON part (part_id, id);
 CREATE INDEX run_agent ON run (agent_id, start_ns) WHERE agent_id IS NOT NULL;
 CREATE INDEX run_flagged ON run (start_ns, severity_number) WHERE severity_number > 0;
