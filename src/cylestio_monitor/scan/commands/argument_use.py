@@ -25,7 +25,7 @@ def _names(*words: str) -> re.Pattern[str]:
 _SHELL_TOOLS = _names(
     "bash", "z?sh", "shell", "terminal", "exec", "execute", "console", "powershell", "pwsh", "cmd", "command",
     "ssh", "run",
-    "process", "subprocess", "spawn",
+    "process", "subprocess", "spawn", "executor", "runner", "invoke", "cli", "(?:shell|bash|terminal)_?tool",
 )  # fmt: skip
 _SQL_TOOLS = _names(
     "sql", "psql", "postgres(?:ql)?", "mysql", "sqlite", "database", "db", "bigquery", "snowflake", "duckdb",
@@ -44,7 +44,12 @@ _WRITING_TOOLS = _names(
     "document",
     "patch", "commit",
 )  # fmt: skip
-_SEARCHING_TOOLS = _names("search", "grep", "rg", "find", "lookup", "glob", "fetch", "retrieve", "browse", "web")
+_SEARCHING_TOOLS = _names(
+    "(?:web|file|code|doc|google)?search(?:er)?", "(?:rip)?grep", "rg", "find", "look_?up", "glob", "fetch",
+    "retriev(?:e|er|al)", "browse", "web", "google", "bing", "duck_?duck_?go", "tavily", "serp(?:api|er)?", "brave",
+    "exa", "perplexity", "wiki(?:pedia)?", "arxiv", "pubmed", "knowledge(?:_?base)?", "kb", "rag", "docs", "faq",
+    "index", "vector_?(?:store|db)?", "recall",
+)  # fmt: skip
 
 _SHELL_KEYS = _names("command", "cmd", "commands", "shell", "bash", "keystrokes", "argv", "cmdline", "command_line")
 _SQL_KEYS = _names("sql", "statement")
@@ -57,12 +62,23 @@ _WRITTEN_KEYS = _names(
     "data", "value",
 )  # fmt: skip
 _SEARCHED_KEYS = _names("pattern", "query", "regex", "q", "search", "keyword", "term", "grep", "filter", "needle")
+_EITHER_KEYS = _names("query", "q")  # a search text, or what a tool of an unknown kind is to execute
+_OPERAND_KEYS = _names("args?", "arguments", "options?", "flags?", "params")  # of a program, also of one that searches
 _DESCRIBING_KEYS = _names(
     "description", "title", "comment", "thought", "reason", "explanation", "path", "cwd", "workdir", "timeout",
     "purpose",
     "file_path", "filename", "url", "name",
 )  # fmt: skip
 _CAMEL_HUMP = re.compile(r"([a-z0-9])([A-Z])")
+_QUESTION = re.compile(
+    r"\s*(?:what|how|why|when|who|which|does|do|is|are|can|could|should|would|will|explain|describe|tell|recover(?:ing)?|undo"
+    r"|prevent(?:ing)?|avoid(?:ing)?|difference|documentation|about|meaning|examples?|tutorial|guide|best|safe|dangers?"
+    r"|dangerous|the|an?|my|i)"
+    r"\s[^;|&\n`$]*",
+    re.IGNORECASE,
+)
+"""A question or a title in one sentence, without a sign that would begin another command."""
+
 _SQL_START = re.compile(
     r"\s*(?:--[^\n]*\n|/\*.*?\*/|\s|\()*(?:select|with|insert\s+into|update\s+\S+\s+set|delete\s+from|drop|truncate"
     r"|alter|create|explain|begin|start\s+transaction|merge\s+into|grant|revoke|show|describe|pragma|set\s)\b",
@@ -97,7 +113,7 @@ def use_by_names(tool: str, key: str) -> Use:
     for names, use in by_key:
         if names.search(key):
             return use
-    if _SEARCHING_TOOLS.search(tool):
+    if _SEARCHING_TOOLS.search(tool) and not _OPERAND_KEYS.search(key):
         return Use.SEARCHED
     return Use.WRITTEN if describes or _WRITING_TOOLS.search(tool) else Use.UNKNOWN
 
@@ -105,15 +121,22 @@ def use_by_names(tool: str, key: str) -> Use:
 def use_of(tool: str, key: str, text: str) -> Use:
     """Returns the use of an argument: by the names, and for a query by its content.
 
+    A query to a tool whose name does not say that it searches is executed, unless it reads as a question or a title.
+
     Args:
         tool: Name of the tool; empty where it is not known.
         key: The nearest key above the argument.
         text: The argument.
     """
     use = use_by_names(tool, key)
-    if use is Use.SEARCHED and not _SEARCHING_TOOLS.search(_snake(tool)) and _SQL_START.match(text):
+    if use is not Use.SEARCHED or _SEARCHING_TOOLS.search(_snake(tool)):
+        return use
+    if _SQL_START.match(text):
         return Use.SQL
-    return use
+    is_query = _EITHER_KEYS.search(_snake(key)) is not None
+    if is_query and _WRITING_TOOLS.search(_snake(tool)):
+        return Use.WRITTEN
+    return Use.SHELL if is_query and not _QUESTION.fullmatch(text) else use
 
 
 def _snake(name: str) -> str:

@@ -6,6 +6,8 @@ The expression matches in every text in which the pattern matches, and in few ot
 - A long bounded repetition becomes an unbounded one, and a repeated group becomes a repeated character class.
 - Repetitions at both ends are cut to their fewest copies. Every match of the pattern therefore contains a match of the
   expression, and the engine reports few ends for each.
+- Of a large expression the words at both ends are shortened; of one that is still too large, the part without the
+  alternatives at one end stands for the whole.
 
 The engine searches the UTF-8 bytes of the text. A class that names characters beyond ASCII is written as their bytes,
 ranges a little wider; any other class that may match them matches every byte beyond ASCII. ``^`` and ``$`` match at
@@ -33,6 +35,7 @@ MAX_POSITIONS = 900
 _Item: TypeAlias = "tuple[Any, Any]"
 
 _LARGE = 150  # positions beyond which words at both ends are shortened
+_SPECIFIC = 10  # fewest characters of a match of a part that stands for an expression that is too large
 _WORD_LENGTH = 6  # characters of a word at an end that the expression keeps, where it is large
 
 _CONTINUATION = r"[\x80-\xbf]{0,3}"
@@ -98,8 +101,16 @@ def whole_expression(regex: str, flags: int) -> Expression:
     writer = _ExpressionText(dot_all=dot_all)
     text = writer.sequence(items)
     if writer.positions > _LARGE:
+        items = _shortened(_shortened(items, last=True), last=False)
         writer = _ExpressionText(dot_all=dot_all)
-        text = writer.sequence(_shortened(_shortened(items, last=True), last=False))
+        text = writer.sequence(items)
+    if writer.positions > MAX_POSITIONS:
+        for end in (True, False):
+            part = _without_end(items, last=end)
+            partial = _ExpressionText(dot_all=dot_all)
+            shorter = partial.sequence(part)
+            if partial.positions <= MAX_POSITIONS and _least_width_of(part) >= _SPECIFIC:
+                return Expression(shorter, caseless, partial.positions)
     return Expression(text, caseless, writer.positions)
 
 
@@ -171,11 +182,20 @@ def _shortened(items: list[_Item], *, last: bool) -> list[_Item]:
         if items[end][1] in _LINE_ANCHORS:
             return items
         items.pop(end)
+    if len(items) > 1 and _may_be_line_end(items[end]):
+        items.pop(end)
     if not items or items[end][0] is not _c.BRANCH:
         return items
     choices = [_word_end(_flat(choice), last=last) for choice in items[end][1][1]]
     items[end] = (_c.BRANCH, (None, list({str(choice): choice for choice in choices}.values())))
     return items
+
+
+def _may_be_line_end(item: _Item) -> bool:
+    """Returns whether an item is a border that a line end is one form of, such as the start of a sentence."""
+    return item[0] is _c.BRANCH and any(
+        all(op is _c.AT and value in _LINE_ANCHORS for op, value in choice) for choice in map(_flat, item[1][1])
+    )
 
 
 def _word_end(items: list[_Item], *, last: bool) -> list[_Item]:
@@ -184,12 +204,35 @@ def _word_end(items: list[_Item], *, last: bool) -> list[_Item]:
     length = 0
     for item in items if last else reversed(items):
         kept.append(item)
-        if item[0] not in {_c.AT, _c.ASSERT, _c.ASSERT_NOT}:
-            length += 1
-        if length == _WORD_LENGTH:
+        length += _least_width(item)
+        if length >= _WORD_LENGTH:
             break
     kept = kept if last else kept[::-1]
     return _shortened(kept, last=last) if len(kept) == 1 else kept
+
+
+def _without_end(items: list[_Item], *, last: bool) -> list[_Item]:
+    """Returns the sequence without the alternatives at one end, which every match contains too."""
+    choices = [number for number, item in enumerate(items) if item[0] is _c.BRANCH]
+    if not choices:
+        return items
+    return _cut(items[: choices[-1]], last=True) if last else _cut(items[choices[0] + 1 :], last=False)
+
+
+def _least_width_of(items: list[_Item]) -> int:
+    return sum(map(_least_width, items))
+
+
+def _least_width(item: _Item) -> int:
+    """Returns how many characters the shortest match of an item has."""
+    op, value = item
+    if op in {_c.AT, _c.ASSERT, _c.ASSERT_NOT}:
+        return 0
+    if op is _c.BRANCH:
+        return min(_least_width_of(_flat(choice)) for choice in value[1])
+    if _is_repeat(op):
+        return int(value[0]) * _least_width_of(_flat(value[2]))
+    return 1
 
 
 def _follows_repeat(items: list[_Item]) -> bool:

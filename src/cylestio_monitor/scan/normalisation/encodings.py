@@ -96,8 +96,8 @@ def _base64_runs(text: str) -> Iterator[re.Match[str]]:
     Base64 of text has letters of both cases in every run of a dozen characters.
     """
     at = 0
-    for word in text.split():
-        if len(word) >= _SHORTEST_BASE64 and not word.islower() and not word.isupper():
+    for word in [word for word in text.split() if len(word) >= _SHORTEST_BASE64]:
+        if not word.islower() and not word.isupper():
             at = text.index(word, at)
             end = at + len(word)
             for run in _BASE64.finditer(text, at, end):
