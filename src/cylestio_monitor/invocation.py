@@ -261,7 +261,7 @@ class Invocation(PassingContent):
         if result is not None and self._control is not None:
             self._control.on_result(self.call, result, inspection, is_new=self.sink.reported_in is None)
             self._control_parts(inspection, [part for message in result.messages for part in message.parts])
-        if self._control is not None and may_refuse:
+        if self._control is not None and (may_refuse or self._control.is_streamed):
             self._redact_output(self._control, inspection, result)
         self._judge_new(inspection, result, is_answer=True, may_refuse=may_refuse)
 

@@ -261,7 +261,7 @@ class Call(msgspec.Struct):
         conversation_id: ``gen_ai.conversation.id`` where the SDK call names one.
         user_id: ``enduser.id`` where the SDK call names one.
         changes: The surfaces whose content the capture module can replace: ``prompts``, ``answers``, ``arguments``,
-            ``results``.
+            ``results``; and ``streamed_answers`` where it can replace the pieces of a streamed answer.
         withholds: Whether the answer is handed over only after the call has ended, so that it can be refused.
     """
 

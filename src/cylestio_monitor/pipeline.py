@@ -254,14 +254,17 @@ class Pipeline:
         is_redacted = controller.redacts and is_model_call
         if not (call.tool_name or call.tools or call.withheld or is_listing or is_counted or is_redacted):
             return None  # a model that is offered no tool asks for none
-        from cylestio_monitor.govern.call_control import CallControl, actor_of  # noqa: PLC0415 -- only where it is used
+        from cylestio_monitor.govern.call_control import CallControl  # noqa: PLC0415 -- only where it is used
+        from cylestio_monitor.govern.outcome import actor_of  # noqa: PLC0415 -- as above
 
         who, place = self.actor(), span.get_span_context()
         around = getattr(span, "parent", None) or trace.get_current_span().get_span_context()
         trace_id = f"{place.trace_id:032x}"
         actor = actor_of(who.agent_id, call.user_id or who.user_id, who.session_id, trace_id, who.roles)
         inside = f"{around.trace_id:032x}:{around.span_id:016x}"
-        redaction = controller.redaction(actor, self.scanner.private) if call.tool_name or is_model_call else None
+        scanner, redaction = self.scanner, None
+        if call.tool_name or is_model_call:
+            redaction = controller.redaction(actor, scanner.private, scanner.open_matches)
         return CallControl(controller, actor, f"{trace_id}:{place.span_id:016x}", inside, redaction)
 
     def denied_tools(self, call: Call) -> list[ToolDefinition]:
@@ -269,7 +272,7 @@ class Pipeline:
         controller = self.controller
         if controller is None or controller.policy is None or not controller.enforces or not call.tools:
             return []
-        from cylestio_monitor.govern.call_control import actor_of  # noqa: PLC0415 -- only where it is used
+        from cylestio_monitor.govern.outcome import actor_of  # noqa: PLC0415 -- only where it is used
 
         who = self.actor()
         actor = actor_of(who.agent_id, call.user_id or who.user_id, who.session_id, "", who.roles)

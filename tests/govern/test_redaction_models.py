@@ -116,11 +116,24 @@ def test_a_prompt_is_not_changed_in_the_hands_of_the_application(governed, wire,
     assert MAIL not in json.dumps(wire.requests[-1].body)
 
 
-@pytest.mark.parametrize("way", ["anthropic", "chat", "responses"])
+STREAMS = {
+    "logprobs": lambda one, ask: one.chat.completions.create(**ask, stream=True, logprobs=True),
+    "raw": lambda one, ask: one.chat.completions.with_raw_response.create(**ask, stream=True),
+    "streaming": lambda one, ask: one.chat.completions.with_streaming_response.create(**ask).__enter__(),
+    "include": lambda one, _: one.responses.create(
+        model="g", input="x", stream=True, include=["message.output_text.logprobs"]
+    ),
+}
+
+
+@pytest.mark.parametrize("way", STREAMS)
 def test_a_streamed_answer_that_could_not_be_redacted_is_not_asked_for(governed, hooked, wire, way):
     governed(ALL)
-    with pytest.raises(BlockedError, match="rule mask"):
-        getattr(Asked(wire.url), way)("hello", stream=True)
+    with (
+        openai.OpenAI(base_url=f"{wire.url}/v1", api_key="k", max_retries=0) as client,
+        pytest.raises(BlockedError, match="rule mask"),
+    ):
+        STREAMS[way](client, {"model": "g", "messages": [{"role": "user", "content": "x"}]})
     assert wire.requests == []
     assert "answers, which cannot be changed" in hooked.spans()[-1].attributes["cylestio.policy.reason"]
 

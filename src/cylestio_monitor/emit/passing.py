@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cylestio_monitor.emit.span_sink import SpanSink
     from cylestio_monitor.govern.call_control import CallControl
     from cylestio_monitor.govern.policy.document import Surface
+    from cylestio_monitor.govern.redaction.streamed import StreamedRedaction
     from cylestio_monitor.govern.redaction.values import ContentKeys
     from cylestio_monitor.inspection import Inspection
     from cylestio_monitor.model import Call, Part, Result, Verdict
@@ -89,6 +90,21 @@ class PassingContent:
         self._passing, self._keys = answer, keys
         self.end(result, enforce=True)
         return self._passing
+
+    def streamed_redaction(self, keys: ContentKeys) -> StreamedRedaction | None:
+        """Begins the redaction of a streamed answer; `None` where the policy asks for none.
+
+        Args:
+            keys: The keys of the answer that are no text.
+        """
+        redaction = self._control.redaction if self._control is not None else None
+        return redaction.streamed(keys) if redaction is not None else None
+
+    def refuse_stream(self) -> None:
+        """Refuses the rest of a streamed answer that cannot be redacted; `end` then raises the error."""
+        if self._control is not None and self._control.redaction is not None:
+            self._control.redaction.refuse_stream()
+            self._verdict = stricter(self._verdict, reporting.possible(self._control.verdict(), may_refuse=True))
 
     def _redact_output(self, control: CallControl, inspection: Inspection, result: Result | None) -> None:
         """Redacts the answer that is handed over; refuses one that would have to be redacted and is not handed over."""

@@ -98,6 +98,11 @@ class CallControl:
         self._is_invalid = False
 
     @property
+    def is_streamed(self) -> bool:
+        """The answer is redacted piece by piece."""
+        return self.redaction is not None and self.redaction.stream is not None
+
+    @property
     def exceeded(self) -> Exceeded | None:
         """The limit that is used up."""
         return self._exceeded or (self.outcome.exceeded if self.outcome is not None else None)
@@ -184,6 +189,9 @@ class CallControl:
         """
         redaction = self.redaction
         if redaction is None:
+            return value
+        if redaction.stream is not None:
+            redaction.on_streamed()
             return value
         facts = self._facts(call, collector)
         passed = redaction.output(
@@ -375,16 +383,11 @@ class CallControl:
         )
         self._is_invalid = self._is_invalid or outcome.is_invalid
         self._asked.append((outcome, part.content))
+        if self.redaction is not None and self.is_streamed:  # it may run before the answer ends
+            self._controller.remember_as(outcome, self._actor, self.redaction.tokenised(part.content))
         if self.outcome is None or STRICTNESS[outcome.decision.action] > STRICTNESS[self.outcome.decision.action]:
             self.outcome = outcome
         return outcome.findings
-
-
-def actor_of(
-    agent: str | None, user: str | None, session: str | None, trace: str, roles: tuple[str, ...] = ()
-) -> Actor:
-    """The actor of a call from what is known of it; absent names are empty."""
-    return Actor(agent or "", user or "", roles, session or "", trace)
 
 
 def _attributes(decision: PolicyDecision) -> dict[str, AttributeValue]:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from cylestio_monitor.govern.policy.engine import Policy
     from cylestio_monitor.govern.provenance import Origin
     from cylestio_monitor.govern.provenance.tools import Effect
+    from cylestio_monitor.govern.redaction.held_text import OpenPlaces
     from cylestio_monitor.govern.redaction.redactor import Find
     from cylestio_monitor.model import Finding, Usage
 
@@ -139,17 +140,18 @@ class Controller:
             return None
         return self._conversations.of(actor.conversation)
 
-    def redaction(self, actor: Actor, find: Find) -> CallRedaction | None:
+    def redaction(self, actor: Actor, find: Find, watch: Callable[[], OpenPlaces | None]) -> CallRedaction | None:
         """The redaction of one call; ``None`` where the policy redacts nothing.
 
         Args:
             actor: Who makes the call: tokens are those of its session, else of its trace.
             find: Finds secrets and personal data in a text.
+            watch: Makes what follows the matches of a text that arrives in pieces; see `CallRedaction`.
         """
         if self.policy is None or not self.policy.redacts:
             return None
         tokens = self._tokens.of(actor.session or actor.trace)
-        return CallRedaction(self.policy, self._history, find, tokens, enforces=self.enforces)
+        return CallRedaction(self.policy, self._history, find, tokens, watch, enforces=self.enforces)
 
     def tool_facts(self, actor: Actor, tool: str, server: str | None = None) -> call_facts.CallFacts:
         """The facts of a tool call without its arguments. Arguments as of `decide`."""

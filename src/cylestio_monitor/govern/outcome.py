@@ -41,6 +41,13 @@ class Actor(NamedTuple):
         return self.session or self.thread or self.trace
 
 
+def actor_of(
+    agent: str | None, user: str | None, session: str | None, trace: str, roles: tuple[str, ...] = ()
+) -> Actor:
+    """The actor of a call from what is known of it; absent names are empty."""
+    return Actor(agent or "", user or "", roles, session or "", trace)
+
+
 class ControlOutcome(NamedTuple):
     """The decision about one tool call, with its facts and findings.
 

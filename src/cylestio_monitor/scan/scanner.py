@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from cylestio_monitor.model import MASKED_CATEGORIES, Finding, incomplete
@@ -14,6 +15,7 @@ from cylestio_monitor.scan.matching import named_fields
 from cylestio_monitor.scan.matching.confirm import Limits, Match
 from cylestio_monitor.scan.matching.rule_set import RuleSet
 from cylestio_monitor.scan.matching.search import Search, without_doubles
+from cylestio_monitor.scan.open_matches import OpenMatches, automaton_of
 from cylestio_monitor.scan.readers import full_parsers
 from cylestio_monitor.scan.results.match_hash import match_hash
 from cylestio_monitor.scan.results.own_data import is_own
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from cylestio_monitor.errors import ConfigError
     from cylestio_monitor.model import Subtype, Target, ToolDefinition
     from cylestio_monitor.rules import Rule
+    from cylestio_monitor.scan.open_matches import RuleAutomaton
 
 _log = logging.getLogger(__name__)
 _BUNDLE = 4_000  # code points of texts of a value that the engine searches together
@@ -268,6 +271,23 @@ class Scanner:
             UnsearchableError: The text could not be searched to its end.
         """
         return self._redaction.spans(text, key) if text else []
+
+    def open_matches(self) -> OpenMatches | None:
+        """Returns what tells, in a text that arrives in pieces, where the earliest match to be replaced is still open.
+
+        The first call reads the expressions of the rules, which takes some tenths of a second.
+
+        Returns:
+            ``None`` where a rule in force may match across a whole text, so that none of it is decided before its end.
+        """
+        automaton = self._automaton
+        return OpenMatches(automaton) if automaton is not None else None
+
+    @cached_property
+    def _automaton(self) -> RuleAutomaton | None:
+        rules = self._rule_set.masking()
+        is_local = all(rule.regex and not (rule.least or rule.unfold or rule.reads_statement) for rule in rules)
+        return automaton_of(tuple(rules)) if is_local else None
 
     def _derived(
         self, text: str, whole: str, path: str, target: Target, known: list[Finding], limits: Limits

@@ -10,7 +10,7 @@ from opentelemetry import trace
 
 from cylestio_monitor import pipeline as road
 from cylestio_monitor.govern.approvals.request import ApprovalRequest, canonical, new_id
-from cylestio_monitor.govern.call_control import actor_of
+from cylestio_monitor.govern.outcome import actor_of
 
 if TYPE_CHECKING:
     from cylestio_monitor.pipeline import Pipeline

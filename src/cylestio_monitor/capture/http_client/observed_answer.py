@@ -14,7 +14,7 @@ from cylestio_monitor.model import Message
 if TYPE_CHECKING:
     from types import FrameType
 
-    from cylestio_monitor.capture.http_client.endpoint import Fold
+    from cylestio_monitor.capture.http_client.endpoint import Fold, RedactedEvents
     from cylestio_monitor.model import Part, Result
     from cylestio_monitor.pipeline import Invocation
 
@@ -31,15 +31,25 @@ class ObservedAnswer:
         "__weakref__",
         "_begun",
         "_ended",
+        "_events",
         "_fold",
         "_generator",
         "_invocation",
         "_judges",
         "_pid",
+        "_rest",
         "_unreadable",
     )
 
-    def __init__(self, invocation: Invocation, fold: Fold, generator: object = None, *, is_stream: bool = True) -> None:
+    def __init__(
+        self,
+        invocation: Invocation,
+        fold: Fold,
+        generator: object = None,
+        *,
+        is_stream: bool = True,
+        events: RedactedEvents | None = None,
+    ) -> None:
         """Starts before the first event.
 
         Args:
@@ -47,10 +57,13 @@ class ObservedAnswer:
             fold: Collects the events.
             generator: The SDK's generator that reads the body, where there is one: it closes the body itself.
             is_stream: The model streams the answer, so that the time of its first piece is recorded.
+            events: Redacts the events, where policy asks for it.
         """
         self._invocation = invocation
         self._fold = fold
         self._generator = generator
+        self._events = events
+        self._rest: list[Any] = []
         self._begun = not is_stream
         self._ended = False
         self._judges = invocation.can_block
@@ -88,12 +101,43 @@ class ObservedAnswer:
             self._ended = True
             self._invocation.end(self._result(), enforce=True)
 
+    def passed(self, event: Any) -> list[Any]:
+        """Returns what is handed over in place of an event of a redacted answer.
+
+        Raises:
+            BlockedError: The answer cannot be redacted. The call has ended.
+        """
+        try:
+            return self._events.passed(event) if self._events is not None else [event]
+        except Exception:  # an event of any form: nothing that could not be redacted may pass
+            log.debug("An event of a streamed answer could not be redacted", exc_info=True)
+            return self._refuse_rest()
+
+    def take_rest(self) -> list[Any]:
+        """Returns what is handed over after the last event of a redacted answer."""
+        rest, self._rest = self._rest, []
+        return rest
+
+    def _refuse_rest(self) -> list[Any]:
+        """Ends the call as one whose answer is refused; the rest of an answer that has ended is left out."""
+        if not self._ended:
+            self._ended = True
+            self._invocation.refuse_stream()
+            self._invocation.end(self._result(), enforce=True)
+        return []
+
     def finished(self) -> None:
         """Ends the call with an answer that was read to its end.
 
         Raises:
-            BlockedError: The answer asks for a tool call that is refused.
+            BlockedError: The answer asks for a tool call that is refused, or its rest cannot be redacted.
         """
+        if self._events is not None:
+            try:
+                self._rest = self._events.rest()
+            except Exception:  # as of an event
+                log.debug("The rest of a streamed answer could not be redacted", exc_info=True)
+                self._rest = self._refuse_rest()
         if not self._ended:
             self._ended = True
             self._invocation.end(self._result(), enforce=True)

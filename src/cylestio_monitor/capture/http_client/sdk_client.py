@@ -20,7 +20,12 @@ from cylestio_monitor import semconv
 from cylestio_monitor.capture.http_client import offered_tools, response_body
 from cylestio_monitor.capture.http_client.body_fold import BodyFold, decoded_by
 from cylestio_monitor.capture.http_client.observed_answer import ObservedAnswer
-from cylestio_monitor.capture.http_client.streams import ObservedAsyncIterator, ObservedIterator
+from cylestio_monitor.capture.http_client.streams import (
+    ObservedAsyncIterator,
+    ObservedIterator,
+    RedactedAsyncIterator,
+    RedactedIterator,
+)
 from cylestio_monitor.capture.parsing.fields import parse_json, unreadable, unreadable_result
 from cylestio_monitor.model import Call, Message, Result
 from cylestio_monitor.pipeline import current
@@ -253,8 +258,11 @@ class _Attempt:
         body = self.options.json_data
         found = set() if getattr(self.options, "content", None) is not None else {"prompts"}
         repeats = isinstance(body, dict) and any(body.get(name) for name in self._sdk.keys.repeating)
-        if is_held_back and not repeats and not _raw_kind(self.options):
-            found.add("answers")
+        if not repeats and not _raw_kind(self.options):
+            if is_held_back:
+                found.add("answers")
+            elif self._endpoint.redacted is not None:
+                found.add("streamed_answers")
         return frozenset(found)
 
     def _pass_prompt(self, invocation: Invocation) -> None:
@@ -321,9 +329,13 @@ class _Attempt:
 
     def _observe_stream(self, stream: Any, invocation: Invocation) -> None:
         generator = stream._iterator  # noqa: SLF001 -- the one attribute that every version's stream reads from
-        answer = ObservedAnswer(invocation, self._endpoint.fold(invocation), generator)
-        observed = ObservedAsyncIterator if hasattr(generator, "__anext__") else ObservedIterator
-        stream.__dict__["_iterator"] = observed(generator, answer)
+        redaction = invocation.streamed_redaction(self._sdk.keys) if invocation.redacts else None
+        events = self._endpoint.redacted(redaction) if redaction is not None and self._endpoint.redacted else None
+        answer = ObservedAnswer(invocation, self._endpoint.fold(invocation), generator, events=events)
+        kinds = (
+            (ObservedIterator, ObservedAsyncIterator) if events is None else (RedactedIterator, RedactedAsyncIterator)
+        )
+        stream.__dict__["_iterator"] = kinds[hasattr(generator, "__anext__")](generator, answer)
         response = getattr(stream, "response", None) or getattr(stream, "http_response", None)
         if response is not None:
             response_body.observe_close(response, answer)

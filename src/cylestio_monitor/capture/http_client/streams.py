@@ -7,6 +7,7 @@ its span ended, as early as without observation.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from cylestio_monitor.errors import BlockedError
@@ -48,19 +49,53 @@ class ObservedIterator:
         try:
             answer.observe(event)
         except BlockedError:
-            self._is_refused = True
-            close = getattr(self._inner, "close", None)
-            if close is not None:
-                close()
-            answer.wait_durable()
+            self._stop()
             raise
         return event
+
+    def _stop(self) -> None:
+        """Reads nothing more: the answer is refused."""
+        self._is_refused = True
+        close = getattr(self._inner, "close", None)
+        if close is not None:
+            close()
+        self._answer.wait_durable()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
     def __del__(self) -> None:
         self._answer.dropped()
+
+
+class RedactedIterator(ObservedIterator):
+    """Does the same, and hands over redacted events in place of those that came."""
+
+    __slots__ = ("_is_over", "_ready")
+
+    def __init__(self, inner: Iterator[Any], answer: ObservedAnswer) -> None:
+        """Wraps `inner` without reading from it."""
+        super().__init__(inner, answer)
+        self._ready: deque[Any] = deque()
+        self._is_over = False
+
+    def __next__(self) -> Any:
+        ready = self._ready
+        while not ready:
+            if self._is_over:
+                raise StopIteration
+            try:
+                event = super().__next__()
+            except StopIteration:
+                self._is_over = True
+                ready.extend(self._answer.take_rest())
+                continue
+            try:
+                ready.extend(self._answer.passed(event))
+            except BlockedError:
+                self._stop()
+                raise
+        return ready.popleft()
 
 
 class ObservedAsyncIterator:
@@ -97,16 +132,50 @@ class ObservedAsyncIterator:
         try:
             answer.observe(event)
         except BlockedError:
-            self._is_refused = True
-            close = getattr(self._inner, "aclose", None)
-            if close is not None:
-                await close()
-            await answer.wait_durable_async()
+            await self._stop()
             raise
         return event
+
+    async def _stop(self) -> None:
+        """Reads nothing more: the answer is refused."""
+        self._is_refused = True
+        close = getattr(self._inner, "aclose", None)
+        if close is not None:
+            await close()
+        await self._answer.wait_durable_async()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
     def __del__(self) -> None:
         self._answer.dropped()
+
+
+class RedactedAsyncIterator(ObservedAsyncIterator):
+    """Does the same, and hands over redacted events in place of those that came."""
+
+    __slots__ = ("_is_over", "_ready")
+
+    def __init__(self, inner: AsyncIterator[Any], answer: ObservedAnswer) -> None:
+        """Wraps `inner` without reading from it."""
+        super().__init__(inner, answer)
+        self._ready: deque[Any] = deque()
+        self._is_over = False
+
+    async def __anext__(self) -> Any:
+        ready = self._ready
+        while not ready:
+            if self._is_over:
+                raise StopAsyncIteration
+            try:
+                event = await super().__anext__()
+            except StopAsyncIteration:
+                self._is_over = True
+                ready.extend(self._answer.take_rest())
+                continue
+            try:
+                ready.extend(self._answer.passed(event))
+            except BlockedError:
+                await self._stop()
+                raise
+        return ready.popleft()

@@ -138,7 +138,8 @@ class PolicyRule(_Keys, frozen=True, kw_only=True):
         Annotated[tuple[Surface, ...], Meta(min_length=1)] | None,
         _doc(
             "With the action `redact`: where secrets and personal data are replaced; without it, in `arguments` and "
-            "`results`, and, in a rule without `tool`, also in `prompts` and `answers`."
+            "`results`, and, in a rule without `tool`, also in `prompts` and `answers`. A streamed answer passes "
+            "piece by piece, held back where a value may still be incomplete."
         ),
     ] = None
 

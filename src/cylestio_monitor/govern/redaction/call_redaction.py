@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from cylestio_monitor.govern.policy.engine import PolicyDecision
 from cylestio_monitor.govern.redaction.redactor import UNCHANGED, Redactor
+from cylestio_monitor.govern.redaction.streamed import StreamedRedaction
 from cylestio_monitor.govern.redaction.values import NO_KEYS
 from cylestio_monitor.model import MASKED_CATEGORIES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cylestio_monitor.govern.facts import CallFacts
     from cylestio_monitor.govern.policy import Action, Policy, PolicyRule
     from cylestio_monitor.govern.policy.conditions import History
     from cylestio_monitor.govern.policy.document import Surface
+    from cylestio_monitor.govern.redaction.held_text import OpenPlaces
     from cylestio_monitor.govern.redaction.redactor import Find
     from cylestio_monitor.govern.redaction.tokens import SessionTokens
     from cylestio_monitor.govern.redaction.values import ContentKeys
@@ -33,9 +37,19 @@ class CallRedaction:
         count: The values that were replaced.
         surfaces: The surfaces that were changed.
         pending: The rule for the prompt of a model call, which the capture module passes on.
+        stream: The redaction of a streamed answer; ``None`` where the answer is whole or not redacted.
     """
 
-    def __init__(self, policy: Policy, history: History, find: Find, tokens: SessionTokens, *, enforces: bool) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        history: History,
+        find: Find,
+        tokens: SessionTokens,
+        watch: Callable[[], OpenPlaces | None],
+        *,
+        enforces: bool,
+    ) -> None:
         """Takes what decides and what replaces.
 
         Args:
@@ -43,12 +57,15 @@ class CallRedaction:
             history: What happened before.
             find: Finds secrets and personal data in a text.
             tokens: The tokens of the session.
+            watch: Makes what follows the matches of a text that arrives in pieces; gives ``None`` where the rules in
+                force do not allow it.
             enforces: Content is changed; else only the rule is recorded.
         """
         self._policy = policy
         self._history = history
         self._find = find
         self._tokens = tokens
+        self._watch = watch
         self._enforces = enforces
         self._active: set[str] = set()
         self.arguments: Any = UNCHANGED
@@ -57,6 +74,8 @@ class CallRedaction:
         self.count = 0
         self.surfaces: list[str] = []
         self.pending: PolicyRule | None = None
+        self.stream: StreamedRedaction | None = None
+        self._stream_rule: PolicyRule | None = None
 
     def restored(self, facts: CallFacts, call: Call) -> Any:
         """Returns the arguments of a tool call with the original values, where the policy gives them to the tool."""
@@ -125,6 +144,30 @@ class CallRedaction:
         rule = self._policy.redaction(facts, self._history, surface)
         return value if rule is None else self._changed(rule, surface, value, can_change=can_change, keys=keys)
 
+    def streamed(self, keys: ContentKeys) -> StreamedRedaction | None:
+        """Begins the redaction of a streamed answer; ``None`` where no rule asks for it.
+
+        Args:
+            keys: The keys of the provider's JSON that are no plain text.
+        """
+        rule = self._stream_rule
+        if rule is not None and self.stream is None:
+            self.stream = StreamedRedaction(self._find, self._tokens, self._open_places, keys)
+        return self.stream
+
+    def on_streamed(self) -> None:
+        """Takes the end of a streamed answer: what was replaced in it counts as replaced in the call."""
+        rule, stream = self._stream_rule, self.stream
+        if rule is not None and stream is not None and stream.count and not self.refused:
+            self.rule = rule
+            self.count += stream.count
+            self.surfaces.append("answers")
+
+    def refuse_stream(self) -> None:
+        """Notes that a streamed answer cannot be redacted any further."""
+        self.rule = self._stream_rule or self.rule
+        self.refuse("answers")
+
     def is_handled(self, finding: Finding, *, is_answer: bool) -> bool:
         """Returns whether a finding is about content that is replaced on its way, so that it refuses nothing."""
         if not self._enforces or self.refused or finding.category not in MASKED_CATEGORIES:
@@ -158,10 +201,18 @@ class CallRedaction:
         rule = self._policy.may_redact(facts, surface)
         if rule is None:
             return
-        if surface in call.changes or call.withholds:
+        can_stream = "streamed_answers" in call.changes and self._watch() is not None
+        if surface in call.changes or call.withholds or can_stream:
             self._active.add("output")
+            self._stream_rule = rule if can_stream else None
         else:
             self.rule, self.refused = rule, surface
+
+    def _open_places(self) -> OpenPlaces:
+        made = self._watch()
+        if made is None:
+            raise ValueError("the rules in force decide about a whole text only")
+        return made
 
     def _changed(
         self, rule: PolicyRule, surface: Surface, value: Any, *, can_change: bool, keys: ContentKeys = NO_KEYS

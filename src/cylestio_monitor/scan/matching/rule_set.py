@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cylestio_monitor.config.names import did_you_mean
 from cylestio_monitor.errors import ConfigError
+from cylestio_monitor.model import MASKED_CATEGORIES
 from cylestio_monitor.rules import (
     NOT_APPLIED,
     backtracking,
@@ -200,6 +201,15 @@ class RuleSet:
             return known
         members = ((rule, active) for one in self.texts for rule, active in zip(one.rules, one.active, strict=True))
         return next((rule for rule, active in members if active and rule.rule_id == rule_id), None)
+
+    def masking(self) -> list[CompiledRule]:
+        """Returns the rules in force whose matches are replaced in what a model reads and says."""
+        return [
+            rule
+            for one in (*self.texts, *self.foreign)
+            for rule, active in zip(one.rules, one.active, strict=True)
+            if active and rule.masks and rule.category in MASKED_CATEGORIES and rule.applies("input", "llm")
+        ]
 
     def wait_compiled(self, timeout: float) -> bool:
         """Waits until the compiled databases are in use or cannot be; returns whether that is so.

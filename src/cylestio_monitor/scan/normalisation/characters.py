@@ -144,7 +144,7 @@ def fold(text: str) -> NormalisedText | None:
     """
     if text.isascii():
         return None
-    changed = {character: folded for character in _foreign(text) if (folded := _folded(character)) != character}
+    changed = {character: plain for character in _foreign(text) if (plain := plain_form(character)) != character}
     if not changed:
         return None
     plain = _replaced(text, changed)
@@ -201,7 +201,7 @@ def _replaced(text: str, changed: dict[str, str]) -> str:
 
 
 @lru_cache(maxsize=8192)
-def _folded(character: str) -> str:
+def plain_form(character: str) -> str:
     """One character as ASCII where it is a look-alike, nothing where it is hidden, itself where it is neither."""
     code = ord(character)
     if 0xE0020 <= code <= 0xE007E:

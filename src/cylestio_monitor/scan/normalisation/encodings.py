@@ -134,14 +134,14 @@ def wholes(text: str, signs: AbstractSet[str]) -> Iterator[tuple[str, Normalised
 def _from_base64(piece: str) -> str | None:
     body = piece.rstrip("=").translate(_URL_SAFE)
     try:
-        if not _may_begin_text(binascii.a2b_base64(body[:_SHORTEST_BASE64])):
+        if not may_begin_text(binascii.a2b_base64(body[:_SHORTEST_BASE64])):
             return None
         return binascii.a2b_base64(body + "=" * (-len(body) % 4)).decode("utf-8")
     except (binascii.Error, ValueError):
         return None
 
 
-def _may_begin_text(head: bytes) -> bool:
+def may_begin_text(head: bytes) -> bool:
     """Returns whether the first bytes may be those of a text in UTF-8; most runs of letters decode to other bytes."""
     if head.translate(None, _CONTROLS) != head:
         return False

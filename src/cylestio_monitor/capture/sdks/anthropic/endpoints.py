@@ -17,6 +17,7 @@ from cylestio_monitor.capture.http_client.provider_names import cloud_of, server
 from cylestio_monitor.capture.parsing.fields import as_dict, as_list, count, read_items, text_or_none
 from cylestio_monitor.capture.sdks.anthropic import answers, messages
 from cylestio_monitor.capture.sdks.anthropic.content_blocks import blocks
+from cylestio_monitor.capture.sdks.anthropic.redacted_stream import RedactedMessageEvents
 from cylestio_monitor.govern.redaction.values import ContentKeys
 from cylestio_monitor.model import Call, Message, Part, Result, Usage
 
@@ -204,7 +205,7 @@ class _BatchFold:
         )
 
 
-_MESSAGES = Endpoint(_message, answers.answer, answers.MessageFold)
+_MESSAGES = Endpoint(_message, answers.answer, answers.MessageFold, RedactedMessageEvents)
 _ENDPOINTS = (
     ("post", re.compile(r"/v1/messages$"), _MESSAGES),
     (

@@ -15,6 +15,7 @@ from cylestio_monitor.capture.http_client.provider_names import server
 from cylestio_monitor.capture.parsing.fields import as_dict, as_list, plain_text, text_or_none
 from cylestio_monitor.capture.sdks.openai import chat, request_fields, responses
 from cylestio_monitor.capture.sdks.openai.chat_stream import ChunkFold
+from cylestio_monitor.capture.sdks.openai.redacted_streams import RedactedChunks, RedactedResponseEvents
 from cylestio_monitor.capture.sdks.openai.responses_stream import ResponseEventFold
 from cylestio_monitor.govern.redaction.values import ContentKeys
 from cylestio_monitor.model import Call, Message, Part, Result
@@ -189,8 +190,12 @@ _PROMPTS = frozenset({"prompt", "input", "instructions", "negative_prompt"})
 _MEDIA = Endpoint(_generation, _generated, ResponseEventFold)
 _ITEMS = Endpoint(_items, _identified, ResponseEventFold)
 _ENDPOINTS = (
-    ("post", re.compile(r"/chat/completions$"), Endpoint(_chat, chat.answer, ChunkFold)),
-    ("post", re.compile(r"/responses$"), Endpoint(_responses, responses.answer, ResponseEventFold)),
+    ("post", re.compile(r"/chat/completions$"), Endpoint(_chat, chat.answer, ChunkFold, RedactedChunks)),
+    (
+        "post",
+        re.compile(r"/responses$"),
+        Endpoint(_responses, responses.answer, ResponseEventFold, RedactedResponseEvents),
+    ),
     (
         "post",
         re.compile(r"/responses/compact$"),
@@ -201,9 +206,13 @@ _ENDPOINTS = (
         re.compile(r"/responses/input_tokens$"),
         Endpoint(functools.partial(_responses, operation="count_tokens"), _identified, ResponseEventFold),
     ),
-    ("get", re.compile(r"/responses/[^/]+$"), Endpoint(_retrieved, responses.answer, ResponseEventFold)),
+    (
+        "get",
+        re.compile(r"/responses/[^/]+$"),
+        Endpoint(_retrieved, responses.answer, ResponseEventFold, RedactedResponseEvents),
+    ),
     ("post", re.compile(r"/conversations(/[^/]+/items)?$"), _ITEMS),
-    ("post", re.compile(r"/completions$"), Endpoint(_completions, chat.answer, ChunkFold)),
+    ("post", re.compile(r"/completions$"), Endpoint(_completions, chat.answer, ChunkFold, RedactedChunks)),
     ("post", re.compile(r"/decisions$"), Endpoint(_decision, _decided, ResponseEventFold)),
     ("post", re.compile(r"/embeddings$"), Endpoint(_embeddings, chat.embedded, ChunkFold)),
     ("post", re.compile(r"/batches$"), Endpoint(_batch, _identified, ChunkFold)),
