@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from cylestio_monitor.model import SEVERITY_NUMBER
+from cylestio_monitor.store.ingest.batch import AlikeSpans
 from cylestio_monitor.store.sqlite import database, usage
 from cylestio_monitor.store.sqlite.rows import encode_json
 
@@ -28,6 +29,7 @@ SHARD_BITS: Final = 14
 OTHER: Final = "(other)"
 """Takes the place of models and tools of an hour that has too many of them."""
 
+_FAILED: Final = 2  # `StatusCode.ERROR`
 _RECENT_SHARDS: Final = 4
 _MOST_RUNS: Final = 16_384
 _MOST_KEYS: Final = 1000
@@ -46,17 +48,17 @@ class Totals(msgspec.Struct, array_like=True):
     output_tokens: int = 0
     cost: float = 0.0
 
-    def add_span(self, span: EncodedSpan) -> None:
-        """Counts one span."""
-        record = span.record
-        self.spans += 1
-        self.model_calls += record.event_type == "llm_call"
-        self.tool_calls += record.event_type == "tool_call"
-        self.failed += record.status == 2
+    def add(self, alike: AlikeSpans) -> None:
+        """Counts spans that are alike."""
+        record, number = alike.first.record, alike.spans
+        self.spans += number
+        self.model_calls += number * (record.event_type == "llm_call")
+        self.tool_calls += number * (record.event_type == "tool_call")
+        self.failed += number * (record.status == _FAILED)
         self.severity_number = max(self.severity_number, record.severity_number)
-        self.input_tokens += record.input_tokens or 0
-        self.output_tokens += record.output_tokens or 0
-        self.cost += span.cost
+        self.input_tokens += alike.input_tokens
+        self.output_tokens += alike.output_tokens
+        self.cost += alike.cost
 
 
 class _RunTotals(msgspec.Struct):
@@ -212,6 +214,7 @@ class RollUp:
             runs: The runs of this process.
         """
         self._known = runs
+        self._alike: dict[tuple[Any, ...], AlikeSpans] = {}
         self._runs: dict[str, _RunTotals] = {}
         self._entities: dict[tuple[str, str], _Entity] = {}
         self._hours: dict[tuple[Any, ...], _Hour] = {}
@@ -221,22 +224,34 @@ class RollUp:
     def add_span(self, span: EncodedSpan) -> None:
         """Counts a span to its run, its agent, session, user and tool, and its hour."""
         record = span.record
-        run = self._run(record.trace_id, record.start_ns, record.end_ns)
-        is_root = record.parent_span_id is None
-        if run.name is None or is_root > run.has_root:
-            run.name, run.has_root = record.name, int(is_root)
-        run.service_name = run.service_name or span.service_name
-        run.agent_id = run.agent_id or record.agent_id
-        run.session_id = run.session_id or record.session_id
-        run.user_id = run.user_id or span.user_id
-        run.totals.add_span(span)
-        for kind, name in _entities(record.agent_id, record.session_id, span.user_id, record.tool):
-            entity = self._entity(kind, name, record.start_ns, record.end_ns)
-            entity.agent_id = record.agent_id or entity.agent_id
-            entity.user_id = span.user_id or entity.user_id
-            entity.totals.add_span(span)
-        if record.event_type is not None:
-            self._add_hour(span)
+        hour = record.start_ns // usage.HOUR_NS
+        key = (record.trace_id, span.common, record.session_id, span.user_id, hour, record.status)
+        alike = self._alike.get(key)
+        if alike is None:
+            self._alike[key] = alike = AlikeSpans(span)
+        alike.add(span)
+
+    def _count(self) -> None:
+        """Adds the spans that were counted together to all totals."""
+        for alike in self._alike.values():
+            span, record = alike.first, alike.first.record
+            run = self._run(record.trace_id, alike.start_ns, alike.end_ns)
+            is_root = alike.root_name is not None
+            if run.name is None or is_root > run.has_root:
+                run.name, run.has_root = alike.root_name or record.name, int(is_root)
+            run.service_name = run.service_name or span.service_name
+            run.agent_id = run.agent_id or record.agent_id
+            run.session_id = run.session_id or record.session_id
+            run.user_id = run.user_id or span.user_id
+            run.totals.add(alike)
+            for kind, name in _entities(record.agent_id, record.session_id, span.user_id, record.tool):
+                entity = self._entity(kind, name, alike.start_ns, alike.end_ns)
+                entity.agent_id = record.agent_id or entity.agent_id
+                entity.user_id = span.user_id or entity.user_id
+                entity.totals.add(alike)
+            if record.event_type is not None:
+                self._add_hours(alike)
+        self._alike.clear()
 
     def add_finding(self, finding: FindingRecord, time_ns: int, run: int, origin: GroupOrigin) -> None:
         """Counts a stored finding to its run, its agent, session, user and tool, and its group.
@@ -280,7 +295,7 @@ class RollUp:
     def add_event(self, event: EventRecord, alert: str) -> None:
         """Counts a logged event to its hour."""
         labels = (event.agent_id, event.event_type, event.channel, event.level, alert)
-        self._hour(event.time_ns, usage.event_key(event.time_ns, *labels))
+        self._hour(event.time_ns, event.time_ns, 1, usage.event_key(event.time_ns, *labels))
 
     def touch_run(self, trace_id: str, time_ns: int | None) -> None:
         """Makes sure that a trace has a run.
@@ -289,12 +304,14 @@ class RollUp:
             trace_id: The trace.
             time_ns: A time in it, nanoseconds since the epoch; `None` for what its spans say.
         """
+        self._count()
         if time_ns is not None or trace_id not in self._runs:
             time_ns = time.time_ns() if time_ns is None else time_ns
             self._run(trace_id, time_ns, time_ns)
 
     def write_runs(self, connection: sqlite3.Connection) -> dict[str, int]:
         """Writes the runs and returns their ids by trace id."""
+        self._count()
         return self._known.write(connection, self._runs)
 
     def write(self, connection: sqlite3.Connection) -> None:
@@ -325,26 +342,27 @@ class RollUp:
         entity.first_ns, entity.last_ns = min(entity.first_ns, start_ns), max(entity.last_ns, end_ns)
         return entity
 
-    def _add_hour(self, span: EncodedSpan) -> None:
-        record = span.record
+    def _add_hours(self, alike: AlikeSpans) -> None:
+        record = alike.first.record
         labels = (record.agent_id, record.event_type, record.channel, record.alert, record.status)
-        hour = self._hour(record.start_ns, usage.span_key(record.start_ns, *labels, record.model, record.tool))
-        hour.failed += record.status == 2
-        hour.duration_ns += max(0, record.end_ns - record.start_ns)
-        hour.input_tokens += record.input_tokens or 0
-        hour.output_tokens += record.output_tokens or 0
-        hour.cost += span.cost
+        key = usage.span_key(record.start_ns, *labels, record.model, record.tool)
+        hour = self._hour(alike.start_ns, alike.last_ns, alike.spans, key)
+        hour.failed += alike.spans * (record.status == _FAILED)
+        hour.duration_ns += alike.duration_ns
+        hour.input_tokens += alike.input_tokens
+        hour.output_tokens += alike.output_tokens
+        hour.cost += alike.cost
 
-    def _hour(self, time_ns: int, key: tuple[Any, ...]) -> _Hour:
+    def _hour(self, first_ns: int, last_ns: int, events: int, key: tuple[Any, ...]) -> _Hour:
         hour = self._hours.get(key)
         if hour is None and len(self._hours) >= _MOST_KEYS:
             key = (*key[:-2], OTHER, OTHER)
             hour = self._hours.get(key)
         if hour is None:
-            self._hours[key] = hour = _Hour(1, time_ns, time_ns)
+            self._hours[key] = hour = _Hour(events, first_ns, last_ns)
             return hour
-        hour.events += 1
-        hour.first_ns, hour.last_ns = min(hour.first_ns, time_ns), max(hour.last_ns, time_ns)
+        hour.events += events
+        hour.first_ns, hour.last_ns = min(hour.first_ns, first_ns), max(hour.last_ns, last_ns)
         return hour
 
 

@@ -225,16 +225,24 @@ def _sorted_out(
     for name in names:
         value = attributes[name]
         kind = type(value)
-        if kind is not str and not careful:
-            _check(value)
-        if name in content.KEYS:
-            bulk[name] = value
-        elif len(name) > MAX_NAME:
-            raise UnfitError
-        elif kind is str and len(value) > content.LONG:
-            bulk[name] = value
-        elif HOT.get(name) is not kind:
-            own[name] = value
+        if kind is str:
+            if name in content.KEYS:
+                bulk[name] = value
+            elif len(name) > MAX_NAME:
+                raise UnfitError
+            elif len(value) > content.LONG:
+                bulk[name] = value
+            elif HOT.get(name) is not str:
+                own[name] = value
+        else:
+            if not careful:
+                _check(value)
+            if name in content.KEYS:
+                bulk[name] = value
+            elif len(name) > MAX_NAME:
+                raise UnfitError
+            elif HOT.get(name) is not kind:
+                own[name] = value
     return own, bulk
 
 
@@ -280,8 +288,8 @@ def _check_sequence(values: Sequence[Any]) -> None:
 
 
 def _plain_events(span: ReadableSpan) -> list[dict[str, Any]]:
-    events = getattr(span, "_events", None)  # without the lock and the copy of the SDK's own view
-    if events is not None and not len(events):
+    events = getattr(getattr(span, "_events", None), "_dq", None)  # without the lock and the copy of the SDK's view
+    if events is not None and not events:
         return []
     events = span.events
     if len(events) > _MAX_EVENTS:
@@ -316,9 +324,26 @@ def _cleaned_events(span: ReadableSpan) -> list[dict[str, Any]]:
 
 
 def _extra(span: ReadableSpan, *, careful: bool) -> dict[str, Any]:
+    parts: Any = span
+    try:  # without the lock and the copies of the SDK's own views
+        is_bare = not (
+            parts._links._dq or parts._links.dropped or parts._events.dropped or parts._attributes.dropped  # noqa: SLF001 -- see above
+        )
+    except AttributeError:
+        is_bare = False
+    if is_bare and not span.status.description and not span.context.trace_state and not _has_remote_parent(span):
+        return {}
+    return _uncommon(span, careful=careful)
+
+
+def _has_remote_parent(span: ReadableSpan) -> bool:
+    return span.parent is not None and span.parent.is_remote
+
+
+def _uncommon(span: ReadableSpan, *, careful: bool) -> dict[str, Any]:
+    """Returns what few spans have: a status message, links, trace state, a remote parent, what was dropped."""
     extra: dict[str, Any] = {}
-    links = getattr(span, "_links", None)
-    links = span.links if links is None or len(links) else ()
+    links = span.links
     if span.status.description:
         extra["status_message"] = clean_text(span.status.description, 16 * MAX_NAME)
     if links:
@@ -335,7 +360,7 @@ def _extra(span: ReadableSpan, *, careful: bool) -> dict[str, Any]:
         ]
     if span.context.trace_state:
         extra["trace_state"] = span.context.trace_state.to_header()
-    if span.parent is not None and span.parent.is_remote:
+    if _has_remote_parent(span):
         extra["remote_parent"] = True
     dropped = [span.dropped_attributes, span.dropped_events, span.dropped_links]
     if any(dropped):
