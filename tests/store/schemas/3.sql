@@ -449,11 +449,12 @@ CREATE UNIQUE INDEX finding_identity ON findings (run, span_id, rule_id, target,
     WHERE span_id <> '0000000000000000';
 CREATE INDEX finding_match ON findings (match_hash, timestamp);
 CREATE INDEX finding_rule ON findings (rule_id, timestamp);
+CREATE INDEX finding_run ON findings (run, span_id);
 CREATE INDEX finding_session ON findings (session_id, timestamp) WHERE session_id IS NOT NULL;
 CREATE INDEX finding_severity ON findings (severity, timestamp);
 CREATE INDEX finding_time ON findings (timestamp);
 CREATE INDEX finding_tool ON findings (tool, timestamp) WHERE tool IS NOT NULL;
-CREATE INDEX finding_trace ON findings (trace_id);
+CREATE INDEX finding_ungrouped ON findings (id) WHERE group_id IS NULL;
 CREATE INDEX incident_state ON incident (state, opened_ns);
 CREATE INDEX limit_counter_expiry ON limit_counter (expires_ns);
 CREATE INDEX note_subject ON note (subject, ref, id);

@@ -13,7 +13,7 @@ import msgspec
 from cylestio_monitor import semconv
 from cylestio_monitor.govern import facts as call_facts
 from cylestio_monitor.store.read.lists import APPROVALS
-from cylestio_monitor.store.read.pages import read_page
+from cylestio_monitor.store.read.pages import OF_TRACE, read_page
 
 if TYPE_CHECKING:
     import sqlite3
@@ -213,17 +213,19 @@ def approval(connection: sqlite3.Connection, request_id: str) -> Approval | None
     return rows[0] if rows else None
 
 
-def decisions_of(connection: sqlite3.Connection, span_id: str) -> list[DecisionRow]:
+def decisions_of(connection: sqlite3.Connection, span_id: str, trace_id: str | None = None) -> list[DecisionRow]:
     """The decisions about a span, in order.
 
     Args:
         connection: The store.
         span_id: 16 hexadecimal digits.
+        trace_id: Its trace, where it is known: the decisions of all others are then not looked at.
     """
+    of_trace, values = ("", (span_id,)) if trace_id is None else (f"AND d.{OF_TRACE}", (span_id, trace_id))
     rows = connection.execute(
-        "SELECT d.time_ns, d.action, d.enforced, d.rule, d.policy_version, d.reason, d.tool, run.trace_id, d.span_id "
-        "FROM decision AS d LEFT JOIN run ON run.id = d.run WHERE d.span_id = ? ORDER BY d.id",
-        (span_id,),
+        "SELECT d.time_ns, d.action, d.enforced, d.rule, d.policy_version, d.reason, d.tool, run.trace_id, d.span_id "  # noqa: S608 -- constants
+        f"FROM decision AS d LEFT JOIN run ON run.id = d.run WHERE d.span_id = ? {of_trace} ORDER BY d.id",
+        values,
     )
     return [_row(DecisionRow, row) for row in rows]
 

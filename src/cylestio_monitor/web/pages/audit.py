@@ -41,7 +41,7 @@ def _page(request: Request, report: TrailReport | None) -> Response:
     if kind is not None and kind not in changes.TYPES:
         raise view.PageError("The filter status is the type of an event in the list.")
     with view.reading(request) as connection:
-        first, last = connection.execute("SELECT min(seq), max(seq) FROM audit").fetchone()
+        first, last = connection.execute("SELECT (SELECT min(seq) FROM audit), (SELECT max(seq) FROM audit)").fetchone()
         checkpoints = [
             {"seq": row[0], **_sealed(row[1])}
             for row in connection.execute("SELECT seq, body FROM checkpoint ORDER BY seq DESC LIMIT ?", (_CHECKPOINTS,))

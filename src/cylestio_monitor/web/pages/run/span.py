@@ -36,7 +36,7 @@ def show(request: Request) -> Response:
             raise view.PageError("No such span is stored in this run.", 404)
         filters = {"trace_id": run.trace_id, "span_id": span_id}
         values = pages.read_page(connection, lists.VALUES, filters, limit=_ROWS).rows
-        decisions = [one for one in control.decisions_of(connection, span_id) if one.trace_id == run.trace_id]
+        decisions = control.decisions_of(connection, span_id, run.trace_id)
     span = node.span
     attributes = span["attributes"]
     raw = json.dumps(
