@@ -74,9 +74,11 @@ _KINDS = {"client": SpanKind.CLIENT, "server": SpanKind.SERVER, "internal": Span
 _LABEL_BYTES = 4096
 _LABEL_SCANNED = 65_536
 _SUPPRESSED = "suppress_instrumentation"
-# Ids of the large providers: random, different for each call, and not worth a scan.
+# Ids of the large providers: random, different for each call, and not worth a scan. A number may be personal data, and
+# behind such a prefix may stand a key in capital letters.
 _PLAIN_ID = re.compile(
-    r"(?:msg|chatcmpl|cmpl|resp|call|toolu|srvtoolu|req|run|fc|rs|ws)_[A-Za-z0-9]{1,64}|[0-9a-f-]{1,36}"
+    r"(?:msg|chatcmpl|cmpl|resp|call|toolu|srvtoolu|req|run|fc|rs|ws)_(?=[A-Z0-9]{0,12}[a-z])(?!AIza)[A-Za-z0-9]{1,64}"
+    r"|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|\d{1,6}"
 )
 
 
@@ -256,16 +258,21 @@ class Pipeline:
             return None  # a model that is offered no tool asks for none
         from cylestio_monitor.govern.call_control import CallControl  # noqa: PLC0415 -- only where it is used
         from cylestio_monitor.govern.outcome import actor_of  # noqa: PLC0415 -- as above
+        from cylestio_monitor.govern.redaction.facts import OutcomeMask  # noqa: PLC0415 -- as above
 
         who, place = self.actor(), span.get_span_context()
         around = getattr(span, "parent", None) or trace.get_current_span().get_span_context()
         trace_id = f"{place.trace_id:032x}"
-        actor = actor_of(who.agent_id, call.user_id or who.user_id, who.session_id, trace_id, who.roles)
+        actor = actor_of(who.agent_id, who.user_id, who.session_id, trace_id, who.roles)
+        if call.user_id and not actor.user:
+            actor = actor._replace(user=call.user_id)
         inside = f"{around.trace_id:032x}:{around.span_id:016x}"
         scanner, redaction = self.scanner, None
         if call.tool_name or is_model_call:
             redaction = controller.redaction(actor, scanner.private, scanner.open_matches)
-        return CallControl(controller, actor, f"{trace_id}:{place.span_id:016x}", inside, redaction)
+        mask = OutcomeMask(self.redact, scanner.private)
+        span_place = f"{trace_id}:{place.span_id:016x}"
+        return CallControl(controller, actor, span_place, inside, mask=mask, redaction=redaction)
 
     def denied_tools(self, call: Call) -> list[ToolDefinition]:
         """The tools of a model call that policy denies whatever their arguments are; none in mode ``monitor``."""
@@ -275,7 +282,7 @@ class Pipeline:
         from cylestio_monitor.govern.outcome import actor_of  # noqa: PLC0415 -- only where it is used
 
         who = self.actor()
-        actor = actor_of(who.agent_id, call.user_id or who.user_id, who.session_id, "", who.roles)
+        actor = actor_of(who.agent_id, who.user_id or call.user_id, who.session_id, "", who.roles)
         return [tool for tool in call.tools if controller.denied_offer(actor, tool.name) is not None]
 
     def find_workers(self) -> None:

@@ -371,3 +371,18 @@ def test_stored_facts_hold_no_content(governed):
     assert "example.org" in facts
     assert "carol" not in facts
     assert "plan" not in facts
+
+
+@pytest.mark.parametrize("session", [None, "s"])
+def test_a_decision_about_one_user_is_none_about_another(governed, wire, session):
+    governed("mode: block\npolicy: {default: deny, rules: [{id: own, tool: send_email, role: staff, action: allow}]}")
+    with anthropic.Anthropic(base_url=wire.url, api_key="k") as client:
+        for _ in range(2):
+            wire.answer(ToolCall("send_email", {"to": "a"}))
+            with identify(user_id="ann", roles=["staff"], session_id=session):
+                client.messages.create(**REQUEST)
+    for user, roles in (("ann", ["guest"]), ("bob", ["guest"]), (None, None)):
+        with identify(user_id=user, roles=roles, session_id=session), pytest.raises(BlockedError):
+            send_email(to="a")
+    with identify(user_id="ann", roles=["staff"], session_id=session):
+        assert send_email(to="a") == "sent"

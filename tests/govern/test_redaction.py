@@ -42,6 +42,12 @@ VALUES = [
     (MAIL.encode(), b"[EMAIL_1]"),
     ({MAIL: 1}, {"[EMAIL_1]": 1}),
     (4111111111111111, "[CARD_1]"),
+    (4111111111111111.0, "[CARD_1]"),
+    (-4111111111111111, "[CARD_1]"),
+    ({4111111111111111: 1}, {"[CARD_1]": 1}),
+    ({MAIL.encode(): 1}, {b"[EMAIL_1]": 1}),
+    ({(MAIL,): 1}, {("[EMAIL_1]",): 1}),
+    (memoryview(MAIL.encode()), b"[EMAIL_1]"),
 ]
 
 
@@ -202,12 +208,25 @@ def test_what_cannot_be_changed_is_refused_and_the_decision_says_so(governed, ho
     assert rows(store, "SELECT action, enforced FROM decision") == [("deny", 1)]
 
 
-def test_a_result_that_cannot_be_changed_is_withheld(governed):
+class Plain:
+    def __init__(self):
+        self.mail = MAIL
+
+
+class Slots:
+    __slots__ = ("mails",)
+
+    def __init__(self):
+        self.mails = [MAIL]
+
+
+@pytest.mark.parametrize("make", [Opaque, Plain, Slots, lambda: iter([MAIL]), {"a": MAIL}.values])
+def test_a_result_that_cannot_be_changed_is_withheld(governed, make):
     governed(ALL)
 
     @tool
     def function():
-        return Opaque()
+        return make()
 
     with pytest.raises(BlockedError, match="rule mask"):
         function()

@@ -147,6 +147,42 @@ def test_the_prompt_of_a_streamed_answer_is_redacted(governed, wire, way):
     assert MAIL not in json.dumps(wire.requests[-1].body)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        f'{{"a": "{MAIL}", "a": "x"}}',
+        f'{{"{MAIL}": 1, "{MAIL}": 2}}',
+        '{"a": 4111111111111111.0}',
+        '{"a": 4.111111111111111e15}',
+        '{"a": "\\u0061nn.lee@corp-example.net"}',
+        f'{{"a": "{MAIL}"',
+    ],
+)
+def test_the_arguments_in_a_conversation_are_redacted_however_they_are_spelled(governed, wire, arguments):
+    governed(ALL)
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": arguments}}
+    messages = [
+        {"role": "user", "content": "x"},
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c", "content": "y"},
+    ]
+    with openai.OpenAI(base_url=f"{wire.url}/v1", api_key="k") as client:
+        client.chat.completions.create(model="g", messages=messages)
+    sent = json.dumps(wire.requests[-1].body)
+    assert MAIL not in sent
+    assert "corp-example" not in sent
+    assert "1111111" not in sent
+
+
+@pytest.mark.parametrize("url", [f"data:text/plain,{MAIL}", f"data:,{MAIL}", f"data:text/html;charset=utf-8,{MAIL}"])
+def test_text_in_a_data_url_is_redacted(governed, wire, url):
+    governed(ALL)
+    part = {"type": "image_url", "image_url": {"url": url}}
+    with openai.OpenAI(base_url=f"{wire.url}/v1", api_key="k") as client:
+        client.chat.completions.create(model="g", messages=[{"role": "user", "content": [part]}])
+    assert MAIL not in json.dumps(wire.requests[-1].body)
+
+
 def test_an_answer_that_cannot_be_changed_is_withheld(governed, wire):
     governed(ALL)
     wire.answer(Text(f"Hello {MAIL}"))

@@ -57,6 +57,39 @@ def test_they_are_written_at_the_start_with_their_time_masked(run, tmp_path):
     assert "AKIAQYLPMN5HHHFPZAM2" not in found[0][3]
 
 
+def test_no_span_and_no_log_record_gets_one_before_it_can_be_masked(run):
+    done = run(
+        """
+        from opentelemetry import _logs, trace
+        from opentelemetry.sdk._logs import LoggerProvider
+        from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+        from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+        import cylestio_monitor as c
+
+        spans, logs = InMemorySpanExporter(), InMemoryLogRecordExporter()
+        provider, records = TracerProvider(), LoggerProvider()
+        provider.add_span_processor(SimpleSpanProcessor(spans))
+        records.add_log_record_processor(SimpleLogRecordProcessor(logs))
+        trace.set_tracer_provider(provider)
+        _logs.set_logger_provider(records)
+        key = "AKIAQYLPMN5HHHFPZAM2"
+        for name in ("early", "running " + key, "late"):
+            with provider.get_tracer("x").start_as_current_span("x"):
+                c.log_event(name, {"key": key}, channel=key)
+                c.log_error(name, ValueError(key))
+            c.start_monitoring("mine") if name == "early" else c.stop_monitoring()
+        names = [one.log_record.event_name.split()[0] for one in logs.get_finished_logs()]
+        text = str([one.to_json() for one in spans.get_finished_spans()])
+        text += str([(one.log_record.event_name, dict(one.log_record.attributes)) for one in logs.get_finished_logs()])
+        print(names, key in text)
+        """
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.strip() == "['early', 'early', 'running', 'running'] False"
+
+
 @pytest.mark.parametrize(("count", "text"), [(1, "1 event was logged"), (3, "3 events were logged")])
 def test_without_a_start_one_line_says_so(run, tmp_path, count, text):
     done = run(f"from cylestio_monitor import log_event\nfor _ in range({count}): log_event('x')")

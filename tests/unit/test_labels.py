@@ -85,6 +85,15 @@ def test_a_secret_in_a_name_is_redacted(road, place, secret, content):
         assert secret not in everything(here)
 
 
+@pytest.mark.parametrize("number", ["4111-1111-1111-1111", "4111111111111111", "212-555-0187"])
+@pytest.mark.parametrize("place", ["model", "tool", "user", "stop sequence", "offered tool", "tool call id"])
+def test_a_name_that_is_a_number_is_no_id(road, place, number):
+    here = road(content="masked")
+    call, result = _with(place, number)
+    here.pipeline.begin(call).end(result)
+    assert number not in everything(here)
+
+
 @pytest.mark.parametrize("hostile", HOSTILE)
 @pytest.mark.parametrize("place", PLACES)
 def test_control_characters_in_a_name_are_removed(road, place, hostile):

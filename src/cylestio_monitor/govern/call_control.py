@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from cylestio_monitor.govern.limits import Exceeded
     from cylestio_monitor.govern.policy import PolicyDecision
     from cylestio_monitor.govern.redaction.call_redaction import CallRedaction
+    from cylestio_monitor.govern.redaction.facts import OutcomeMask
     from cylestio_monitor.govern.redaction.values import ContentKeys
     from cylestio_monitor.model import (
         AttributeValue,
@@ -60,6 +61,7 @@ class CallControl:
         "_is_invalid",
         "_judged",
         "_mask",
+        "_mask_outcome",
         "_model",
         "_schemas",
         "_span",
@@ -69,7 +71,14 @@ class CallControl:
     )
 
     def __init__(
-        self, controller: Controller, actor: Actor, span: str, inside: str, redaction: CallRedaction | None = None
+        self,
+        controller: Controller,
+        actor: Actor,
+        span: str,
+        inside: str,
+        *,
+        mask: OutcomeMask,
+        redaction: CallRedaction | None = None,
     ) -> None:
         """Takes the call.
 
@@ -78,9 +87,11 @@ class CallControl:
             actor: Who makes the call.
             span: Trace and span id, as ``trace:span``.
             inside: Trace and span id of the span around it.
+            mask: Masks what is recorded of the outcome.
             redaction: Redacts what passes, where the policy redacts anything.
         """
         self.redaction = redaction
+        self._mask_outcome = mask
         self._controller = controller
         self._actor = actor
         self._span = span
@@ -135,7 +146,8 @@ class CallControl:
                 return self.verdict()
             collector.add(self._judge_run(call, kept(collector)))
             if self.outcome is not None and self._is_held(self.outcome):
-                self.held.hold(self.outcome, mask(call.arguments), trace, span, self._controller.approval_s)
+                asked = self._mask_outcome.recorded(self.outcome)
+                self.held.hold(asked, mask(call.arguments), trace, span, self._controller.approval_s)
         except Exception as error:  # noqa: BLE001 -- a call that could not be judged must not pass as one that was
             collector.add_incomplete(error, "output", "tool_call", "arguments")
         return self.verdict()
@@ -308,7 +320,9 @@ class CallControl:
         decision = self._decision()
         if decision is None or (self._controller.policy is None and decision.action == "allow"):
             return found
-        found.update(_attributes(decision))
+        found[semconv.POLICY_ACTION], found[semconv.POLICY_RULE] = decision.action, decision.rule
+        found[semconv.POLICY_VERSION] = decision.version
+        found[semconv.POLICY_REASON] = self._mask_outcome.name(decision.reason)
         found[semconv.POLICY_ENFORCED] = self._is_enforced(decision)
         if self.redaction is not None and self.redaction.count:
             found[semconv.POLICY_REDACTED] = self.redaction.count
@@ -330,20 +344,23 @@ class CallControl:
 
     def finish(self, call: Call, *, ran: bool) -> None:
         """Records the outcome, and a call that ran for the conditions on earlier calls."""
-        outcome, decision, recorder = self.outcome, self._decision(), self._controller.recorder
-        if outcome is None and decision is not None:
-            facts = self._controller.model_facts(self._actor, call.model or "")
-            outcome = ControlOutcome(facts, decision, (), [], None, "", is_first=True)
-            if recorder is not None:
-                recorder(outcome, self._span, self._is_enforced(decision))
+        outcome, decision = self.outcome, self._decision()
+        if decision is None:
             return
-        if outcome is None or decision is None:
+        if outcome is None:
+            facts = self._controller.model_facts(self._actor, call.model or "")
+            self._record(ControlOutcome(facts, decision, (), [], None, "", is_first=True))
             return
         self._controller.ended(self._span)
-        if outcome.is_first and recorder is not None:
-            recorder(outcome._replace(decision=decision), self._span, self._is_enforced(decision))
+        if outcome.is_first:
+            self._record(outcome._replace(decision=decision))
         if ran:
             self._controller.record(outcome.facts)
+
+    def _record(self, outcome: ControlOutcome) -> None:
+        recorder = self._controller.recorder
+        if recorder is not None:
+            recorder(self._mask_outcome.recorded(outcome), self._span, self._is_enforced(outcome.decision))
 
     def _judge_run(self, call: Call, findings: Iterable[Finding]) -> list[Finding]:
         """Decides about a tool call that is about to run."""
@@ -388,12 +405,3 @@ class CallControl:
         if self.outcome is None or STRICTNESS[outcome.decision.action] > STRICTNESS[self.outcome.decision.action]:
             self.outcome = outcome
         return outcome.findings
-
-
-def _attributes(decision: PolicyDecision) -> dict[str, AttributeValue]:
-    return {
-        semconv.POLICY_ACTION: decision.action,
-        semconv.POLICY_RULE: decision.rule,
-        semconv.POLICY_VERSION: decision.version,
-        semconv.POLICY_REASON: decision.reason,
-    }

@@ -250,9 +250,8 @@ class Controller:
         raised += [control_finding(rule, severity, path) for rule, severity in self._runaway.record(facts)]
         if exceeded is not None:
             raised.append(control_finding(LIMIT_RULE, "medium", path))
-        outcome = ControlOutcome(
-            facts, decision, origins, raised, exceeded, digest, is_first=True, is_invalid=is_invalid
-        )
+        made = ControlOutcome(facts, decision, origins, raised, exceeded, digest, is_first=True, is_invalid=is_invalid)
+        outcome = made._replace(caller=actor.caller)
         if is_asked:
             self._remember(digest, outcome)
         return outcome
@@ -361,6 +360,7 @@ class Controller:
         return call_digest(
             self._key,
             session=actor.session,
+            caller=actor.caller,
             tool=f"{server}/{tool}" if server else tool,
             arguments=arguments,
             policy_version=self.policy.version if self.policy is not None else "",
@@ -378,7 +378,8 @@ class Controller:
             outcome = self._running.get(place)
         if outcome is None or outcome.facts.tool != tool:
             return None
-        same = self._digest(actor, server or outcome.facts.server, tool, arguments)
+        # A server in this process may run where the application's names for the caller are not known.
+        same = self._digest(actor._replace(caller=outcome.caller), server or outcome.facts.server, tool, arguments)
         return outcome if same in {outcome.digest, outcome.passed_digest} else None
 
     def _take(self, digest: str, now_ns: int) -> ControlOutcome | None:

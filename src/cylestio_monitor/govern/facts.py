@@ -7,24 +7,25 @@ there while the call happens and is not stored, so that conditions that need it 
 from __future__ import annotations
 
 import hashlib
-import posixpath
-import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
-from urllib.parse import unquote
 
 import msgspec
 
 from cylestio_monitor import sanitize
-from cylestio_monitor.govern.provenance.atoms import fold
-from cylestio_monitor.govern.provenance.leaves import walk
+from cylestio_monitor.govern.provenance.leaves import TOO_DEEP, walk
+from cylestio_monitor.govern.readings.hosts import hosts_of
+from cylestio_monitor.govern.readings.numbers import number_in, spelling
+from cylestio_monitor.govern.readings.paths import folders_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from cylestio_monitor.govern.provenance import Origin
     from cylestio_monitor.model import Finding
 
-ValueKind: TypeAlias = Literal["text", "number", "bool", "null"]
+ValueKind: TypeAlias = Literal["text", "number", "bool", "null", "unread"]
+"""``unread`` stands for values of an argument that are beyond a bound."""
 
 MAX_ARGUMENTS: Final = 500
 """Values of one call that facts are kept for; `CallFacts.complete` is false where there were more."""
@@ -32,19 +33,7 @@ MAX_ARGUMENTS: Final = 500
 MAX_NAME: Final = 120
 """Bytes of an argument's name that are kept."""
 
-_HOST: Final = re.compile(
-    r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.){1,20}[a-z][a-z0-9-]{1,61}\.?"
-    r"|\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.]{2,45}\]"
-)
-_FILE_ENDINGS: Final = frozenset(
-    {"txt", "pdf", "doc", "docx", "xls", "xlsx", "ppt", "pptx", "csv", "tsv", "json", "jsonl", "yaml", "yml", "xml"}
-    | {"html", "htm", "js", "ts", "css", "png", "jpg", "jpeg", "gif", "svg", "log", "sql", "ini", "cfg", "conf", "toml"}
-    | {"env", "bak", "tmp", "dat", "db", "lock", "tar", "gz", "xz"}
-)
-"""Endings of file names that are no top-level domains."""
-_AUTHORITY: Final = re.compile(r"(?:[a-z][a-z0-9+.-]{0,20}:)?[/\\]{2,}([^/\\?#\s]*)")
-_PORT: Final = re.compile(r":\d{0,5}$")
-_PATH: Final = re.compile(r"(?:[a-z]:)?[~.\w@+ -]*(?:[/\\][\w.@+~% -]*)+|[\w.@+~-]{1,255}", re.IGNORECASE)
+_LONGEST_INTEGER: Final = 10**40
 
 
 class ArgumentFact(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True):
@@ -58,7 +47,8 @@ class ArgumentFact(msgspec.Struct, frozen=True, omit_defaults=True, array_like=T
         hosts: Hosts of the URLs and e-mail addresses in a text, in lower case, sorted.
         folder: For a text that is a file path: the folder it lies in, normalised; else empty.
         number: For a number, or a text that spells one: the number.
-        text: The text itself; never stored.
+        text: The text itself, or a scalar as JSON spells it; never stored.
+        other_folder: The folder that some readers see in place of `folder`; empty where all agree.
     """
 
     name: str
@@ -69,6 +59,7 @@ class ArgumentFact(msgspec.Struct, frozen=True, omit_defaults=True, array_like=T
     folder: str = ""
     number: float | None = None
     text: str | None = None
+    other_folder: str = ""
 
 
 class FindingFact(msgspec.Struct, frozen=True, array_like=True):
@@ -154,16 +145,44 @@ def load(stored: bytes) -> CallFacts:
 def argument_facts(arguments: object, key: bytes) -> tuple[tuple[ArgumentFact, ...], bool]:
     """The facts of the values of a call's arguments, and whether they are all of them.
 
+    Of many values, each argument has its share, so that a long list does not hide the arguments behind it. An argument
+    that was not read to its end has a fact of the kind ``unread`` too; one without a name stands for any argument.
+
     Args:
         arguments: Any JSON-like value.
         key: Key of the digests.
     """
-    found: list[ArgumentFact] = []
-    for name, value in walk(arguments):
-        if len(found) == MAX_ARGUMENTS:
-            return tuple(found), False
-        found.append(_fact(sanitize.clean_text(name, MAX_NAME), value, key))
-    return tuple(found), True
+    groups: list[tuple[str, Iterator[tuple[str, object]]]]
+    if isinstance(arguments, Mapping):
+        groups = [(str(name), walk(value, str(name), depth=1)) for name, value in arguments.items()]
+    else:
+        groups = [("", walk(arguments))]
+    found: list[list[ArgumentFact]] = [[] for _ in groups]
+    # A text that begins as an object and is none: a tool may still find arguments in it.
+    is_broken = isinstance(arguments, str) and arguments.lstrip().startswith("{")
+    unread = {""} if is_broken or len(groups) > MAX_ARGUMENTS else set()
+    active, left = list(range(len(groups))), MAX_ARGUMENTS
+    while active:
+        still: list[int] = []
+        for number in active:
+            name, values = groups[number]
+            place, value = next(values, (None, None))
+            if place is None:
+                continue
+            if value is TOO_DEEP or not left:
+                unread.add(clean_name(name))
+                continue
+            left -= 1
+            found[number].append(_fact(clean_name(place), value, key))
+            still.append(number)
+        active = still
+    facts = [one for group in found for one in group]
+    return (*facts, *(ArgumentFact(name, "unread") for name in sorted(unread))), not unread
+
+
+def clean_name(name: str) -> str:
+    """The name of an argument as it is kept."""
+    return sanitize.clean_text(name, MAX_NAME)
 
 
 def finding_facts(findings: Iterable[Finding]) -> tuple[FindingFact, ...]:
@@ -177,65 +196,50 @@ def origin_facts(origins: Iterable[Origin]) -> tuple[OriginFact, ...]:
 
 
 def digest(value: object, key: bytes) -> str:
-    """Keyed hash of one value, 32 hexadecimal digits: equal for equal values of one kind."""
-    spelled = f"{_kind(value)}:{value!r}" if not isinstance(value, str) else f"text:{value}"
+    """Keyed hash of one value, 32 hexadecimal digits: equal for equal values of one kind, 5 and 5.0 among them."""
+    kind = _kind(value)
+    spelled = f"text:{_text(value)}" if kind == "text" else f"{kind}:{_spelled(kind, value)}"
     return hashlib.blake2b(spelled.encode("utf-8", "surrogatepass"), digest_size=16, key=key[:64]).hexdigest()
 
 
-def hosts_of(text: str) -> tuple[str, ...]:
-    r"""All hosts that a reader of the text may connect to, sorted.
-
-    A URL whose readers disagree about the host (``http://good.example\@evil.example``) gives each candidate.
-    """
-    folded = fold(text)
-    if "." not in folded and "//" not in folded and "\\\\" not in folded:
-        return ()
-    found = {
-        match[0].rstrip(".").strip("[]")
-        for match in _HOST.finditer(folded)
-        if folded[match.end() : match.end() + 1] != "@"  # the name before a host, which is content
-        and (match[0].rpartition(".")[2] not in _FILE_ENDINGS or folded[: match.start()].endswith(("@", "//", "\\\\")))
-    }
-    for match in _AUTHORITY.finditer(folded):
-        host = _PORT.sub("", match[1].rpartition("@")[2]).strip("[]").rstrip(".")
-        if host:
-            found.add(host)  # also a name without a dot, such as localhost, and a number that stands for an address
-    return tuple(sorted(found))
-
-
-def folder_of(text: str) -> str:
-    """The normalised folder of a text that is one file path, ``..`` resolved; empty for another text."""
-    if len(text) > 4096 or not _PATH.fullmatch(text):
-        return ""
-    path = normal_path(text)
-    return posixpath.dirname(path) or "."
-
-
-def normal_path(text: str) -> str:
-    """A file path with one kind of separator, percent encoding and ``..`` resolved; symbolic links are not."""
-    path = unquote(text).replace("\\", "/")
-    return posixpath.normpath(re.sub(r"/{2,}", "/", path))
+def is_masked(name: str) -> bool:
+    """Returns whether a name is a stored one that held a secret or personal data."""
+    return "[secret:" in name or "[pii:" in name
 
 
 def _fact(name: str, value: Any, key: bytes) -> ArgumentFact:
     kind = _kind(value)
     if kind != "text":
         number = float(value) if kind == "number" and abs(value) < 1e300 else None
-        return ArgumentFact(name, kind, digest=digest(value, key), number=number)
-    text = str(value)
+        return ArgumentFact(name, kind, digest=digest(value, key), number=number, text=_spelled(kind, value))
+    text = _text(value)
+    folders = folders_of(text)
     return ArgumentFact(
-        name, "text", len(text), digest(text, key), hosts_of(text), folder_of(text), _number_in(text), text
+        name,
+        "text",
+        len(text),
+        digest(text, key),
+        hosts_of(text),
+        folders[0] if folders else "",
+        number_in(text),
+        text,
+        folders[1] if len(folders) > 1 else "",
     )
 
 
-def _number_in(text: str) -> float | None:
-    if len(text) > 40:
-        return None
-    try:
-        number = float(text.strip().replace(",", "").replace("_", "").lstrip("$€£ "))
-    except ValueError:
-        return None
-    return number if abs(number) < 1e300 else None
+def _spelled(kind: ValueKind, value: Any) -> str:
+    """A number, bool or null as JSON spells it, for the patterns of a policy."""
+    if kind != "number":
+        return "null" if value is None else str(value).lower()
+    return str(value) if isinstance(value, int) and abs(value) < _LONGEST_INTEGER else spelling(float(value))
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value).decode("utf-8", "replace")
+    return str(value)
 
 
 def _kind(value: object) -> ValueKind:

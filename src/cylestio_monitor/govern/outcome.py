@@ -26,6 +26,8 @@ class Actor(NamedTuple):
         session: Session id.
         trace: Trace id, 32 hexadecimal digits.
         thread: Name of the conversation that the call belongs to, where there is no session.
+        caller: Agent, user and roles as the application has named them: a decision about one caller is none about
+            another.
     """
 
     agent: str = ""
@@ -34,6 +36,7 @@ class Actor(NamedTuple):
     session: str = ""
     trace: str = ""
     thread: str = ""
+    caller: str = ""
 
     @property
     def conversation(self) -> str:
@@ -44,8 +47,10 @@ class Actor(NamedTuple):
 def actor_of(
     agent: str | None, user: str | None, session: str | None, trace: str, roles: tuple[str, ...] = ()
 ) -> Actor:
-    """The actor of a call from what is known of it; absent names are empty."""
-    return Actor(agent or "", user or "", roles, session or "", trace)
+    """The actor of a call as the application has named it; absent names are empty."""
+    names = (agent or "", user or "", *roles)
+    caller = "".join(f"{len(name)}:{name}" for name in names) if any(names) else ""
+    return Actor(agent or "", user or "", roles, session or "", trace, caller=caller)
 
 
 class ControlOutcome(NamedTuple):
@@ -62,6 +67,7 @@ class ControlOutcome(NamedTuple):
         is_inside: Whether the same call runs around this one; it is not held for approval again.
         is_invalid: Whether the arguments break the tool's own schema.
         passed_digest: The digest with the arguments that the tool gets, where they were changed.
+        caller: `Actor.caller` of the call.
     """
 
     facts: CallFacts
@@ -74,6 +80,7 @@ class ControlOutcome(NamedTuple):
     is_inside: bool = False
     is_invalid: bool = False
     passed_digest: str = ""
+    caller: str = ""
 
 
 def provenance_finding(origin: Origin, path: str) -> Finding:

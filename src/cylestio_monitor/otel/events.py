@@ -23,6 +23,8 @@ from cylestio_monitor.otel import setup
 from cylestio_monitor.otel.logged_events import record
 
 if TYPE_CHECKING:
+    from opentelemetry.trace import SpanContext
+
     from cylestio_monitor.otel.logged_events.sign_ins import SignInFindings
     from cylestio_monitor.store import Event
 
@@ -85,24 +87,15 @@ def log_error(
 def _record(event_type: object, data: dict[str, Any], channel: object, level: object) -> None:
     running = setup.running()
     now = time.time_ns()
-    kind = sanitize.clean_text(event_type, _NAME_BYTES)
-    where = sanitize.clean_text(channel, _NAME_BYTES).upper()
+    kind = sanitize.one_line(event_type, _NAME_BYTES)
+    where = sanitize.one_line(channel, _NAME_BYTES).upper()
     severity = sanitize.clean_text(level, _NAME_BYTES).upper()
     if severity not in record.SEVERITY:
         severity = "INFO"
     clean = sanitize.clean_value(data)
-    if running is not None and running.pipeline.content != "full":
-        clean = running.scanner.mask_value(clean)
-    assert isinstance(clean, dict)
-    sign_ins = _sign_ins(kind, data, now, running)
-    if sign_ins is not None:
-        clean = sign_ins.flagged(clean)
-
     span = trace.get_current_span()
     place = span.get_span_context()
-    if span.is_recording():
-        span.add_event(kind, {**record.flat(clean), semconv.EVENT_CHANNEL: where}, now)
-    event = record.emit(
+    event = record.row(
         kind,
         clean,
         channel=where,
@@ -112,11 +105,31 @@ def _record(event_type: object, data: dict[str, Any], channel: object, level: ob
         span=place,
     )
     if running is None:
-        _waiting.add(event)
+        _waiting.add(event, place)
         return
-    _write(event, running)
+    event, sign_ins = _masked(event, data, running)
+    if span.is_recording():
+        span.add_event(event.event_type, {**record.flat(event.data), semconv.EVENT_CHANNEL: event.channel}, now)
+    _write(event, place, running)
     if sign_ins is not None:
         sign_ins.report(event, span)
+
+
+def _masked(event: Event, data: Mapping[str, Any], running: setup.Running) -> tuple[Event, SignInFindings | None]:
+    """Returns an event as it may be recorded, and the findings of a sign-in.
+
+    Args:
+        event: The event.
+        data: Its data as the application gave it.
+        running: The set-up.
+    """
+    clean = running.scanner.mask_value(event.data) if running.pipeline.content != "full" else event.data
+    assert isinstance(clean, dict)
+    sign_ins = _sign_ins(event.event_type, data, event.timestamp_ns, running)
+    if sign_ins is not None:
+        clean = sign_ins.flagged(clean)
+    redact = running.pipeline.redact
+    return replace(event, data=clean, event_type=redact(event.event_type), channel=redact(event.channel)), sign_ins
 
 
 def _sign_ins(kind: str, data: Mapping[str, Any], now_ns: int, running: setup.Running | None) -> SignInFindings | None:
@@ -128,7 +141,8 @@ def _sign_ins(kind: str, data: Mapping[str, Any], now_ns: int, running: setup.Ru
     return SignInFindings(running, data, now_ns)
 
 
-def _write(event: Event, running: setup.Running) -> None:
+def _write(event: Event, place: SpanContext, running: setup.Running) -> None:
+    record.emit(event, place)
     record.write(event, running.loaded.settings, running.store, running.json_log)
 
 
@@ -137,18 +151,21 @@ class _WaitingEvents:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._events: deque[Event] = deque()
+        self._events: deque[tuple[Event, SpanContext]] = deque()
         self._dropped = 0
 
-    def add(self, event: Event) -> None:
-        """Keeps an event for the first start; later, monitoring is off on purpose and the event is dropped."""
+    def add(self, event: Event, place: SpanContext) -> None:
+        """Keeps an event for the first start; later, monitoring is off on purpose and the event is dropped.
+
+        Nothing of it is emitted before: the rules that mask it are not loaded.
+        """
         if setup.was_started():
             return
         with self._lock:
             if not self._events:
                 atexit.register(self._report)
             if len(self._events) < MAX_WAITING:
-                self._events.append(event)
+                self._events.append((event, place))
             else:
                 self._dropped += 1
 
@@ -159,14 +176,11 @@ class _WaitingEvents:
         atexit.unregister(self._report)
         if running is None or not events:
             return
-        masked = running.pipeline.content != "full"
-        for event in events:
-            data = running.scanner.mask_value(event.data) if masked else event.data
-            assert isinstance(data, dict)
-            sign_ins = _sign_ins(event.event_type, event.data, event.timestamp_ns, running)
-            _write(replace(event, data=sign_ins.flagged(data) if sign_ins is not None else data), running)
+        for event, place in events:
+            masked, sign_ins = _masked(event, event.data, running)
+            _write(masked, place, running)
             if sign_ins is not None:
-                sign_ins.report(event)
+                sign_ins.report(masked)
         if self._dropped:
             log.warning("cylestio: %d events that were logged before the start are lost", self._dropped)
 

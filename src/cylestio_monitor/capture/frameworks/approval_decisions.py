@@ -53,7 +53,7 @@ def _record(pipeline: Pipeline, origin: str, tool: str, arguments: Any, *, allow
         arguments=canonical(shown).decode("utf-8", "replace")[:16_384],
         agent=actor.agent,
         session=actor.session,
-        user=actor.user,
+        user=pipeline.redact(actor.user),
         trace=f"{place.trace_id:032x}" if place.is_valid else "",
         span=f"{place.span_id:016x}" if place.is_valid else "",
         rule="framework",

@@ -22,7 +22,7 @@ class ApprovalRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         id: Random name, 12 characters that are easy to type.
-        digest: Keyed digest of session, tool, arguments and policy version.
+        digest: Keyed digest of session, agent, user, roles, tool, arguments and policy version.
         tool: ``server/tool``.
         arguments: The arguments as JSON, secrets and personal data masked, for the person who decides.
         agent: Agent id.
@@ -53,7 +53,9 @@ class ApprovalRequest(msgspec.Struct, frozen=True, kw_only=True):
     expires_ns: int
 
 
-def call_digest(key: bytes, *, session: str, tool: str, arguments: object, policy_version: str) -> str:
+def call_digest(
+    key: bytes, *, session: str, tool: str, arguments: object, policy_version: str, caller: str = ""
+) -> str:
     """The digest that binds an approval to one call, 64 hexadecimal digits.
 
     Args:
@@ -62,9 +64,10 @@ def call_digest(key: bytes, *, session: str, tool: str, arguments: object, polic
         tool: ``server/tool``.
         arguments: The arguments as they will be handed to the tool.
         policy_version: Version of the policy that asked.
+        caller: Agent, user and roles.
     """
     hasher = hashlib.blake2b(digest_size=32, key=hashlib.sha256(key).digest(), person=b"cylestio-call")
-    for field in (session, tool, policy_version, canonical(arguments)):
+    for field in (session, caller, tool, policy_version, canonical(arguments)):
         data = field if isinstance(field, bytes) else field.encode("utf-8", "surrogatepass")
         hasher.update(len(data).to_bytes(8, "big"))  # the length before each field: no two calls spell the same bytes
         hasher.update(data)

@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import msgspec
 
-from cylestio_monitor.govern.facts import digest, normal_path
+from cylestio_monitor.govern.facts import digest, is_masked
 from cylestio_monitor.govern.policy.document import SECONDS, ArgumentCondition, PolicyRule, texts
+from cylestio_monitor.govern.readings.hosts import canonical, ipv4_of
+from cylestio_monitor.govern.readings.numbers import magnitude, spelling
+from cylestio_monitor.govern.readings.paths import from_home, is_below, leads_out, normal_path
 from cylestio_monitor.model import SEVERITY_NUMBER
 from cylestio_monitor.rules import pattern
 
@@ -52,6 +55,9 @@ class History(Protocol):
         """Tokens and cost used by the calls with the same subject within the last `seconds`."""
 
 
+_WORDS = {"true": True, "false": False}
+_EXACT = 10**6
+"""Numbers beyond this may be personal data: a store keeps their magnitude alone."""
 _DATA = {"secret": ("secret",), "personal": ("sensitive_data",)}
 
 
@@ -96,14 +102,19 @@ def matcher(patterns: Texts) -> Callable[[str], bool]:
 def _name_test(field: str) -> Callable[[Texts], Test]:
     def make(patterns: Texts) -> Test:
         fits = matcher(patterns)
-        return lambda facts, _: fits(getattr(facts, field))
+
+        def test(facts: CallFacts, _: History) -> Outcome:
+            name = getattr(facts, field)
+            return fits(name) or (None if is_masked(name) else False)
+
+        return test
 
     return make
 
 
 def _role_test(patterns: Texts) -> Test:
     fits = matcher(patterns)
-    return lambda facts, _: any(map(fits, facts.roles))
+    return lambda facts, _: any(map(fits, facts.roles)) or (None if any(map(is_masked, facts.roles)) else False)
 
 
 _WHO: dict[str, Callable[[Any], Test]] = {
@@ -182,13 +193,17 @@ def _argument(name: str, given: Any, key: bytes, *, strict: bool) -> Test:
     negate, present = condition.negate, condition.present
 
     def test(facts: CallFacts, _: History) -> Outcome:
-        values = [one for one in facts.arguments if wanted(_stem(one.name)) or wanted(one.name)]
-        if present is not None and bool(values) is not present:
-            return False
+        found = [one for one in facts.arguments if wanted(_stem(one.name)) or wanted(one.name) or _is_any(one)]
+        values = [one for one in found if one.kind != "unread"]
+        is_unread = len(values) < len(found)
+        if present is not None and bool(values or is_unread) is not present:
+            return strict and is_unread  # the argument may be among what could not be read
         if not value_tests:
             return True
+        if strict and is_unread:
+            return True  # a value that was not looked at may fit
         if not facts.complete and not strict:
-            return False  # a value that was not looked at may not fit
+            return False  # it may not fit
         outcomes = [_all(value_tests, value, negate=negate) for value in values]
         if strict:
             return True if True in outcomes else None if None in outcomes else False
@@ -197,6 +212,11 @@ def _argument(name: str, given: Any, key: bytes, *, strict: bool) -> Test:
         return None if None in outcomes else True
 
     return test
+
+
+def _is_any(fact: ArgumentFact) -> bool:
+    """Returns whether a fact stands for an argument of any name, as the names could not be read."""
+    return fact.kind == "unread" and not fact.name
 
 
 def _all(value_tests: list[ValueTest], value: ArgumentFact, *, negate: bool) -> Outcome:
@@ -232,45 +252,60 @@ def _one_of(values: Any, key: bytes, _strict: bool) -> ValueTest:
 
 def _glob(value: Any, _key: bytes, _strict: bool) -> ValueTest:
     fits = matcher(value)
-    return lambda fact: None if fact.text is None and fact.kind == "text" else fits(_spelled(fact))
+    return lambda fact: None if (spelled := _spelled(fact)) is None else fits(spelled)
 
 
 def _regex(value: Any, _key: bytes, _strict: bool) -> ValueTest:
     shape = pattern.shape(value, ignore_case=False)
     expression = re.compile(shape.regex, shape.flags)
-    return lambda fact: (
-        None if fact.text is None and fact.kind == "text" else expression.fullmatch(_spelled(fact)) is not None
-    )
+    return lambda fact: None if (spelled := _spelled(fact)) is None else expression.fullmatch(spelled) is not None
 
 
 def _host(value: Any, _key: bytes, strict: bool) -> ValueTest:
-    fits = matcher(tuple(name.lower() for name in texts(value)))
-    every = any if strict else all
-    return lambda fact: bool(fact.hosts) and every(map(fits, fact.hosts))
+    fits = matcher(tuple(form for name in texts(value) for form in canonical(name.strip().lower())))
+    if not strict:
+        return lambda fact: bool(fact.hosts) and all(map(fits, fact.hosts))
+    return lambda fact: any(map(fits, fact.hosts)) or bool((address := ipv4_of(fact.number)) and fits(address))
 
 
 def _path(value: Any, _key: bytes, strict: bool) -> ValueTest:
-    folders = tuple(normal_path(name) for name in texts(value))
+    folders = tuple({form: None for name in texts(value) for form in (normal_path(name), from_home(normal_path(name)))})
+    leads_anywhere = any(folder.startswith("/") for folder in folders)
 
     def test(fact: ArgumentFact) -> bool:
         if not fact.folder:
             return strict and fact.size > 0 and fact.number is None  # what cannot be read as a path may be one
-        return any(
-            (folder == "/" and fact.folder.startswith("/"))
-            or fact.folder == folder
-            or fact.folder.startswith(f"{folder}/")
-            for folder in folders
-        )
+        if not strict:
+            return all(
+                any(is_below(from_home(seen), folder) for folder in folders)
+                for seen in (fact.folder, fact.other_folder)
+                if seen
+            )
+        seen = (*_places(fact), fact.other_folder)
+        if leads_anywhere and any(map(leads_out, seen)):
+            return True  # the folder of the process decides where it leads
+        return any(is_below(from_home(one), folder, any_case=True) for one in seen if one for folder in folders)
 
     return test
 
 
+def _places(fact: ArgumentFact) -> tuple[str, ...]:
+    """The folder that a path lies in and, while its text is there, the path itself: it may be the folder of a rule."""
+    return (fact.folder,) if fact.text is None else (fact.folder, normal_path(fact.text.strip()))
+
+
 def _least(value: Any, _key: bytes, strict: bool) -> ValueTest:
-    return lambda fact: strict if fact.number is None else fact.number >= value
+    return lambda fact: strict if fact.number is None else None if _is_near(fact, value) else fact.number >= value
 
 
 def _most(value: Any, _key: bytes, strict: bool) -> ValueTest:
-    return lambda fact: strict if fact.number is None else fact.number <= value
+    return lambda fact: strict if fact.number is None else None if _is_near(fact, value) else fact.number <= value
+
+
+def _is_near(fact: ArgumentFact, bound: float) -> bool:
+    """Returns whether a number of a replay, kept by its magnitude alone, may lie on either side of a bound."""
+    is_exact = fact.text is not None or fact.number is None or abs(fact.number) <= _EXACT
+    return not is_exact and fact.number == magnitude(bound)
 
 
 def _length(value: Any, _key: bytes, _strict: bool) -> ValueTest:
@@ -281,7 +316,7 @@ def _schema(value: Any, _key: bytes, _strict: bool) -> ValueTest:
     from cylestio_monitor.govern import schemas  # noqa: PLC0415 -- few policies have a schema
 
     validator = schemas.validator(value)
-    return lambda fact: None if fact.text is None and fact.kind == "text" else validator.is_valid(_value(fact))
+    return lambda fact: None if _is_unknown(fact) else validator.is_valid(_value(fact))
 
 
 _VALUE: dict[str, Callable[[Any, bytes, bool], ValueTest]] = {
@@ -298,12 +333,21 @@ _VALUE: dict[str, Callable[[Any, bytes, bool], ValueTest]] = {
 }
 
 
-def _spelled(fact: ArgumentFact) -> str:
-    return fact.text if fact.text is not None else "" if fact.number is None else f"{fact.number:g}"
+def _is_unknown(fact: ArgumentFact) -> bool:
+    """Returns whether a value is content that a replay does not have: all but numbers that are kept exactly."""
+    return fact.text is None and (fact.number is None or fact.kind != "number" or abs(fact.number) > _EXACT)
+
+
+def _spelled(fact: ArgumentFact) -> str | None:
+    if fact.text is not None:
+        return fact.text
+    return None if _is_unknown(fact) or fact.number is None else spelling(fact.number)
 
 
 def _value(fact: ArgumentFact) -> object:
-    return fact.text if fact.kind == "text" else fact.number
+    if fact.kind == "text" or fact.text is None:
+        return fact.number if fact.text is None else fact.text
+    return fact.number if fact.kind == "number" else _WORDS.get(fact.text)
 
 
 @lru_cache(maxsize=4096)

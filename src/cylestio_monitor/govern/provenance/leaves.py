@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
+
+from cylestio_monitor.scan.walk import as_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +26,9 @@ MAX_LEAVES: Final = 5000
 
 MAX_DEPTH: Final = 40
 """Depth to which values are walked."""
+
+TOO_DEEP: Final = object()
+"""Stands in a walk for a part that lies deeper than `MAX_DEPTH`."""
 
 _YAML_LINE: Final = re.compile(r"^(?: *- )*[\w.-]{1,60}:(?: |$)|^ *- ", re.MULTILINE)
 
@@ -56,7 +62,7 @@ def leaves(content: object) -> Iterator[ValueLeaf]:
 
 
 def walk(value: object, path: str = "", *, keys: bool = False, depth: int = 0) -> Iterator[tuple[str, object]]:
-    """The scalars of a JSON-like value, each with its place, to a depth of `MAX_DEPTH`.
+    """The scalars of a JSON-like value, each with its place; `TOO_DEEP` for what lies deeper than `MAX_DEPTH`.
 
     Args:
         value: The value.
@@ -65,8 +71,8 @@ def walk(value: object, path: str = "", *, keys: bool = False, depth: int = 0) -
         depth: The depth of the value.
     """
     if depth > MAX_DEPTH:
-        return
-    if isinstance(value, dict):
+        yield path, TOO_DEEP
+    elif isinstance(value, Mapping):
         for key, item in value.items():
             place = f"{path}.{key}" if path else str(key)
             if keys and isinstance(key, str) and " " in key:
@@ -75,6 +81,10 @@ def walk(value: object, path: str = "", *, keys: bool = False, depth: int = 0) -
     elif isinstance(value, list | tuple | set | frozenset):
         for number, item in enumerate(value):
             yield from walk(item, f"{path}[{number}]", keys=keys, depth=depth + 1)
+    elif value is None or isinstance(value, str | bool | int | float | bytes):
+        yield path, value
+    elif (fields := as_mapping(value)) is not None:
+        yield from walk(fields, path, keys=keys, depth=depth + 1)
     else:
         yield path, value
 

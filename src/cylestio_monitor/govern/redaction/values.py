@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _MAX_DEPTH: Final = 40
 _MAX_NODES: Final = 50_000
-_BINARY: Final = re.compile(r"data:[^\s]*|[A-Za-z0-9+/_=-]{256,}", re.ASCII)
+_BINARY: Final = re.compile(r"data:[^\s,]*;base64,[A-Za-z0-9+/_=%-]*|[A-Za-z0-9+/_=-]{256,}", re.ASCII)
 _LONG_NUMBER: Final = 10**7  # a shorter number is no card, phone or national id
 
 
@@ -76,16 +76,17 @@ class ChangedValue:
         self._left -= 1
         if self._left < 0 or depth > _MAX_DEPTH or id(item) in above:
             raise UnchangeableError("too large, too deep, or part of itself")
-        if item is None or isinstance(item, (bool, float)):
+        if item is None or isinstance(item, bool):
             return item
         if isinstance(item, str):
             return self._text(item, key)
-        if isinstance(item, int):
+        if isinstance(item, (int, float)):
             return self._number(item, key)
-        if isinstance(item, (bytes, bytearray)):
-            text = item.decode("utf-8", "surrogateescape")
+        if isinstance(item, (bytes, bytearray, memoryview)):
+            text = bytes(item).decode("utf-8", "surrogateescape")
             changed = self._change(text, key)
-            return item if changed == text else type(item)(changed.encode("utf-8", "surrogateescape"))
+            kind = bytes if isinstance(item, memoryview) else type(item)
+            return item if changed == text else kind(changed.encode("utf-8", "surrogateescape"))
         inside = (*above, id(item))
         if isinstance(item, Mapping):
             return self._mapping(item, depth, inside)
@@ -94,10 +95,17 @@ class ChangedValue:
         fields = _fields(item)
         if fields is not None:
             return self._object(item, fields, depth, inside)
-        text = str(item)
-        if self._change(text, key) != text:
-            raise UnchangeableError(f"an object of the type {type(item).__name__}")
+        self._refuse(item, key, depth, inside)
         return item
+
+    def _refuse(self, item: object, key: str, depth: int, inside: tuple[int, ...]) -> None:
+        """Raises `UnchangeableError` where the text of an object, or a value that it holds, would be changed."""
+        if isinstance(item, Iterator) and not hasattr(item, "read"):
+            raise UnchangeableError(f"the values of a {type(item).__name__} are not known")
+        text = str(item)
+        held = [value for _, value in _held(item)] if type(item).__repr__ is object.__repr__ else []
+        if self._change(text, key) != text or any(self.of(one, key, depth + 1, inside) is not one for one in held):
+            raise UnchangeableError(f"an object of the type {type(item).__name__}")
 
     def _text(self, item: str, key: str) -> str:
         text = item if type(item) is str else str.__str__(item)
@@ -110,14 +118,16 @@ class ChangedValue:
                 pass
             else:
                 changed = ChangedValue(self._change).of(inner)
-                return item if changed is inner else msgspec.json.encode(changed).decode()
+                # A key that stands twice in the text is once in the value: what is only in the text counts too.
+                is_same = changed is inner and self._change(text, "") == text
+                return item if is_same else msgspec.json.encode(changed).decode()
         replaced = self._change(text, key)
         return item if replaced == text else replaced
 
-    def _number(self, item: int, key: str) -> object:
-        if abs(item) < _LONG_NUMBER or abs(item) >= 10**40:
+    def _number(self, item: float, key: str) -> object:
+        if not _LONG_NUMBER <= abs(item) < 10**40 or item != int(item):
             return item
-        text = str(item)
+        text = str(abs(int(item)))
         changed = self._change(text, key)
         return item if changed == text else changed
 
@@ -133,7 +143,7 @@ class ChangedValue:
             if isinstance(name, str) and name in self._keys.fixed:
                 out[name] = child
                 continue
-            new_name = self._change(name, "") if isinstance(name, str) else name
+            new_name = self.of(name, "", depth + 1, inside)
             changed = self._field(str(name), child, depth, inside)
             is_same = is_same and changed is child and new_name == name
             out[new_name] = changed
@@ -175,6 +185,16 @@ class ChangedValue:
         except Exception as error:  # whatever the class does
             raise UnchangeableError(f"an object of the type {type(item).__name__}") from error
         return made
+
+
+def _held(item: object) -> Iterator[tuple[str, Any]]:
+    """Yields what an object without a text of its own holds in its attributes."""
+    yield from getattr(item, "__dict__", {}).items()
+    for kind in type(item).__mro__:
+        slots = kind.__dict__.get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if hasattr(item, name):
+                yield name, getattr(item, name)
 
 
 def _fields(item: Any) -> dict[str, Any] | None:

@@ -65,7 +65,7 @@ class ModerationEvents:
             data[semconv.RULES] = [finding.rule_id]
         masked = self._scanner.mask_value(data)
         assert isinstance(masked, dict)
-        event = record.emit(
+        event = record.row(
             "content_moderation",
             masked,
             channel="TOOL" if question.subtype == "tool_result" else "LLM",
@@ -74,4 +74,5 @@ class ModerationEvents:
             agent_id=identity.current().agent_id or None,
             span=report.span,
         )
+        record.emit(event, report.span)
         record.write(event, self._settings, self._store, self._json_log)

@@ -33,7 +33,7 @@ SEVERITY: Final = {
 """The levels of an event."""
 
 
-def emit(
+def row(
     event_type: str,
     data: dict[str, Any],
     *,
@@ -43,28 +43,17 @@ def emit(
     agent_id: str | None,
     span: SpanContext,
 ) -> Event:
-    """Emits the log record of an event and returns its row.
+    """Returns the row of an event.
 
     Args:
         event_type: The type of the event.
-        data: Its data, clean and masked.
+        data: Its data, clean.
         channel: The part of the system that reports.
         level: One of `SEVERITY`.
         time_ns: Its time, in ns since the epoch.
         agent_id: The agent.
         span: The span that it belongs to; an invalid one where there is none.
     """
-    _logs.get_logger(semconv.SCOPE, __version__).emit(
-        LogRecord(
-            timestamp=time_ns,
-            context=trace.set_span_in_context(NonRecordingSpan(span)),
-            event_name=event_type,
-            severity_text=level,
-            severity_number=SEVERITY[level],
-            body=event_type,
-            attributes={**flat(data), semconv.EVENT_CHANNEL: channel},
-        )
-    )
     return Event(
         agent_id=agent_id,
         event_type=event_type,
@@ -74,6 +63,26 @@ def emit(
         data=data,
         trace_id=trace.format_trace_id(span.trace_id) if span.is_valid else None,
         span_id=trace.format_span_id(span.span_id) if span.is_valid else None,
+    )
+
+
+def emit(event: Event, span: SpanContext) -> None:
+    """Emits the log record of an event.
+
+    Args:
+        event: The row, its data masked.
+        span: The span that it belongs to; an invalid one where there is none.
+    """
+    _logs.get_logger(semconv.SCOPE, __version__).emit(
+        LogRecord(
+            timestamp=event.timestamp_ns,
+            context=trace.set_span_in_context(NonRecordingSpan(span)),
+            event_name=event.event_type,
+            severity_text=event.level,
+            severity_number=SEVERITY[event.level],
+            body=event.event_type,
+            attributes={**flat(event.data), semconv.EVENT_CHANNEL: event.channel},
+        )
     )
 
 

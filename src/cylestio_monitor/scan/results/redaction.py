@@ -194,9 +194,11 @@ class _ValueRedaction:
         if item is None or isinstance(item, bool):
             return item
         if isinstance(item, float):
-            return item if math.isfinite(item) else str(item)
+            return (
+                self._number(int(item), key, item) if item.is_integer() else item if math.isfinite(item) else str(item)
+            )
         if isinstance(item, int):
-            return self._number(item, key)
+            return self._number(item, key, item)
         if isinstance(item, (bytes, bytearray, memoryview)):
             item = bytes(item).decode("utf-8", "replace")
         if isinstance(item, str):
@@ -216,9 +218,9 @@ class _ValueRedaction:
             out[self._redaction.text(plain, self._budget)] = self.redacted(child, plain, depth + 1, inside)
         return out
 
-    def _number(self, item: int, key: str) -> object:
+    def _number(self, item: int, key: str, written: object) -> object:
         if abs(item) >= _LONGEST_NUMBER:
             return "[number]"
-        text = str(item)
+        text = str(abs(item))
         hidden = self._redaction.masked(text, key, self._budget).text
-        return item if hidden == text else hidden
+        return written if hidden == text else hidden
