@@ -77,7 +77,7 @@ nobody else may write them, and only for the changes in the column "local file" 
 
 - *stricter*: a value that protects better than the one in force.
 - *adds*: further items of a list.
-- *label*: a value where no trusted source sets one.
+- *label*: a value where no trusted source sets one; not the agent and the session where a policy is in force.
 - *path inside*: a path below the folder of the file, where no trusted source sets one.
 - *critical*: overrides that raise a severity to `critical`.
 - *no*: nothing.

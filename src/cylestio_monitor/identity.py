@@ -6,6 +6,7 @@ import logging
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -32,9 +33,29 @@ class Identity:
     conversation_id: str | None = None
     roles: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Spells names as text, such as ids that are numbers: a policy compares texts."""
+        for field in ("agent_id", "session_id", "user_id", "conversation_id"):
+            value = getattr(self, field)
+            if value is not None and type(value) is not str:
+                object.__setattr__(self, field, _name(value))
+        if type(self.roles) is not tuple or any(type(role) is not str for role in self.roles):
+            object.__setattr__(self, "roles", role_names(self.roles))
+
     def or_else(self, other: Identity) -> Identity:
         """Returns this identity, with agent and session of `other` where it has none."""
         return replace(self, agent_id=self.agent_id or other.agent_id, session_id=self.session_id or other.session_id)
+
+
+def role_names(roles: str | Iterable[object]) -> tuple[str, ...]:
+    """Returns roles as texts; one text is one role."""
+    return (_name(roles),) if isinstance(roles, str) else tuple(map(_name, roles))
+
+
+def _name(value: object) -> str:
+    if isinstance(value, Enum):
+        value = value.value
+    return str.__str__(value) if isinstance(value, str) else str(value)
 
 
 NOBODY = Identity()
@@ -85,7 +106,7 @@ def identify(
         "session_id": session_id,
         "user_id": user_id,
         "conversation_id": conversation_id,
-        "roles": None if roles is None else tuple(roles),
+        "roles": None if roles is None else role_names(roles),
     }
     names: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     with hold(replace(current_identity.get(), **names)):

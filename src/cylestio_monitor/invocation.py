@@ -108,9 +108,9 @@ class Invocation(PassingContent):
         self._started = time.perf_counter()
         self._first_chunk: float | None = None
         self._inspection: Inspection | None = None
-        if is_scanned and pipeline.settings.scan.enabled:
-            self._inspection = pipeline.new_inspection(sink.reported_in, sink.span)
         self._control = pipeline.new_control(call, sink.span) if is_scanned else None
+        if is_scanned and (pipeline.settings.scan.enabled or self._control is not None):
+            self._inspection = pipeline.new_inspection(sink.reported_in, sink.span)
         self._ended = threading.Lock()
         self._pending: PendingFindings | None = None
         self._texts: RecordedTexts | None = None
@@ -354,15 +354,15 @@ class Invocation(PassingContent):
         attributes = genai.attributes(genai.at_end(result), pipeline.redact) if result is not None else {}
         if self._first_chunk is not None and self.call.operation in _STREAMED:
             attributes[semconv.RESPONSE_TIME_TO_FIRST_CHUNK] = self._first_chunk
-        if inspection is None:
-            attributes[semconv.SCANNED] = False
-        elif found is None:
-            attributes.update(security.CLEAN)
+        if found is None:
+            attributes.update(security.CLEAN if inspection is not None else {})
         else:
             attributes.update(security.attributes(found.kept, found.count, self._verdict, pipeline.scanner.rules))
             attributes.update(guardrail.attributes(found.kept, self._verdict, pipeline.scanner.rules, settings))
+        if inspection is None or not settings.scan.enabled:
+            attributes[semconv.SCANNED] = False
         if pipeline.content != "none" and (found is not None or sink.span.is_recording()):
-            recorded = inspection.recorded if inspection is not None else pipeline.recorded_unscanned
+            recorded = inspection.recorded if inspection and settings.scan.enabled else pipeline.recorded_unscanned
             limit = settings.content_max_bytes
             attributes.update(content.attributes(self.call, result, recorded, pipeline.redact, limit))
         if self._control is not None:

@@ -81,3 +81,13 @@ def test_fan_out_depth_and_tokens():
     assert rules(RunawayDetector(), [facts()], depth=DEPTH.reached) == [(DEPTH.rule, "low")]
     model = [facts(tool="", tokens=TOKENS.reached // 4) for _ in range(5)]
     assert rules(RunawayDetector(), model) == [(TOKENS.rule, "low")]
+
+
+@pytest.mark.parametrize("tool", ["mail/send_email", "send_email", "mail/*", "send_*", "*"])
+@pytest.mark.parametrize("server", ["mail", ""])
+def test_a_limit_names_tools_as_a_policy_does(tool, server):
+    limiter = CallLimiter([Limit("few", "calls", 1, "hour", "all", tool)])
+    covers = bool(server) or "/" not in tool
+    found = [limiter.before(facts("send_email", server=server)) is None for _ in range(3)]
+    assert found == [True, not covers, not covers]
+    assert (limiter.before(facts("other", server="bank")) is None) is (tool != "*")

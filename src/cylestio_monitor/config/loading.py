@@ -24,11 +24,12 @@ from cylestio_monitor.errors import ConfigError
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from cylestio_monitor.config.locations import SettingsFile
 
+_NAMES = ("agent_id", "session_id")
 _MOST_LINES = 20
 """Most problems that `Loaded.report` writes out."""
 
@@ -37,12 +38,12 @@ class InlinePolicy(NamedTuple):
     """A policy that stands in a settings file.
 
     Attributes:
-        tree: Its document.
+        tree: Its document; anything but a mapping is an error that its reader reports.
         lines: The line of each of its dotted keys.
         source: The settings file.
     """
 
-    tree: dict[str, Any]
+    tree: Any
     lines: yamlfile.Lines
     source: str
 
@@ -105,13 +106,20 @@ def load(
         put(tree, variable.key, value)
         origin[variable.key] = variable.env
     if overrides:
-        layer = Layer(dict(overrides), {}, "argument")
+        given = dict(overrides)
+        if not isinstance(given.get("policy"), str | os.PathLike | None):
+            policy = InlinePolicy(msgspec.to_builtins(given.pop("policy"), enc_hook=repr), {}, "argument")
+            put(tree, "policy", None)
+        layer = Layer(given, {}, "argument")
         before = _convert(tree) if in_force is None else in_force
         valid = validation.validate(layer, before, problems, kept=in_force)
         merge(tree, valid)
         origin.update(dict.fromkeys((key for key, _ in flatten(valid)), "argument"))
     problems += names.unknown_variables(environ)
     settings = _convert(tree)
+    if settings.policy or policy is not None:
+        _drop_local_names(files, tree, origin, problems)
+        settings = _convert(tree)
     shown = [_with_value(one, settings) for one in problems]
     return Loaded(settings, shown, tuple(file.path for file in files), origin, policy)
 
@@ -126,6 +134,8 @@ def _add_file(
         problems.append(error.but_used("Cylestio uses the parts that it can read"))
         values, lines = validation.salvage(file.text, source)
     policy = _inline_policy(file, values, lines, problems)
+    if policy is not None:
+        put(tree, "policy", None)  # this one replaces a file that a layer below names
     layer = Layer(values, lines, source)
     before = _convert(tree)
     valid = validation.validate(layer, before, problems)
@@ -147,7 +157,7 @@ def _inline_policy(
     file: SettingsFile, values: dict[str, Any], lines: yamlfile.Lines, problems: list[ConfigError]
 ) -> InlinePolicy | None:
     """Takes the policy out of the values of a file; only a trusted file can hold one."""
-    if not isinstance(values.get("policy"), dict):
+    if values.get("policy") is None or isinstance(values["policy"], str):
         return None
     tree = values.pop("policy")
     if not file.trusted:
@@ -160,6 +170,23 @@ def _inline_policy(
         return None
     own = {name.removeprefix("policy."): line for name, line in lines.items() if name.startswith("policy.")}
     return InlinePolicy(tree, own, str(file.path))
+
+
+def _drop_local_names(
+    files: Iterable[SettingsFile], tree: dict[str, Any], origin: dict[str, str], problems: list[ConfigError]
+) -> None:
+    """Takes back the names that a file in the working directory gave: it does not choose whom a policy is about."""
+    for file in files:
+        source = str(file.path)
+        for key in () if file.trusted else _NAMES:
+            place = origin.get(key, "")
+            if place != source and not place.startswith(f"{source}:"):
+                continue
+            put(tree, key, None)
+            del origin[key]
+            line = int(place.removeprefix(f"{source}:")) if place != source else None
+            reason = "is not applied: a settings file in the working directory cannot name whom the policy is about"
+            problems.append(ConfigError(reason, source=source, line=line, key=key, used="Cylestio ignores it"))
 
 
 def _convert(tree: dict[str, Any]) -> Settings:

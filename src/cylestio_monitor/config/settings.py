@@ -177,7 +177,9 @@ class LimitSettings(Section, frozen=True, kw_only=True):
         Literal["session", "user", "agent", "tool", "server", "model", "all"],
         setting("Calls with the same value of this are counted together."),
     ] = "session"
-    tool: Annotated[str, setting("Counts only this tool, as `server/tool`.")] = ""
+    tool: Annotated[
+        str, setting("Counts only this tool, as `server/tool` or `tool`; `*` is any run of characters.")
+    ] = ""
 
     def __post_init__(self) -> None:
         """Refuses a limit that no call could reach."""

@@ -140,6 +140,9 @@ def salvage(text: str, source: str) -> tuple[dict[str, Any], yamlfile.Lines]:
             values, places = yamlfile.parse_mapping(block, source)
         except ConfigError:
             key = name.strip()
+            if key == "policy":
+                tree[key], lines[key] = [rest], start + 1  # no policy: whoever reads it denies what it would decide
+                continue
             if _ordered(key) is None:
                 continue
             values, places = {key: rest.strip().strip("'\"")[: yamlfile.MAX_KEY]}, {key: 1}

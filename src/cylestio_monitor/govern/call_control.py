@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -52,6 +53,7 @@ class CallControl:
 
     __slots__ = (
         "_actor",
+        "_arguments",
         "_asked",
         "_changed",
         "_controller",
@@ -61,7 +63,7 @@ class CallControl:
         "_is_invalid",
         "_judged",
         "_mask",
-        "_mask_outcome",
+        "_masks",
         "_model",
         "_schemas",
         "_span",
@@ -91,7 +93,7 @@ class CallControl:
             redaction: Redacts what passes, where the policy redacts anything.
         """
         self.redaction = redaction
-        self._mask_outcome = mask
+        self._masks = mask
         self._controller = controller
         self._actor = actor
         self._span = span
@@ -103,10 +105,9 @@ class CallControl:
         self._model = ""
         self._schemas: dict[str, object] = {}
         self._exceeded: Exceeded | None = None
-        self._cost = 0.0
+        self._cost, self._is_invalid = 0.0, False
         self._changed: list[str] = []
         self._mask: Callable[[Any], Any] = lambda value: value
-        self._is_invalid = False
 
     @property
     def is_streamed(self) -> bool:
@@ -146,8 +147,9 @@ class CallControl:
                 return self.verdict()
             collector.add(self._judge_run(call, kept(collector)))
             if self.outcome is not None and self._is_held(self.outcome):
-                asked = self._mask_outcome.recorded(self.outcome)
-                self.held.hold(asked, mask(call.arguments), trace, span, self._controller.approval_s)
+                asked, control = self._masks.recorded(self.outcome), self._controller
+                now = partial(control.digest_with, self.outcome, self._actor, self._arguments)
+                self.held.hold(asked, mask(call.arguments), trace, span, control.approval_s, now)
         except Exception as error:  # noqa: BLE001 -- a call that could not be judged must not pass as one that was
             collector.add_incomplete(error, "output", "tool_call", "arguments")
         return self.verdict()
@@ -263,14 +265,13 @@ class CallControl:
     def verdict(self) -> Verdict | None:
         """The verdict of policy and limits; ``None`` where they allow the call."""
         outcome, redaction = self.outcome, self.redaction
+        redacted = redaction.decision() if redaction is not None else None
         if self.exceeded is not None:
             return self._denied(LIMIT_RULE)
-        redacted = redaction.decision() if redaction is not None else None
         if redacted is not None and redacted.action == "deny":
             return self._denied(redacted.rule)
-        modified: Verdict | None = None
-        if redaction is not None and redacted is not None and redaction.count:
-            modified = Verdict("modify", "modify", redacted.rule)
+        is_modified = redaction is not None and redacted is not None and redaction.count
+        modified = Verdict("modify", "modify", redacted.rule) if is_modified and redacted is not None else None
         if outcome is None:
             return modified
         if self._is_invalid and self._controller.denies_invalid:
@@ -292,8 +293,8 @@ class CallControl:
         """Returns whether the call waits for a person: not where one has decided in the framework already."""
         if outcome.is_inside:
             return False
-        decided = self._controller.framework_approvals
-        self.held.decided = decided.spend(outcome.digest) if decided is not None else None
+        if (decided := self._controller.framework_approvals) is not None:
+            self.held.decided = decided.spend(outcome.digest)
         is_asked = self.held.decided is None and outcome.decision.action == "ask"
         return is_asked and self._controller.approvals is not None and self._controller.enforces
 
@@ -321,8 +322,10 @@ class CallControl:
         if decision is None or (self._controller.policy is None and decision.action == "allow"):
             return found
         found[semconv.POLICY_ACTION], found[semconv.POLICY_RULE] = decision.action, decision.rule
-        found[semconv.POLICY_VERSION] = decision.version
-        found[semconv.POLICY_REASON] = self._mask_outcome.name(decision.reason)
+        found[semconv.POLICY_VERSION], found[semconv.POLICY_REASON] = (
+            decision.version,
+            self._masks.name(decision.reason),
+        )
         found[semconv.POLICY_ENFORCED] = self._is_enforced(decision)
         if self.redaction is not None and self.redaction.count:
             found[semconv.POLICY_REDACTED] = self.redaction.count
@@ -358,15 +361,15 @@ class CallControl:
             self._controller.record(outcome.facts)
 
     def _record(self, outcome: ControlOutcome) -> None:
-        recorder = self._controller.recorder
-        if recorder is not None:
-            recorder(self._mask_outcome.recorded(outcome), self._span, self._is_enforced(outcome.decision))
+        if (recorder := self._controller.recorder) is not None:
+            recorder(self._masks.recorded(outcome), self._span, self._is_enforced(outcome.decision))
 
     def _judge_run(self, call: Call, findings: Iterable[Finding]) -> list[Finding]:
         """Decides about a tool call that is about to run."""
         tool, arguments, redaction = call.tool_name or "", call.arguments, self.redaction
         if redaction is not None:
             arguments = redaction.restored(self._controller.tool_facts(self._actor, tool, call.tool_server), call)
+        self._arguments = arguments
         self.outcome = self._controller.decide(
             self._actor,
             tool,

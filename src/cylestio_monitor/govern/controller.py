@@ -258,7 +258,11 @@ class Controller:
 
     def remember_as(self, outcome: ControlOutcome, actor: Actor, arguments: object) -> None:
         """Notes that a call that a model asks for will run with other arguments: those that were redacted."""
-        self._remember(self._digest(actor, outcome.facts.server, outcome.facts.tool, arguments), outcome)
+        self._remember(self.digest_with(outcome, actor, arguments), outcome)
+
+    def digest_with(self, outcome: ControlOutcome, actor: Actor, arguments: object) -> str:
+        """Returns the digest of a call that was decided, with the arguments that are given now."""
+        return self._digest(actor, outcome.facts.server, outcome.facts.tool, arguments)
 
     def started(self, place: str, outcome: ControlOutcome, actor: Actor, passed: object) -> None:
         """Takes a call that is about to run: the same call inside it is not decided and counted again.
@@ -270,8 +274,7 @@ class Controller:
             passed: The arguments that the tool gets; `UNCHANGED` for those that were decided about.
         """
         if passed is not UNCHANGED:
-            digest = self._digest(actor, outcome.facts.server, outcome.facts.tool, passed)
-            outcome = outcome._replace(passed_digest=digest)
+            outcome = outcome._replace(passed_digest=self.digest_with(outcome, actor, passed))
         with self._lock:
             self._running[place] = outcome
             if len(self._running) > _MEMORY:

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from cylestio_monitor.govern.history import subject_of
+from cylestio_monitor.govern.policy.conditions import matcher
 from cylestio_monitor.govern.policy.document import SECONDS, Period, Subject
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ class Limit(NamedTuple):
         amount: The most of it within the period.
         per: The period.
         by: Calls with the same value of this are counted together.
-        tool: Only calls of this tool count, as ``server/tool``; empty for all calls.
+        tool: Only calls of these tools count, as ``server/tool`` or ``tool``, ``*`` is any run of characters; empty for
+            all calls.
     """
 
     name: str
@@ -84,9 +86,16 @@ class CallLimiter:
         except ImportError as error:
             raise ValueError("limits need: pip install 'cylestio-monitor[control]'") from error
         self._limits = tuple(limits)
+        self._tools = {limit.tool: matcher(limit.tool) for limit in self._limits if limit.tool}
         kept: Any = storages.storage_from_string(storage) if isinstance(storage, str) else storage
         self._windows: Any = strategies.MovingWindowRateLimiter(kept)
         self._sums: Any = strategies.FixedWindowRateLimiter(kept)
+
+    def _covers(self, limit: Limit, facts: CallFacts) -> bool:
+        if not limit.tool:
+            return True
+        fits = self._tools[limit.tool]
+        return bool(facts.tool) and (fits(facts.full_tool) or fits(facts.tool))
 
     @property
     def measures(self) -> frozenset[Measure]:
@@ -96,7 +105,7 @@ class CallLimiter:
     def before(self, facts: CallFacts) -> Exceeded | None:
         """Counts a tool call that is about to happen, or tests a model call; the first limit exceeded, or ``None``."""
         for limit in self._limits:
-            if (limit.tool and limit.tool != facts.full_tool) or (limit.measure == "calls" and not facts.tool):
+            if not self._covers(limit, facts) or (limit.measure == "calls" and not facts.tool):
                 continue
             item, subject = _item(limit), subject_of(limit.by, facts)
             if limit.measure == "calls":
@@ -112,8 +121,24 @@ class CallLimiter:
         """Adds what a call used, once that is known."""
         for limit in self._limits:
             used = facts.tokens if limit.measure == "tokens" else round(facts.cost * _MICRO)
-            if limit.measure != "calls" and used > 0 and limit.tool in {"", facts.full_tool}:
+            if limit.measure != "calls" and used > 0 and self._covers(limit, facts):
                 self._sums.hit(_item(limit), limit.name, subject_of(limit.by, facts), cost=used)
+
+
+class UnusableLimiter(CallLimiter):
+    """Stands for limits that cannot be counted: no call can be judged, which mode ``block`` refuses."""
+
+    def __init__(self, limits: Sequence[Limit], reason: str) -> None:
+        """Takes the limits, and why they cannot be counted."""
+        self._limits = tuple(limits)
+        self._reason = reason
+
+    def before(self, facts: CallFacts) -> Exceeded | None:  # noqa: ARG002 -- no call is within these limits
+        """Raises `ValueError` about every call."""
+        raise ValueError(self._reason)
+
+    def after(self, facts: CallFacts) -> None:
+        """Counts nothing."""
 
 
 def cost_of(model: str, input_tokens: int, output_tokens: int, prices: Mapping[str, Price]) -> float:

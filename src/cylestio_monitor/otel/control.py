@@ -76,17 +76,17 @@ def _policy(loaded: config.Loaded, key: bytes) -> Policy | None:
     if _last_good is not None:
         log.error("The policy cannot be used; the policy that was in force before stays")
         return _last_good
-    if loaded.settings.mode != "block":
+    if (found.mode or loaded.settings.mode) != "block":
         log.error("The policy cannot be used; no policy is in force")
         return None
     log.error("The policy cannot be used; every tool call is denied until it can")
-    return Policy(PolicyDocument(version="unusable", default="deny"), key)
+    return Policy(PolicyDocument(version="unusable", mode="block", default="deny"), key)
 
 
 def _limiter(settings: config.ControlSettings, store: Store | None) -> CallLimiter | None:
     if not settings.limits:
         return None
-    from cylestio_monitor.govern.limits import CallLimiter, Limit  # noqa: PLC0415 -- only where there are limits
+    from cylestio_monitor.govern.limits import CallLimiter, Limit, UnusableLimiter  # noqa: PLC0415 -- only where there are limits
 
     limits = [Limit(one.name, one.measure, one.amount, one.per, one.by, one.tool) for one in settings.limits]
     try:
@@ -96,8 +96,8 @@ def _limiter(settings: config.ControlSettings, store: Store | None) -> CallLimit
     try:
         return CallLimiter(limits)
     except ValueError as error:
-        log.error("The limits are not applied: %s", error)  # noqa: TRY400 -- as above
-        return None
+        log.error("The limits cannot be counted, and mode block refuses every call: %s", error)  # noqa: TRY400 -- as above
+        return UnusableLimiter(limits, str(error))
 
 
 def _counters(named: str, store: Store | None) -> CounterStorage | str:

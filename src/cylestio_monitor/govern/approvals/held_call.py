@@ -23,14 +23,23 @@ class HeldCall:
         decided: The request that a person has decided, here or in the framework.
     """
 
-    __slots__ = ("decided", "request")
+    __slots__ = ("_digest", "decided", "request")
 
     def __init__(self) -> None:
         """Waits for nothing."""
         self.request: ApprovalRequest | None = None
         self.decided: ApprovalRequest | None = None
+        self._digest: Callable[[], str] | None = None
 
-    def hold(self, outcome: ControlOutcome, masked: object, trace: str, span: str, timeout_s: float) -> None:
+    def hold(
+        self,
+        outcome: ControlOutcome,
+        masked: object,
+        trace: str,
+        span: str,
+        timeout_s: float,
+        digest: Callable[[], str],
+    ) -> None:
         """Makes the request that the call waits for.
 
         Args:
@@ -39,7 +48,9 @@ class HeldCall:
             trace: Trace id, 32 hexadecimal digits.
             span: Span id, 16 hexadecimal digits.
             timeout_s: Seconds that the call waits.
+            digest: Gives the digest of the call as it is after the wait.
         """
+        self._digest = digest
         self.request = new_request(
             msgspec.structs.replace(outcome.facts, trace=trace),
             outcome.decision,
@@ -53,10 +64,10 @@ class HeldCall:
         """Blocks until the call is decided; whether it may run."""
         request, self.request = self.request, None
         self.decided = request or self.decided
-        return request is None or (approvals is not None and approvals.wait(request))
+        return request is None or (approvals is not None and approvals.wait(request, self._digest))
 
     async def wait_async(self, approvals: Approvals | None, sleep: Callable[[float], Awaitable[object]]) -> bool:
         """Does what `wait` does without blocking the event loop."""
         request, self.request = self.request, None
         self.decided = request or self.decided
-        return request is None or (approvals is not None and await approvals.wait_async(request, sleep))
+        return request is None or (approvals is not None and await approvals.wait_async(request, sleep, self._digest))

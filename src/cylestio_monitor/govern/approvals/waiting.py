@@ -43,22 +43,34 @@ class Approvals:
         self._ledger = ledger
         self._deciders = deciders
 
-    def wait(self, request: ApprovalRequest) -> bool:
-        """Blocks until the request is decided or has expired; whether the call may run, once."""
+    def wait(self, request: ApprovalRequest, digest: Callable[[], str] | None = None) -> bool:
+        """Blocks until the request is decided or has expired; whether the call may run, once.
+
+        Args:
+            request: The request.
+            digest: Gives the digest of the call as it is when it has been decided: arguments that somebody has changed
+                meanwhile are not those that were allowed.
+        """
         self._open(request)
-        while (allowed := self._outcome(request)) is None:
+        while (allowed := self._outcome(request, digest)) is None:
             time.sleep(POLL_S)
         return allowed
 
-    async def wait_async(self, request: ApprovalRequest, sleep: Callable[[float], Awaitable[object]]) -> bool:
+    async def wait_async(
+        self,
+        request: ApprovalRequest,
+        sleep: Callable[[float], Awaitable[object]],
+        digest: Callable[[], str] | None = None,
+    ) -> bool:
         """Does what `wait` does without blocking the event loop.
 
         Args:
             request: The request.
             sleep: Sleeps on the event loop that is in use, such as `asyncio.sleep`.
+            digest: As of `wait`.
         """
         self._open(request)
-        while (allowed := self._outcome(request)) is None:
+        while (allowed := self._outcome(request, digest)) is None:
             await sleep(POLL_S)
         return allowed
 
@@ -79,7 +91,7 @@ class Approvals:
         if answer is not None:
             self._ledger.decide(request.id, allow=answer is True, by=decider.name, now_ns=time.time_ns())
 
-    def _outcome(self, request: ApprovalRequest) -> bool | None:
+    def _outcome(self, request: ApprovalRequest, digest: Callable[[], str] | None) -> bool | None:
         state = self._ledger.state(request.id)
         if state == "waiting":
             if time.time_ns() < request.expires_ns:
@@ -87,5 +99,6 @@ class Approvals:
             self._ledger.expire(request.id)
             state = self._ledger.state(request.id)
         if state == "allowed":
-            return self._ledger.spend(request.id, request.digest, now_ns=time.time_ns())
+            now = request.digest if digest is None else digest()
+            return self._ledger.spend(request.id, now, now_ns=time.time_ns())
         return False

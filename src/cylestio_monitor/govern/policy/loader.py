@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -43,16 +44,23 @@ _STRUCTS = (
 _KEYS = sorted({field.encode_name for struct in _STRUCTS for field in msgspec.structs.fields(struct)})
 
 
+_MODE = re.compile(r"""^[ \t]*["']?mode["']?[ \t]*:[ \t]*["']?([\w-]+)""", re.MULTILINE)
+"""The mode of a document that is no YAML."""
+
+
 class LoadedPolicy(NamedTuple):
     """The result of reading a policy.
 
     Attributes:
         policy: The compiled policy; ``None`` where the document has an error.
         problems: Errors and warnings; with an error there is no policy.
+        mode: The mode that a document with an error asks for: ``block`` where it names another one than ``monitor``,
+            even a misspelt one; empty where it names none.
     """
 
     policy: Policy | None
     problems: list[ConfigError]
+    mode: str = ""
 
 
 def read(path: Path, key: bytes) -> LoadedPolicy:
@@ -80,7 +88,8 @@ def parse(text: str, source: str, key: bytes) -> LoadedPolicy:
     try:
         tree, lines = yamlfile.parse_mapping(text, source)
     except ConfigError as error:
-        return _refused([error])
+        named = _MODE.search(text)
+        return _refused([error], asked=named[1] if named else None)
     if set(tree) == {"policy"} and isinstance(tree["policy"], dict):
         tree = tree["policy"]
         lines = {name.removeprefix("policy."): line for name, line in lines.items()}
@@ -106,11 +115,11 @@ def configured(loaded: config.Loaded, key: bytes) -> LoadedPolicy | None:
     return None
 
 
-def build(tree: dict[str, Any], lines: yamlfile.Lines, source: str, key: bytes, *, prefix: str = "") -> LoadedPolicy:
+def build(tree: Any, lines: yamlfile.Lines, source: str, key: bytes, *, prefix: str = "") -> LoadedPolicy:
     """Compiles a policy from its parsed document. Never raises for what it holds.
 
     Args:
-        tree: The document.
+        tree: The document; anything but a mapping is an error.
         lines: The line of each dotted key, without the prefix.
         source: The file that the errors name.
         key: Key of the digests.
@@ -118,8 +127,11 @@ def build(tree: dict[str, Any], lines: yamlfile.Lines, source: str, key: bytes, 
     """
 
     def problem(reason: str, place: str) -> ConfigError:
-        return ConfigError(reason, source=source, line=_line(lines, place), key=prefix + place)
+        return ConfigError(reason, source=source, line=_line(lines, place), key=(prefix + place).rstrip("."))
 
+    asked = tree.get("mode") if isinstance(tree, dict) else None
+    if tree == {}:
+        return _refused([problem("is empty: it would allow every call", "")])
     try:
         document = msgspec.convert(tree, PolicyDocument)
     except msgspec.ValidationError as error:
@@ -127,25 +139,30 @@ def build(tree: dict[str, Any], lines: yamlfile.Lines, source: str, key: bytes, 
         place = _with_map_key(place, tree)
         if reason == "is not a known key" and (near := difflib.get_close_matches(place.rpartition(".")[2], _KEYS, 1)):
             reason += f"; did you mean `{near[0]}`?"
-        return _refused([problem(reason, place)])
+        return _refused([problem(reason, place)], asked=asked)
     errors: list[ConfigError] = []
     warnings: list[ConfigError] = []
     for one in checks.check(document):
         (errors if one.is_error else warnings).append(problem(one.reason, one.key))
     if errors:
-        return _refused(errors, warnings)
+        return _refused(errors, warnings, asked)
     try:
         return LoadedPolicy(Policy(document, key), warnings)
     except ValueError as error:
         place, _, reason = str(error).partition(": ")
-        return _refused([problem(reason, place)], warnings)
+        return _refused([problem(reason, place)], warnings, asked)
 
 
-def _refused(errors: Sequence[ConfigError], warnings: Sequence[ConfigError] = ()) -> LoadedPolicy:
-    """The result for a document with errors: a policy with an error is not used in part."""
-    return LoadedPolicy(
-        None, [*(error.but_used("Cylestio uses no part of this policy") for error in errors), *warnings]
-    )
+def _refused(errors: Sequence[ConfigError], warnings: Sequence[ConfigError] = (), asked: object = None) -> LoadedPolicy:
+    """The result for a document with errors: a policy with an error is not used in part.
+
+    Args:
+        errors: Its errors.
+        warnings: Its warnings.
+        asked: The value of its key `mode`.
+    """
+    problems = [*(error.but_used("Cylestio uses no part of this policy") for error in errors), *warnings]
+    return LoadedPolicy(None, problems, "" if asked is None else "monitor" if asked == "monitor" else "block")
 
 
 def _with_map_key(place: str, tree: dict[str, Any]) -> str:
