@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import json
 import threading
 import time
@@ -372,38 +371,3 @@ def test_stored_facts_hold_no_content(governed):
     assert "example.org" in facts
     assert "carol" not in facts
     assert "plan" not in facts
-
-
-@pytest.mark.parametrize("session", [None, "s"])
-def test_a_decision_about_one_user_is_none_about_another(governed, wire, session):
-    governed("mode: block\npolicy: {default: deny, rules: [{id: own, tool: send_email, role: staff, action: allow}]}")
-    with anthropic.Anthropic(base_url=wire.url, api_key="k") as client:
-        for _ in range(2):
-            wire.answer(ToolCall("send_email", {"to": "a"}))
-            with identify(user_id="ann", roles=["staff"], session_id=session):
-                client.messages.create(**REQUEST)
-    for user, roles in (("ann", ["guest"]), ("bob", ["guest"]), (None, None)):
-        with identify(user_id=user, roles=roles, session_id=session), pytest.raises(BlockedError):
-            send_email(to="a")
-    with identify(user_id="ann", roles=["staff"], session_id=session):
-        assert send_email(to="a") == "sent"
-
-
-@pytest.mark.parametrize("kind", ["function", "coroutine"])
-@pytest.mark.parametrize(
-    ("given", "change"),
-    [
-        ([["ann"]], lambda to: to[0].append("eve")),
-        ([{"a": 1}], lambda to: to[0].update(a=2)),
-        ([{"a": {"b": ["x"]}}], lambda to: to[0]["a"]["b"].clear()),
-    ],
-)
-def test_arguments_that_change_while_a_person_decides_are_not_those_that_were_allowed(governed, kind, given, change):
-    store = governed("mode: block\npolicy: {rules: [{id: ask, tool: send_*, action: ask}]}")
-    given = copy.deepcopy(given)
-    control.approval_callbacks.append(lambda _: change(given) or True)
-    with pytest.raises(BlockedError, match="rule ask"):
-        send_email(given) if kind == "function" else asyncio.run(send_email_later(given))
-    assert rows(store, "SELECT event_type FROM event WHERE event_type LIKE 'approval%' ORDER BY id")[-1] == (
-        "approval_refused",
-    )

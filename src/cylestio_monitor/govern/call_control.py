@@ -13,7 +13,7 @@ from cylestio_monitor.govern.arguments import ARGUMENTS_RULE
 from cylestio_monitor.govern.collector import kept
 from cylestio_monitor.govern.controller import LIMIT_RULE
 from cylestio_monitor.govern.facts import finding_facts
-from cylestio_monitor.govern.heard import hear_call, hear_result, scope_of, thread_of
+from cylestio_monitor.govern.heard import hear_call, hear_result, take_definitions, thread_of
 from cylestio_monitor.govern.outcome import Actor, ControlOutcome
 from cylestio_monitor.govern.policy.document import STRICTNESS
 from cylestio_monitor.govern.redaction.redactor import UNCHANGED
@@ -138,7 +138,7 @@ class CallControl:
                 self._schemas = {tool.name: tool.parameters for tool in call.tools}
                 if call.tools or call.withheld:
                     self._hear(call, kept(collector))
-                    self._take_definitions(call.tools, call, collector)
+                    self._take(call.tools, call, collector)
                 if call.required_tool:
                     self.outcome = self._controller.denied_offer(self._actor, call.required_tool)
                 self._test_use(collector)
@@ -183,7 +183,7 @@ class CallControl:
         if result.usage is not None and not call.tool_name and is_new:
             self._record_use(result.usage, collector)
         if result.tools:
-            self._take_definitions(result.tools, call, collector)
+            self._take(result.tools, call, collector)
         if call.tool_name and result.response is not None:
             conversation = self._controller.conversation(self._actor)
             if conversation is not None:
@@ -233,21 +233,9 @@ class CallControl:
         if conversation is not None:
             hear_call(conversation, call, self._span, findings)
 
-    def _take_definitions(self, tools: Sequence[ToolDefinition], call: Call, collector: FindingCollector) -> None:
-        """Takes the definitions of tools that a server lists or that a model is offered."""
-        is_listed = semconv.MCP_METHOD in call.attributes
-        if call.kind == "server" or (is_listed and not call.tool_server):
-            return  # what this process lists or is offered by a client; a server that cannot be told from others
-        scope = "" if is_listed else scope_of(call, self._actor.agent, self._actor.conversation)
-        observe = self._controller.definitions.observe
-        try:
-            found, changed = observe(
-                tools, call.tool_server or "", scope, place=self._span, found=kept(collector), mask=self._mask
-            )
-            self._changed = changed if is_listed else []
-            collector.add(found)
-        except Exception as error:  # noqa: BLE001 -- a definition that could not be compared must not pass as one that was
-            collector.add_incomplete(error, "input", "tool_definition", "tools")
+    def _take(self, tools: Sequence[ToolDefinition], call: Call, collector: FindingCollector) -> None:
+        definitions, place, mask = self._controller.definitions, self._span, self._mask
+        self._changed = take_definitions(definitions, tools, call, collector, self._actor, place=place, mask=mask)
 
     def _test_use(self, collector: FindingCollector) -> None:
         used_up = self._controller.used_up(self._actor, self._model)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cylestio_monitor import semconv
 from cylestio_monitor.govern.approvals.request import canonical
+from cylestio_monitor.govern.collector import kept
 from cylestio_monitor.model import ASSISTANT_ROLES, SYSTEM_ROLES, TOOL_CALLS, TOOL_RESULTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
+    from cylestio_monitor.govern.collector import FindingCollector
+    from cylestio_monitor.govern.definitions import ToolDefinitions
+    from cylestio_monitor.govern.outcome import Actor
     from cylestio_monitor.govern.provenance import Conversation
     from cylestio_monitor.govern.provenance.conversation import Speaker
-    from cylestio_monitor.model import Call, Finding, Part
+    from cylestio_monitor.model import Call, Finding, Part, ToolDefinition
 
 
 _INSIDE: Final = "#"
@@ -78,6 +82,45 @@ def hear_result(
         conversation.add(
             "tool", response, tool=tool, part=f"{span}:{semconv.TOOL_CALL_RESULT}:{inside}", suspect=suspect
         )
+
+
+def take_definitions(
+    definitions: ToolDefinitions,
+    tools: Sequence[ToolDefinition],
+    call: Call,
+    collector: FindingCollector,
+    actor: Actor,
+    *,
+    place: str,
+    mask: Callable[[Any], Any],
+) -> list[str]:
+    """Takes the definitions of tools that a server lists or that a model is offered.
+
+    Args:
+        definitions: The versions of definitions that are known.
+        tools: The tools.
+        call: The call that lists or offers them.
+        collector: What the scanner found; takes the findings about definitions.
+        actor: Who makes the call.
+        place: Its span, as ``trace:span``.
+        mask: Masks secrets and personal data in a value.
+
+    Returns:
+        The names of the tools whose listed definition has changed.
+    """
+    is_listed = semconv.MCP_METHOD in call.attributes
+    if call.kind == "server" or (is_listed and not call.tool_server):
+        return []  # what this process lists or is offered by a client; a server that cannot be told from others
+    scope = "" if is_listed else scope_of(call, actor.agent, actor.conversation)
+    try:
+        found, changed = definitions.observe(
+            tools, call.tool_server or "", scope, place=place, found=kept(collector), mask=mask
+        )
+        collector.add(found)
+    except Exception as error:  # noqa: BLE001 -- a definition that could not be compared must not pass as one that was
+        collector.add_incomplete(error, "input", "tool_definition", "tools")
+        return []
+    return changed if is_listed else []
 
 
 def _speaker(part: Part, role: str) -> Speaker:
