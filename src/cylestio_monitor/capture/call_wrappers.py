@@ -20,7 +20,7 @@ from opentelemetry import trace
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
 
 from cylestio_monitor import semconv
-from cylestio_monitor.capture import control_flow, run_identity
+from cylestio_monitor.capture import control_flow, event_loop, run_identity
 from cylestio_monitor.capture.changed_arguments import finished, passed_arguments
 from cylestio_monitor.capture.enclosing_calls import enclosing_calls, hosting_call
 from cylestio_monitor.capture.observed_items import FRAMES, ObservedItems
@@ -129,7 +129,8 @@ async def observe_async(
     kwargs: Mapping[str, Any] = MappingProxyType({}),
 ) -> T:
     """Awaits `work` as a call; takes and raises what `observe` does."""
-    invocation = begin(make, is_whole=True)
+    start = functools.partial(begin, make, is_whole=True)
+    invocation = await event_loop.begun(start, args, kwargs, abandoned=event_loop.end_cancelled)
     if invocation is None:
         return await work(*args, **kwargs)
     args, kwargs = passed_arguments(invocation, args, kwargs)
@@ -140,7 +141,7 @@ async def observe_async(
         except BaseException as error:
             control_flow.end_raised(invocation, None, error)
             raise
-    answer = finished(invocation, answer, reader)
+    answer = await event_loop.ended(functools.partial(finished, invocation, answer, reader), answer)
     await invocation.wait_durable_async()
     return answer
 

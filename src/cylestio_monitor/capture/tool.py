@@ -8,6 +8,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from cylestio_monitor import runtime, semconv
+from cylestio_monitor.capture import event_loop
 from cylestio_monitor.govern.redaction.redactor import UNCHANGED
 from cylestio_monitor.model import Call, Message, Part, Result
 from cylestio_monitor.pipeline import current
@@ -179,9 +180,14 @@ def _function(function: Callable[..., Any], observed: _Tool) -> Callable[..., An
     return wrapper
 
 
+def _end_cancelled(begun: tuple[Invocation | None, Any, Any]) -> None:
+    event_loop.end_cancelled(begun[0])
+
+
 def _coroutine(function: Callable[..., Any], observed: _Tool) -> Callable[..., Any]:
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
-        invocation, args, kwargs = observed.begin(args, kwargs, is_whole=True)
+        start = functools.partial(observed.begin, args, kwargs, is_whole=True)
+        invocation, args, kwargs = await event_loop.begun(start, args, kwargs, abandoned=_end_cancelled)
         if invocation is None:
             return await function(*args, **kwargs)
         try:
@@ -191,7 +197,7 @@ def _coroutine(function: Callable[..., Any], observed: _Tool) -> Callable[..., A
         except BaseException as error:
             invocation.end(error=error)
             raise
-        result = _finished(invocation, result)
+        result = await event_loop.ended(functools.partial(_finished, invocation, result), result)
         await invocation.wait_durable_async()
         return result
 

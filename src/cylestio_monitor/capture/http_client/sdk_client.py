@@ -17,6 +17,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cylestio_monitor import semconv
+from cylestio_monitor.capture import event_loop
 from cylestio_monitor.capture.http_client import offered_tools, response_body
 from cylestio_monitor.capture.http_client.body_fold import BodyFold, decoded_by
 from cylestio_monitor.capture.http_client.observed_answer import ObservedAnswer
@@ -163,7 +164,8 @@ def _observe_async(sdk: SDKClients, original: Callable[..., Any]) -> Callable[..
             return await original(*args, **kwargs)
         if attempt.prepares:
             attempt.prepared(await args[0]._copy_and_prepare(attempt.options))  # noqa: SLF001 -- the SDK's
-        invocation = attempt.begin()
+        body = attempt.options.json_data
+        invocation = await event_loop.begun(attempt.begin, body, abandoned=event_loop.end_cancelled)
         before = _sending.get()
         _sending.set(invocation)
         try:
@@ -175,7 +177,8 @@ def _observe_async(sdk: SDKClients, original: Callable[..., Any]) -> Callable[..
             raise
         finally:
             _sending.set(before)
-        answer, has_ended = attempt.observe(answer, invocation)
+        whole = () if kwargs.get("stream") else (answer,)
+        answer, has_ended = await event_loop.ended(lambda: attempt.observe(answer, invocation), *whole)
         if has_ended:
             await invocation.wait_durable_async()
         return answer
@@ -391,8 +394,6 @@ def _kind(answer: Callable[..., Any]) -> str:
     """Returns the kind of an answer: ``stream``, ``raw`` response, ``binary`` content, or ``object`` of the SDK."""
     if hasattr(answer, "__next__") or hasattr(answer, "__anext__"):
         return "stream"
-    if hasattr(answer, "http_request"):
-        return "raw"
-    if hasattr(answer, "stream_to_file"):
+    if hasattr(answer, "stream_to_file") and not hasattr(answer, "http_request"):
         return "binary"
-    return "raw" if hasattr(answer, "iter_bytes") else "object"
+    return "raw" if hasattr(answer, "http_request") or hasattr(answer, "iter_bytes") else "object"

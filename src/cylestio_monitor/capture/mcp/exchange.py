@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -10,6 +11,7 @@ from opentelemetry import propagate, trace
 
 from cylestio_monitor import pipeline as road
 from cylestio_monitor import semconv
+from cylestio_monitor.capture import event_loop
 from cylestio_monitor.capture.mcp import messages as wire
 from cylestio_monitor.capture.mcp.sessions import Peer, Peers, of_request
 from cylestio_monitor.emit.genai import MAX_NAMES
@@ -94,7 +96,7 @@ class Exchange:
         except BaseException as error:
             self.fail(error)
             raise
-        answer = self.succeed(answer, read)
+        answer = await event_loop.ended(functools.partial(self.succeed, answer, read), answer)
         await self._invocation.wait_durable_async()
         return wire.without_tools(answer, self._denied) if self._denied else answer
 

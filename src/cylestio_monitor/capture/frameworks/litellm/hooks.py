@@ -8,7 +8,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from cylestio_monitor import semconv
-from cylestio_monitor.capture import call_wrappers, observed_items
+from cylestio_monitor.capture import call_wrappers, event_loop, observed_items
 from cylestio_monitor.capture.frameworks.litellm import otel_callback
 from cylestio_monitor.capture.parsing import message_parts
 from cylestio_monitor.capture.patching import Target
@@ -67,7 +67,8 @@ def _sync(operation: str, original: Callable[..., Any]) -> Callable[..., Any]:
 def _async(operation: str, original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     async def call(*args: Any, **kwargs: Any) -> Any:
-        invocation = otel_callback.begin(lambda: _call(operation, args, kwargs))
+        start = functools.partial(otel_callback.begin, lambda: _call(operation, args, kwargs))
+        invocation = await event_loop.begun(start, args, kwargs, abandoned=event_loop.end_cancelled)
         if invocation is None:
             return await original(*args, **kwargs)
         await invocation.wait_durable_async()
@@ -77,7 +78,7 @@ def _async(operation: str, original: Callable[..., Any]) -> Callable[..., Any]:
             except BaseException as error:
                 invocation.end(None, error)
                 raise
-        return _observe(answer, invocation)
+        return await event_loop.ended(functools.partial(_observe, answer, invocation), answer)
 
     return call
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from cylestio_monitor import semconv
-from cylestio_monitor.capture import call_wrappers, observed_items
+from cylestio_monitor.capture import call_wrappers, event_loop, observed_items
 from cylestio_monitor.capture.http_client.observed_answer import ObservedAnswer
 from cylestio_monitor.capture.sdks.google_genai import content, function_calls
 from cylestio_monitor.errors import BlockedError
@@ -89,6 +89,13 @@ def _begin(args: tuple[Any, ...], operation: str, kwargs: dict[str, Any], *, str
     return call_wrappers.begin(lambda: _call(args[0], operation, kwargs, stream=stream)) if args else None
 
 
+async def _begin_async(
+    args: tuple[Any, ...], operation: str, kwargs: dict[str, Any], *, stream: bool = False
+) -> Invocation | None:
+    start = functools.partial(_begin, args, operation, kwargs, stream=stream)
+    return await event_loop.begun(start, args[1:], kwargs, abandoned=event_loop.end_cancelled)
+
+
 def _failed(invocation: Invocation, error: BaseException) -> None:
     """Ends a request that raised, with the HTTP status of an error of the service."""
     status = getattr(error, "code", None)
@@ -122,7 +129,7 @@ def _wrap_whole_async(
 ) -> Callable[..., Any]:
     @functools.wraps(original)
     async def call(*args: Any, **kwargs: Any) -> Any:
-        invocation = _begin(args, operation, kwargs)
+        invocation = await _begin_async(args, operation, kwargs)
         if invocation is None:
             return await original(*args, **kwargs)
         await invocation.wait_durable_async()
@@ -132,7 +139,8 @@ def _wrap_whole_async(
             except BaseException as error:
                 _failed(invocation, error)
                 raise
-        invocation.end(observed_items.read(read, answer), enforce=True)
+        end = functools.partial(invocation.end, observed_items.read(read, answer), enforce=True)
+        await event_loop.ended(end, answer)
         await invocation.wait_durable_async()
         return answer
 
@@ -194,7 +202,7 @@ def _stream(original: Callable[..., Any]) -> Callable[..., Any]:
 def _stream_async(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     async def call(*args: Any, **kwargs: Any) -> Any:
-        invocation = _begin(args, "generate_content", kwargs, stream=True)
+        invocation = await _begin_async(args, "generate_content", kwargs, stream=True)
         if invocation is None:
             return await original(*args, **kwargs)
         await invocation.wait_durable_async()

@@ -50,7 +50,8 @@ class _ArrivingBody:
 def _request(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     async def request(*args: Any, **kwargs: Any) -> Any:
-        found = _begin(args, kwargs)
+        given = _given(args, kwargs)
+        found = None if given is None else await exchange.begin_async(*given)
         if found is None:
             return await original(*args, **kwargs)
         await found.invocation.wait_durable_async()
@@ -71,7 +72,8 @@ def _request(original: Callable[..., Any]) -> Callable[..., Any]:
     return request
 
 
-def _begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> HttpCall | None:
+def _given(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, str, Any, Any] | None:
+    """Returns what tells whether a request is a model call: method, URL, headers, body."""
     try:
         session, method, url = args[0], str(args[1]), str(args[2])
     except IndexError:
@@ -83,7 +85,7 @@ def _begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> HttpCall | None:
         url = str(base).rstrip("/") + "/" + url.lstrip("/")
     headers = {str(name).lower(): value for name, value in dict(kwargs.get("headers") or {}).items()}
     body = kwargs.get("json") if kwargs.get("json") is not None else kwargs.get("data")
-    return exchange.begin(method, url, headers, body if isinstance(body, (dict, bytes, bytearray, str)) else None)
+    return method, url, headers, body if isinstance(body, (dict, bytes, bytearray, str)) else None
 
 
 def _observe(response: Any, found: HttpCall) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import zlib
 from contextvars import ContextVar
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from cylestio_monitor import semconv
+from cylestio_monitor.capture import event_loop
 from cylestio_monitor.capture.enclosing_calls import hosting_call
 from cylestio_monitor.capture.http_client import sdk_client
 from cylestio_monitor.capture.http_client.body_fold import BodyFold
@@ -120,6 +122,29 @@ def begin(method: str, url: str, headers: Mapping[str, str], body: Any) -> HttpC
     Raises:
         BlockedError: The call is refused.
     """
+    found = _found(method, url, headers, body)
+    return None if found is None else _started(*found)
+
+
+async def begin_async(method: str, url: str, headers: Mapping[str, str], body: Any) -> HttpCall | None:
+    """Does the same without holding up the event loop."""
+    found = _found(method, url, headers, body)
+    if found is None:
+        return None
+    start = functools.partial(_started, *found)
+    return await event_loop.begun(start, found[1].call, abandoned=_end_cancelled)
+
+
+def _end_cancelled(begun: HttpCall) -> None:
+    event_loop.end_cancelled(begun.invocation)
+
+
+def _started(pipeline: Pipeline, found: _Recognised) -> HttpCall:
+    return HttpCall(pipeline.begin(found.call), found.endpoint)
+
+
+def _found(method: str, url: str, headers: Mapping[str, str], body: Any) -> tuple[Pipeline, _Recognised] | None:
+    """Returns the call of a request and who observes it; ``None`` as in `begin`."""
     if method.upper() != "POST" or _active.get():
         return None
     pipeline = current()
@@ -130,7 +155,7 @@ def begin(method: str, url: str, headers: Mapping[str, str], body: Any) -> HttpC
     except Exception:  # the request is the application's own, and may have any form
         log.debug("Could not read a request", exc_info=True)
         return None
-    return None if found is None else HttpCall(pipeline.begin(found.call), found.endpoint)
+    return None if found is None else (pipeline, found)
 
 
 class _Recognised(NamedTuple):

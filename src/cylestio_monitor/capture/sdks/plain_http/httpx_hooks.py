@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
+from cylestio_monitor.capture import event_loop
 from cylestio_monitor.capture.http_client import response_body
 from cylestio_monitor.capture.http_client.sdk_client import outside_requests
 from cylestio_monitor.capture.sdks.plain_http import exchange
@@ -23,12 +24,13 @@ def patch(module: ModuleType, patches: Patches) -> None:
     patches.wrap(module.AsyncClient, "send", outside_requests(_send_async))
 
 
-def _begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> HttpCall | None:
+def _given(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, str, Any, Any] | None:
+    """Returns what tells whether a request is a model call: method, URL, headers, body."""
     request = args[1] if len(args) > 1 else kwargs.get("request")
     if request is None or getattr(request, "method", "") != "POST":
         return None
     # A body in memory is read; one that is sent piece by piece is not there yet, and is left to the request.
-    return exchange.begin(request.method, str(request.url), request.headers, lambda: getattr(request, "_content", None))
+    return request.method, str(request.url), request.headers, lambda: getattr(request, "_content", None)
 
 
 def _observe(response: Any, found: HttpCall) -> bool:
@@ -45,7 +47,8 @@ def _observe(response: Any, found: HttpCall) -> bool:
 def _send(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def send(*args: Any, **kwargs: Any) -> Any:
-        found = _begin(args, kwargs)
+        given = _given(args, kwargs)
+        found = None if given is None else exchange.begin(*given)
         if found is None:
             return original(*args, **kwargs)
         found.invocation.wait_durable()
@@ -65,7 +68,8 @@ def _send(original: Callable[..., Any]) -> Callable[..., Any]:
 def _send_async(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     async def send(*args: Any, **kwargs: Any) -> Any:
-        found = _begin(args, kwargs)
+        given = _given(args, kwargs)
+        found = None if given is None else await exchange.begin_async(*given)
         if found is None:
             return await original(*args, **kwargs)
         await found.invocation.wait_durable_async()
@@ -75,7 +79,8 @@ def _send_async(original: Callable[..., Any]) -> Callable[..., Any]:
             except BaseException as error:
                 found.invocation.end(None, error)
                 raise
-        if _observe(response, found):
+        whole = (response.content,) if hasattr(response, "_content") else ()
+        if await event_loop.ended(functools.partial(_observe, response, found), *whole):
             await found.invocation.wait_durable_async()
         return response
 
