@@ -5,7 +5,7 @@ PYTHON ?=
 # The tests start hundreds of processes: each would compile what it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-picture test unit fuzz mutants compat lint format bench bench-scan bench-delivery bench-peers e2e collector backend docs site lock hooks setup clean
+.PHONY: demo demo-picture test unit fuzz mutants compat lint format bench bench-scan bench-delivery bench-growth bench-peers e2e collector backend docs site lock hooks setup clean
 
 setup:
 	@.ci/setup $(VENV) $(PYTHON)
@@ -65,6 +65,10 @@ bench-scan: setup
 
 bench-delivery: setup
 	@$(BIN)/python tests/benchmarks/bench_delivery.py $(ARGS)
+
+## How the cost of a call grows; ARGS=--write writes the page
+bench-growth: setup
+	@$(BIN)/python tests/benchmarks/bench_growth.py $(ARGS)
 
 bench-peers: setup
 	@$(BIN)/python tests/benchmarks/bench_peers.py
