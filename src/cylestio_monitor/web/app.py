@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from cylestio_monitor.errors import CylestioError, StoreError
-from cylestio_monitor.web import render, view, wording
+from cylestio_monitor.web import problems, render, view, wording
 from cylestio_monitor.web.access import security
 from cylestio_monitor.web.pages import (
     approvals,
@@ -64,6 +64,7 @@ PAGES: Final[tuple[ModuleType, ...]] = (
 
 _logger = logging.getLogger(__name__)
 
+_HEADINGS: Final = {404: "Not found", 405: "Not possible", 409: "Changed meanwhile", 500: "The page failed"}
 _MEDIA_TYPES: Final = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
 
@@ -100,6 +101,7 @@ def create_app(
             HTTPException: _http_error,
             CylestioError: _known_error,
             sqlite3.Error: _known_error,
+            OSError: _known_error,
             Exception: _unknown_error,
         },
     )
@@ -158,13 +160,10 @@ def _http_error(request: Request, error: Any) -> Response:
 
 def _known_error(request: Request, error: Exception) -> Response:
     if isinstance(error, view.PageError):
-        return _problem(request, str(error), error.status)
-    path = view.site(request).path
-    if not path.exists():
-        return _problem(request, "There is no store yet.", 503, hint="no store")
-    if isinstance(error, sqlite3.Error):
-        return _problem(request, f"The store cannot be read: {error}.", 503)
-    return _problem(request, f"{error}.", 503 if isinstance(error, StoreError) else 400)
+        return _problem(request, str(error), error.status, error.heading)
+    if isinstance(error, StoreError | sqlite3.Error | OSError):
+        return _page(request, problems.explained(error, view.site(request).path), 503)
+    return _problem(request, f"{error}.", 400)
 
 
 def _unknown_error(request: Request, error: Exception) -> Response:
@@ -173,7 +172,11 @@ def _unknown_error(request: Request, error: Exception) -> Response:
     return _problem(request, f"The page failed. The log of this server has the error under {reference}.", 500)
 
 
-def _problem(request: Request, text: str, status: int, *, hint: str = "") -> Response:
+def _problem(request: Request, text: str, status: int, heading: str = "") -> Response:
+    return _page(request, problems.PageProblem(heading or _HEADINGS.get(status, "Not available"), text), status)
+
+
+def _page(request: Request, problem: problems.PageProblem, status: int) -> Response:
     if request.scope["cylestio.session"] is None:
-        return PlainTextResponse(text, status)
-    return view.page(request, "problem.html", {"text": text, "hint": hint}, title="Not available", status=status)
+        return PlainTextResponse(problem.text, status)
+    return view.page(request, "problem.html", {"problem": problem}, title=problem.heading, status=status)

@@ -40,17 +40,20 @@ class PageError(CylestioError):
 
     Attributes:
         status: The HTTP status.
+        heading: The heading of the page; empty for that of the status.
     """
 
-    def __init__(self, message: str, status: int = 400) -> None:
-        """Keeps the status beside the message.
+    def __init__(self, message: str, status: int = 400, heading: str = "") -> None:
+        """Keeps the status and the heading beside the message.
 
         Args:
             message: One sentence.
             status: The HTTP status.
+            heading: The heading of the page; empty for that of the status.
         """
         super().__init__(message)
         self.status = status
+        self.heading = heading
 
 
 class WebSite(NamedTuple):
@@ -87,9 +90,11 @@ def reading(request: Request) -> Iterator[sqlite3.Connection]:
     with queries.connect(path) as connection:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version > schema.VERSION:
-            raise PageError(f"A newer version of cylestio-monitor wrote {path}. Update this one.", 503)
+            text = f"A newer version of cylestio-monitor wrote {path}. Update this one."
+            raise PageError(text, 503, "The store is of a newer version")
         if version < schema.VERSION:
-            raise PageError(f"An older version of cylestio-monitor wrote {path}. Monitor a program to update it.", 503)
+            text = f"An older version of cylestio-monitor wrote {path}. Monitor a program to update it."
+            raise PageError(text, 503, "The store is of an older version")
         until = time.monotonic() + QUERY_S
         connection.set_progress_handler(lambda: time.monotonic() > until, _STEPS)
         try:
@@ -97,7 +102,7 @@ def reading(request: Request) -> Iterator[sqlite3.Connection]:
         except sqlite3.OperationalError as error:
             if "interrupted" in str(error):
                 text = f"A query took longer than {QUERY_S:.0f} seconds. Narrow it with an agent or a later begin."
-                raise PageError(text, 503) from error
+                raise PageError(text, 503, "The query took too long") from error
             raise StoreError(f"{path}: {error}") from error
 
 
@@ -157,5 +162,5 @@ def _counts(path: Path) -> dict[str, Any]:
         with queries.connect(path) as connection:
             spans, findings = attention.last_ids(connection)
             return {"waiting": attention.waiting(connection), "live_cursor": f"{spans}-{findings}"}
-    except (StoreError, sqlite3.Error):
+    except (StoreError, sqlite3.Error, OSError):
         return {"waiting": None, "live_cursor": ""}

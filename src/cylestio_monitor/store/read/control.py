@@ -14,6 +14,7 @@ from cylestio_monitor import semconv
 from cylestio_monitor.govern import facts as call_facts
 from cylestio_monitor.store.read.lists import APPROVALS
 from cylestio_monitor.store.read.pages import OF_TRACE, read_page
+from cylestio_monitor.store.read.values import capped_sum
 
 if TYPE_CHECKING:
     import sqlite3
@@ -101,8 +102,8 @@ def decision_totals(connection: sqlite3.Connection, since_ns: int, limit: int = 
         limit: Most rows.
     """
     rows = connection.execute(
-        "SELECT rule, action, count(*), count(DISTINCT run), sum(enforced), max(time_ns) FROM decision "
-        "WHERE time_ns >= ? GROUP BY rule, action ORDER BY 3 DESC, 1, 2 LIMIT ?",
+        f"SELECT rule, action, count(*), count(DISTINCT run), {capped_sum('enforced')}, max(time_ns) "  # noqa: S608 -- a constant
+        "FROM decision WHERE time_ns >= ? GROUP BY rule, action ORDER BY 3 DESC, 1, 2 LIMIT ?",
         (since_ns, limit),
     )
     return [DecisionTotal(*row) for row in rows]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from cylestio_monitor.store.read.lists import SPANS, SpanSummary
 from cylestio_monitor.store.read.pages import MOST
-from cylestio_monitor.store.read.values import to_ns
+from cylestio_monitor.store.read.values import capped_sum, to_ns
 from cylestio_monitor.store.sqlite import database, files, schema
 from cylestio_monitor.store.sqlite.rows import timestamp
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from cylestio_monitor.store.read.limits import ReadLimits
 
 Row: TypeAlias = dict[str, Any]
+
+_PRESENT: Final = capped_sum("events - removed")
 
 
 @contextmanager
@@ -125,11 +127,11 @@ def agent_stats(connection: sqlite3.Connection, agent_id: str | None = None) -> 
     """Returns events, alerts and first and last time of every agent, or of one, out of the hourly roll-up."""
     condition, values = ("", ()) if agent_id is None else ("WHERE agent_id = ?", (agent_id,))
     query = f"""
-        SELECT nullif(agent_id, '') AS agent_id, sum(events - removed) AS events, min(first_ns) AS first_seen,
+        SELECT nullif(agent_id, '') AS agent_id, {_PRESENT} AS events, min(first_ns) AS first_seen,
             max(last_ns) AS last_seen,
-            sum(CASE alert WHEN 'suspicious' THEN events - removed ELSE 0 END) AS suspicious,
-            sum(CASE alert WHEN 'dangerous' THEN events - removed ELSE 0 END) AS dangerous
-        FROM usage {condition} GROUP BY 1 HAVING sum(events - removed) > 0 ORDER BY 1
+            {capped_sum("CASE alert WHEN 'suspicious' THEN events - removed END")} AS suspicious,
+            {capped_sum("CASE alert WHEN 'dangerous' THEN events - removed END")} AS dangerous
+        FROM usage {condition} GROUP BY 1 HAVING {_PRESENT} > 0 ORDER BY 1
     """  # noqa: S608 -- constants
     rows = [dict(row) for row in connection.execute(query, values)]
     for row in rows:
@@ -143,7 +145,7 @@ def distribution(
     """Returns how many events have each value of a column, the most frequent first."""
     condition, values = ("", ()) if agent_id is None else ("WHERE agent_id = ?", (agent_id,))
     query = (
-        f"SELECT {column}, sum(events - removed) AS events FROM usage {condition} GROUP BY 1 "  # noqa: S608 -- constants
-        "HAVING sum(events - removed) > 0 ORDER BY 2 DESC, 1"
+        f"SELECT {column}, {_PRESENT} AS events FROM usage {condition} GROUP BY 1 "  # noqa: S608 -- constants
+        f"HAVING {_PRESENT} > 0 ORDER BY 2 DESC, 1"
     )
     return {row[0]: row[1] for row in connection.execute(query, values)}

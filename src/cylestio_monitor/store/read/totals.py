@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import msgspec
 
+from cylestio_monitor.store.read.values import capped_sum
 from cylestio_monitor.store.sqlite.usage import HOUR_NS
 
 if TYPE_CHECKING:
@@ -79,9 +80,11 @@ def usage(
     first = 0 if since_ns is None else since_ns // HOUR_NS
     end = 1 << 62 if until_ns is None else -(-until_ns // HOUR_NS)
     query = f"""
-        SELECT {key}, sum(events), sum(removed), sum(CASE alert WHEN 'suspicious' THEN events ELSE 0 END),
-            sum(CASE alert WHEN 'dangerous' THEN events ELSE 0 END), sum(failed), sum(duration_ns), sum(input_tokens),
-            sum(output_tokens), sum(cost), min(first_ns), max(last_ns)
+        SELECT {key}, {capped_sum("events")} AS events, {capped_sum("removed")},
+            {capped_sum("CASE alert WHEN 'suspicious' THEN events END")},
+            {capped_sum("CASE alert WHEN 'dangerous' THEN events END")}, {capped_sum("failed")},
+            {capped_sum("duration_ns")}, {capped_sum("input_tokens")}, {capped_sum("output_tokens")}, sum(cost),
+            min(first_ns), max(last_ns)
         FROM usage WHERE hour >= ? AND hour < ? AND (? IS NULL OR agent_id = ?)
             AND (? IS NULL OR tool = ?)
         GROUP BY 1 ORDER BY {order} LIMIT ?

@@ -20,6 +20,14 @@ def decoded(text: Any, default: Any) -> Any:
         return default
 
 
+def capped_sum(expression: str) -> str:
+    """SQL of the sum of integers, 0 of none, at most 2**63 - 1.
+
+    `sum()` fails beyond that, and the numbers come from servers that report as many tokens as they like.
+    """
+    return f"CAST(total({expression}) AS INTEGER)"
+
+
 def to_ns(moment: datetime) -> int:
     """Returns nanoseconds since the epoch; a time without a zone is UTC, as everything in the store."""
     aware = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)

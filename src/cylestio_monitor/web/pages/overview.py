@@ -12,6 +12,7 @@ from cylestio_monitor.errors import counted
 from cylestio_monitor.model import SEVERITIES
 from cylestio_monitor.store.read import control, lists, queries, totals
 from cylestio_monitor.store.read.triage import attention, groups
+from cylestio_monitor.store.read.values import capped_sum
 from cylestio_monitor.store.sqlite import files
 from cylestio_monitor.store.sqlite.usage import DAY_NS, HOUR_NS
 from cylestio_monitor.web import charts, filters, view, wording
@@ -149,8 +150,8 @@ def _delivered(delivery: queries.Row) -> dict[str, int]:
 def _used(connection: sqlite3.Connection, since_ns: int) -> tuple[int, int, float, int]:
     """Input tokens, output tokens, cost and calls since a time."""
     query = (
-        "SELECT coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0), coalesce(sum(cost), 0.0), "
-        "coalesce(sum(events), 0) FROM usage WHERE hour >= ?"
+        f"SELECT {capped_sum('input_tokens')}, {capped_sum('output_tokens')}, total(cost), "  # noqa: S608 -- constants
+        f"{capped_sum('events')} FROM usage WHERE hour >= ?"
     )
     tokens_in, tokens_out, cost, calls = connection.execute(query, (since_ns // HOUR_NS,)).fetchone()
     return tokens_in, tokens_out, cost, calls
