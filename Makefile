@@ -5,7 +5,7 @@ PYTHON ?=
 # The tests start hundreds of processes: each would compile what it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-picture test unit fuzz mutants compat lint format bench bench-scan bench-delivery bench-growth bench-peers e2e collector backend docs site lock hooks setup clean
+.PHONY: demo demo-picture test unit fuzz mutants compat lint format bench bench-scan bench-delivery bench-growth bench-peers e2e screenshots collector backend docs site lock hooks setup clean
 
 setup:
 	@.ci/setup $(VENV) $(PYTHON)
@@ -40,7 +40,7 @@ mutants: setup
 compat: setup
 	@$(BIN)/python .ci/compat.py $(NAMES)
 
-## Against a real collector, Jaeger and Prometheus
+## Against a real collector, Jaeger, Prometheus and Chromium
 e2e: setup collector
 	@$(BIN)/python -m pytest -m e2e
 
@@ -72,6 +72,10 @@ bench-growth: setup
 
 bench-peers: setup
 	@$(BIN)/python tests/benchmarks/bench_peers.py
+
+## The pictures of the web UI in the documentation
+screenshots: setup
+	@$(BIN)/python -m pytest -q -m e2e tests/browser/test_screenshots.py --screenshots docs/images
 
 ## The collector that the shipped configuration is made for
 collector:

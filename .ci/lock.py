@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "requirements"
 OLDEST_PYTHON = "3.10"
 # Installed before the dependencies of the project, or without them.
-WITHOUT_PROJECT = {"bootstrap", "docs"}
+WITHOUT_PROJECT = {"bootstrap", "browser", "docs"}
 # What the launcher starts is what the rest of the suite is developed against.
 AS_IN_DEV = {"launcher-bare", "launcher-sdk", "launcher-distro"}
 

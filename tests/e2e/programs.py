@@ -26,6 +26,7 @@ DEBIAN = {
     "alertmanager": "prometheus-alertmanager",
     "amtool": "prometheus-alertmanager",
     "systemd-analyze": "systemd",
+    "chromium": "chromium",
 }
 """Program to Debian's package."""
 used: dict[str, str] = {}
@@ -56,7 +57,7 @@ def installed(name: str) -> Path:
     if found is None:
         missing(f"{name} is not installed: apt-get install --no-install-recommends {DEBIAN[name]}")
     told = subprocess.run([found, "--version"], capture_output=True, text=True, check=True)
-    version = re.search(r"(?:version|systemd) (\S+)", told.stdout + told.stderr)
+    version = re.search(r"(?:version|systemd|Chromium) (\S+)", told.stdout + told.stderr)
     used[name] = version[1] if version else "?"
     return Path(found)
 

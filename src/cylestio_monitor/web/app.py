@@ -28,9 +28,9 @@ from cylestio_monitor.web.pages import (
     search,
     sessions,
     settings,
-    tools,
 )
 from cylestio_monitor.web.pages.run import conversation, span, text, timeline
+from cylestio_monitor.web.pages.tool import graph, tools
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,6 +52,7 @@ PAGES: Final[tuple[ModuleType, ...]] = (
     sessions,
     approvals,
     tools,
+    graph,
     policy,
     search,
     incidents,

@@ -9,7 +9,6 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from cylestio_monitor.model import PROVENANCE
 from cylestio_monitor.web import excerpts
 from cylestio_monitor.web.marks import Mark
 
@@ -31,7 +30,6 @@ MAX_RAILS: Final = 3
 
 _PAGE_TEXT: Final = 512_000  # code points of recorded text in one page
 
-_UNTRUSTED: Final = "Value that only an untrusted source had said"
 
 SPEAKERS: Final = {
     "system": "System",
@@ -259,7 +257,7 @@ class ConversationView:
             and any(place is not None and _covers(found.place, place) for place in way.value[1:])
         )
         copies = len({one.span_id for one in found.again} - {found.finding.span_id})
-        name = _UNTRUSTED if found.finding.rule_id == PROVENANCE else self._titles(found.finding.rule_id)
+        name = self._titles(found.finding.rule_id)
         return Note(number, found.finding, name, copies, found.is_masked, found.place is not None, letters)
 
     def address(self, turn: int, first: int) -> str:

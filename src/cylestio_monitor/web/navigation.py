@@ -34,7 +34,7 @@ ITEMS: Final = (
     NavigationItem("Sessions", "/sessions", "chat", "s", below="/s/"),
     NavigationItem("Users", "/users", "people", "u"),
     NavigationItem("Approvals", "/approvals", "clock", "a", "Control", "approvals"),
-    NavigationItem("Tools", "/tools", "tool", "t", "Control"),
+    NavigationItem("Tools", "/tools", "tool", "t", "Control", below="/tool-graph"),
     NavigationItem("Policy", "/policy", "shield", "p", "Control"),
     NavigationItem("Incidents", "/incidents", "flag", "i", "Control", "incidents"),
     NavigationItem("Delivery and cost", "/delivery", "send", "d", "System"),

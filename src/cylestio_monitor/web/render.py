@@ -128,12 +128,12 @@ def duration(ns: int) -> str:
 
 
 def number(value: float | None) -> str:
-    """A count: exact below ten thousand, else with ``K``, ``M`` or ``G``."""
+    """A count: exact below ten thousand, else with ``K``, ``M``, ``G``, ``T`` or ``P``."""
     if value is None:
         return "-"
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e4, "K")):
+    for size, letter in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e4, "K")):
         if abs(value) >= size:
-            return f"{value / (1e3 if letter == 'K' else size):.1f} {letter}"
+            return f"{value / (1e3 if letter == 'K' else size):,.1f} {letter}"
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.3f}"
 
 

@@ -6,6 +6,9 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from cylestio_monitor.errors import counted
+from cylestio_monitor.govern import arguments, controller, sign_ins
+from cylestio_monitor.govern.definitions import findings
+from cylestio_monitor.model import INCOMPLETE, PROVENANCE
 from cylestio_monitor.scan import Scanner
 
 if TYPE_CHECKING:
@@ -44,8 +47,25 @@ ACTION_KINDS: Final = {"block": "good", "modify": "good", "audit": "warn"}
 """The look of an action on a finding."""
 
 
+_CHECKS: Final = {
+    INCOMPLETE: "Text that could not be scanned whole",
+    PROVENANCE: "Value that only an untrusted source had said",
+    controller.LIMIT_RULE: "Limit exceeded",
+    arguments.ARGUMENTS_RULE: "Arguments that the schema of the tool refuses",
+    sign_ins.REPEATED_FAILURES: "Repeated failures to sign in",
+    sign_ins.MANY_USERS: "Failures to sign in as many users",
+    sign_ins.ROLE_CHANGE: "Change of roles within a session",
+    findings.CHANGED: "Change that nobody approved",
+    findings.REFUSED: "Refused definition",
+    findings.UNAPPROVED: "Definition that nobody approved",
+    findings.SAME_NAME: "Name of another server's tool",
+    findings.OTHER_TOOL: "Orders about another tool",
+}
+"""The titles of findings of checks that are no rules."""
+
+
 class RuleTitles:
-    """The titles of the rules in force."""
+    """The titles of the rules in force, and of the checks that are no rules."""
 
     def __init__(self, loaded: Loaded) -> None:
         """Loads the compiled rules, which takes about 0.1 s.
@@ -55,7 +75,7 @@ class RuleTitles:
         """
         source = loaded.source
         scanner = Scanner(loaded.settings, key=os.urandom(32), base_dir=source.parent if source else None)
-        self._titles = {rule_id: rule.title for rule_id, rule in scanner.rules.items()}
+        self._titles = {**_CHECKS, **{rule_id: rule.title for rule_id, rule in scanner.rules.items()}}
 
     def __call__(self, rule_id: str) -> str:
         """The title of a rule; of an unknown rule, its id."""

@@ -17,6 +17,42 @@ By: TypeAlias = Literal["agent_id", "model", "tool", "event_type", "channel", "l
 _KEYS: Final[dict[str, str]] = {"day": "hour / 24"}
 
 
+class AgentToolUse(msgspec.Struct, frozen=True):
+    """The calls of one tool by one agent.
+
+    Attributes:
+        agent_id: The agent; empty where no call names one.
+        tool: The tool.
+        calls: Its calls.
+        failed: Failed ones.
+        suspicious: With alert ``suspicious``.
+        dangerous: With alert ``dangerous``.
+        last_ns: The latest, nanoseconds since the epoch.
+    """
+
+    agent_id: str
+    tool: str
+    calls: int
+    failed: int
+    suspicious: int
+    dangerous: int
+    last_ns: int
+
+
+class CarriedValues(msgspec.Struct, frozen=True):
+    """Values that only one tool had said, in the calls of one agent.
+
+    Attributes:
+        agent_id: The agent; empty where no run names one.
+        tool: The tool that said them, with its server in front where it has one.
+        values: Their number.
+    """
+
+    agent_id: str
+    tool: str
+    values: int
+
+
 class UsageTotal(msgspec.Struct, frozen=True):
     """The totals of one group.
 
@@ -91,3 +127,44 @@ def usage(
     """  # noqa: S608 -- constants
     rows = connection.execute(query, (first, end, agent_id, agent_id, tool, tool, limit))
     return [UsageTotal(*row) for row in rows]
+
+
+def tool_uses(
+    connection: sqlite3.Connection, *, since_ns: int, agent_id: str | None = None, limit: int = 500
+) -> list[AgentToolUse]:
+    """Counts the calls by agent and tool out of the hourly roll-up, the most frequent first.
+
+    Args:
+        connection: The store.
+        since_ns: Begin of the period, rounded down to the hour.
+        agent_id: Only of this agent.
+        limit: Largest number of rows.
+    """
+    query = f"""
+        SELECT agent_id, tool, {capped_sum("events")}, {capped_sum("failed")},
+            {capped_sum("CASE alert WHEN 'suspicious' THEN events END")},
+            {capped_sum("CASE alert WHEN 'dangerous' THEN events END")}, max(last_ns)
+        FROM usage WHERE hour >= ? AND tool != '' AND (? IS NULL OR agent_id = ?)
+        GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT ?
+    """  # noqa: S608 -- constants
+    return [AgentToolUse(*row) for row in connection.execute(query, (since_ns // HOUR_NS, agent_id, agent_id, limit))]
+
+
+def carried_values(
+    connection: sqlite3.Connection, *, since_ns: int, agent_id: str | None = None, limit: int = 500
+) -> list[CarriedValues]:
+    """Counts the values that calls took from the result of a tool and that nobody else had said, the most first.
+
+    Args:
+        connection: The store.
+        since_ns: Not of runs before this time, in ns since the epoch.
+        agent_id: Only of this agent.
+        limit: Largest number of rows.
+    """
+    query = """
+        SELECT coalesce(run.agent_id, ''), substr(origin, 6), count(*)
+        FROM run JOIN value_origin ON value_origin.run = run.id
+        WHERE run.start_ns >= ? AND origin GLOB 'tool:*' AND (? IS NULL OR run.agent_id = ?)
+        GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT ?
+    """
+    return [CarriedValues(*row) for row in connection.execute(query, (since_ns, agent_id, agent_id, limit))]

@@ -93,8 +93,8 @@
     const connect = () => {
       if (source || document.hidden) return;
       source = new EventSource(`/live?after=${encodeURIComponent(live.dataset.live)}`);
-      source.onopen = () => { if (!live.dataset.more) live.textContent = "Live"; };
-      source.onerror = () => { live.textContent = "Not live"; };
+      source.onopen = () => { live.dataset.state = "on"; if (!live.dataset.more) live.textContent = "Live"; };
+      source.onerror = () => { live.dataset.state = "off"; live.textContent = "Not live"; };
       source.addEventListener("change", (event) => {
         const { spans, findings } = JSON.parse(event.data);
         if (!spans && !findings) return;

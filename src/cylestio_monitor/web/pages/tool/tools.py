@@ -15,6 +15,7 @@ from cylestio_monitor.store import triage
 from cylestio_monitor.store.read import control, definitions, lists, pages, totals
 from cylestio_monitor.store.sqlite.usage import DAY_NS
 from cylestio_monitor.web import filters, view
+from cylestio_monitor.web.pages.tool.effects import ToolEffects
 
 if TYPE_CHECKING:
     import sqlite3
@@ -42,6 +43,7 @@ def tools(request: Request) -> Response:
     chosen = filters.read(request, [name for name, _ in _FIELDS])
     with view.reading(request) as connection:
         pinned = definitions.pinned_tools(connection)
+        effect = ToolEffects(view.site(request).loaded, definitions.versions(connection))
         page = lists.entities(
             connection,
             "tool",
@@ -58,6 +60,7 @@ def tools(request: Request) -> Response:
         "rows": page.rows,
         "states": {one.name: one.state for one in pinned},
         "kinds": _KINDS,
+        "effect": effect,
         "paging": filters.paging(page, chosen),
         "filters": chosen,
         "fields": _FIELDS,
@@ -97,10 +100,12 @@ def _page(request: Request, *, problem: str = "", status: int = 200) -> Response
         callers = totals.usage(connection, "agent_id", since_ns=since_ns, tool=own, limit=50)
         calls = pages.read_page(connection, lists.SPANS, {"tool": own}, limit=_CALLS).rows
         decisions = pages.read_page(connection, lists.DECISIONS, {"tool": name}, limit=_CALLS).rows
+    effect = ToolEffects(view.site(request).loaded, versions)
     before, after = _compared(versions, pinned)
     lines = difference(before.definition, after.definition, _label(before), _label(after)) if before and after else []
     values: dict[str, Any] = {
         "name": name,
+        "effect": effect(pinned.full_name if pinned is not None else name),
         "pinned": pinned,
         "entity": entity,
         "versions": versions[:_VERSIONS],

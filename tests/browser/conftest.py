@@ -1,0 +1,130 @@
+"""The browser, and the web UI over two stores: an example of a week's work, and one that an attacker wrote."""
+
+from __future__ import annotations
+
+import re
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from browser import chromium, example_store
+from browser.served import Served, served
+from cylestio_monitor.web import app
+from store.filling import Bench
+from web import hostile_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_MOST_PAGES = 150
+_SEVERAL = {"/t/{trace}"}
+"""Pages of a kind of which one does not link to all that another links to."""
+
+ROUTES = sorted({route.path for page in app.PAGES for route in page.ROUTES if "GET" in route.methods} - {"/live"})
+
+
+def pytest_addoption(parser):
+    parser.addoption("--screenshots", metavar="FOLDER", help="write the pictures of the documentation")
+
+
+class OpenSite(NamedTuple):
+    """A server that the browser is logged in to.
+
+    Attributes:
+        served: The server.
+        state: Cookies and storage of the session.
+        window: Opens a page that is watched, in a context of its own.
+        paths: A path of each route that some page links to.
+        variant: How the content is hostile, where it is.
+    """
+
+    served: Served
+    state: Any
+    window: Callable[..., Any]
+    paths: dict[str, str]
+    variant: str = ""
+
+    @property
+    def path(self):
+        return self.served.path
+
+
+@pytest.fixture(scope="session")
+def browser():
+    with chromium.running() as running:
+        yield running
+
+
+@contextmanager
+def opened(browser, path, **variables):
+    with served(path, variables=variables) as server:
+        state = server.login(browser)
+
+        def window(**options):
+            return chromium.watched(browser, server.origin, options.pop("state", state), **options)
+
+        yield OpenSite(server, state, window, linked(browser, server.origin, state))
+
+
+def linked(browser, origin, state):
+    """A path of each route, found by following the links of the pages as they are without script."""
+    context = browser.new_context(storage_state=state)
+    waiting, seen, visited, found = ["/runs", "/search?q=alert", "/"], set(), 0, {}
+    try:
+        while waiting and visited < _MOST_PAGES and len(found) < len(ROUTES):
+            path = waiting.pop(0)
+            route = route_of(path)
+            if not route or (route in found and route not in _SEVERAL):
+                continue
+            visited += 1
+            answer = context.request.get(origin + path)
+            if not answer.ok:
+                continue
+            found.setdefault(route, path)
+            for link in re.findall(r'href="([^"#]+)', answer.text()):
+                target = link.replace("&amp;", "&")
+                target = path.partition("?")[0] + target if target.startswith("?") else target
+                if target.startswith("/") and target not in seen:
+                    seen.add(target)
+                    # A page of a kind that was not seen yet comes first.
+                    waiting.insert(0 if route_of(target) not in found else len(waiting), target)
+    finally:
+        context.close()
+    return found
+
+
+def route_of(path):
+    plain = path.partition("?")[0]
+    kinds = {route: re.sub(r"{\w+:path}", ".+", route) for route in ROUTES}
+    matching = [route for route, kind in kinds.items() if re.fullmatch(re.sub(r"{\w+}", "[^/]+", kind), plain)]
+    return min(matching, key=lambda route: route.count("{"), default="")
+
+
+@pytest.fixture(scope="session")
+def example(browser, tmp_path_factory):
+    """A week's work of three agents, up to now."""
+    folder = tmp_path_factory.mktemp("example")
+    path = folder / "data" / "cylestio.db"
+    with example_store.clock(time.time_ns()) as moment:
+        example_store.fill(path, folder / "cache", moment)
+    with opened(browser, path) as site:
+        yield site
+
+
+@pytest.fixture(scope="session", params=hostile_store.VARIANTS)
+def hostile(request, browser, tmp_path_factory):
+    """A store whose every text was written by an attacker."""
+    path = tmp_path_factory.mktemp("hostile") / "data" / "cylestio.db"
+    bench = Bench(path)
+    try:
+        ids = hostile_store.fill(bench, request.param)
+    finally:
+        bench.close()
+    with opened(browser, path) as site:
+        found = {route: re.sub(r"{(\w+)(?::\w+)?}", lambda match: ids.get(match[1], "a"), route) for route in ROUTES}
+        yield site._replace(
+            paths={**{route: path for route, path in found.items() if "{" in route}, **site.paths},
+            variant=request.param,
+        )
