@@ -118,6 +118,8 @@ class RecordedText(NamedTuple):
     masks: Sequence[tuple[int, int, int]]
 
 
+_INT64: Final = 1 << 63
+
 INCOMPLETE: Final = "scan.incomplete"
 """Rule id of a finding that reports a part of a call that could not be scanned, or not as a whole."""
 
@@ -302,6 +304,8 @@ SYSTEM_ROLES: Final = ("system", "developer")
 class Usage(msgspec.Struct):
     """Token counts of one call, as the conventions count them: input includes cache reads and writes.
 
+    A count that is no integer from 0 on, or beyond 64 bits, counts as missing: a server may answer anything.
+
     Attributes:
         input_tokens: All input tokens, cached ones included.
         output_tokens: All output tokens, reasoning included.
@@ -315,6 +319,12 @@ class Usage(msgspec.Struct):
     cache_read: int | None = None
     cache_write: int | None = None
     reasoning: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or not 0 <= value < _INT64):
+                setattr(self, name, None)
 
 
 class Result(msgspec.Struct):

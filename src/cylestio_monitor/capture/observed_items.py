@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from cylestio_monitor import runtime
 from cylestio_monitor.capture import control_flow
+from cylestio_monitor.capture.parsing.reading import read_result
 from cylestio_monitor.model import TOOL_CALLS
 
 if TYPE_CHECKING:
@@ -24,12 +25,8 @@ FRAMES: Final = frozenset({"invoke_agent", "invoke_workflow", "create_agent"})
 
 
 def read(reader: Callable[[Any], Result] | None, answer: object) -> Result | None:
-    """Returns the answer as a `Result`; `None` where it cannot be read."""
-    try:
-        return reader(answer) if reader is not None else None
-    except Exception:  # answers of any shape: the application gets its answer
-        log.debug("Could not read an answer", exc_info=True)
-        return None
+    """Returns the answer as a `Result`, whatever its shape; `None` where nobody reads it."""
+    return read_result(reader, answer) if reader is not None else None
 
 
 class ObservedItems(Generic[T]):

@@ -204,4 +204,4 @@ _CALL_LABELS = (
 
 
 def _selected(attributes: Mapping[str, AttributeValue], names: tuple[str, ...]) -> dict[str, AttributeValue]:
-    return {name: attributes[name] for name in names if name in attributes}
+    return {name: value for name in names if isinstance(value := attributes.get(name), (str, int, float))}

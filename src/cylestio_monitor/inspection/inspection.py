@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _NO_TEXT = ("blob", "file")
+_STREAMED = ("text", "reasoning")
 _UNREADABLE = "unreadable"
 _serial = itertools.count()
 
@@ -182,7 +183,9 @@ class Inspection:
         if result is not None:
             for message in result.messages:
                 for part in message.parts:
-                    self._answer_part(part, streamed.get(part.path))
+                    # Only the streamed text itself was scanned: citations, say, stand at the same place.
+                    is_text = part.type in _STREAMED and isinstance(part.content, str)
+                    self._answer_part(part, streamed.pop(part.path, None) if is_text else None)
             for tool in result.tools:
                 self._tool(tool, known=False)
             if result.response is not None:
@@ -294,11 +297,10 @@ class Inspection:
             mark = hash((tool.name, tool.description, _encoded(tool.parameters), _encoded(tool.extra)))
             masked = self._seen.get(mark) if known else None
             if masked is None:
+                found = self._scanner.tool_definition(tool, target="input", silenced=True)
                 if tool.type == _UNREADABLE:
                     reason = str(tool.description or tool.name)
-                    found = [incomplete(reason, target="input", subtype="tool_definition", path=tool.path)]
-                else:
-                    found = self._scanner.tool_definition(tool, target="input", silenced=True)
+                    found.append(incomplete(reason, target="input", subtype="tool_definition", path=tool.path))
                 self._report(found)
                 masked = bool(found) and needs_mask(found)
                 self._marks.append((mark, masked))

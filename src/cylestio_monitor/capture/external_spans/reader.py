@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cylestio_monitor import semconv
 from cylestio_monitor.capture.parsing import message_parts
+from cylestio_monitor.capture.parsing.fields import label
+from cylestio_monitor.capture.parsing.passed_over import PassedOver
 from cylestio_monitor.model import Call, Message, Part, Result
 
 if TYPE_CHECKING:
@@ -113,26 +115,35 @@ def operation(attributes: Mapping[str, Any]) -> str:
     """The operation in the words of the conventions; empty where the attributes do not say it."""
     name = attributes.get(semconv.OPERATION_NAME)
     if name:
-        return _SAME_OPERATION.get(str(name), str(name))
+        return _SAME_OPERATION.get(label(name), label(name))
     for key, table in (
         ("openinference.span.kind", _OPENINFERENCE_KINDS),
         ("traceloop.span.kind", _TRACELOOP_KINDS),
         ("llm.request.type", _REQUEST_TYPES),
     ):
         name = attributes.get(key)
-        if name in table:
+        if isinstance(name, str) and name in table:
             return table[name]
     return ""
 
 
 def read(name: str, attributes: Mapping[str, Any], events: Iterable[MessageEvent]) -> SpanContent:
-    """Reads a span.
+    """Reads a span; what is of another type than its instrumentation should write is read as something said.
 
     Args:
         name: The span's name.
         attributes: Its attributes; where it is an MCP request, they say so.
         events: Its events, and the log records that were written for it.
     """
+    passed_over = PassedOver()
+    with passed_over:
+        found = _read(name, attributes, events)
+    if left := passed_over.new_parts():
+        found.call.messages = [Message("user", left), *found.call.messages]
+    return found
+
+
+def _read(name: str, attributes: Mapping[str, Any], events: Iterable[MessageEvent]) -> SpanContent:
     does = operation(attributes)
     call = Call(does, name, kind="internal")
     call.provider = _text(attributes, _PROVIDERS)
@@ -291,4 +302,4 @@ def _plain(value: object) -> object:
 
 
 def _text(attributes: Mapping[str, Any], keys: tuple[str, ...]) -> str | None:
-    return next((str(attributes[key]) for key in keys if attributes.get(key)), None)
+    return next((label(attributes[key]) for key in keys if attributes.get(key)), None)

@@ -17,7 +17,8 @@ from cylestio_monitor.capture import call_wrappers
 from cylestio_monitor.capture.frameworks import claude_permissions
 from cylestio_monitor.capture.frameworks.tool_calls import tool_call
 from cylestio_monitor.capture.parsing import message_parts
-from cylestio_monitor.capture.parsing.fields import as_dict, as_list, count, text_or_none
+from cylestio_monitor.capture.parsing.fields import as_dict, as_list, count, text_or_none, unread
+from cylestio_monitor.capture.parsing.passed_over import PassedOver, pass_over
 from cylestio_monitor.capture.patching import Target
 from cylestio_monitor.errors import BlockedError
 from cylestio_monitor.model import Call, Result, Usage
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from cylestio_monitor.capture.patching import Patches
-    from cylestio_monitor.model import Message
+    from cylestio_monitor.model import Message, Part
     from cylestio_monitor.pipeline import Invocation
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ class _Process:
         Raises:
             BlockedError: A tool call that the model asks for is refused.
         """
+        message = as_dict(message)
         parent = text_or_none(message.get("parent_tool_use_id"))
         kind = message.get("type")
         if kind == "system":
@@ -84,6 +86,13 @@ class _Process:
         elif kind == "result":
             failed = message.get("is_error") is True
             self.end(error_type=text_or_none(message.get("subtype")) or "error" if failed else None)
+        else:
+            pass_over(message.get("message"))
+
+    def unread(self, parts: list[Part]) -> None:
+        """Takes what a message holds in a form that is not known, as something that the agent has said."""
+        known = self._answers.get(None, {})
+        self._answer(None, {"id": known.get("id"), "content": [part.content for part in parts]})
 
     def end(self, *, error: BaseException | None = None, error_type: str | None = None) -> None:
         """Ends everything that is under way.
@@ -129,7 +138,7 @@ class _Process:
     def _returned(self, parent: str | None, content: Any) -> None:
         """Takes the results of tools, which are also what the model is asked next."""
         self._end_chat(parent)
-        for block in map(as_dict, as_list(content)):
+        for block in map(as_dict, content if isinstance(content, list) else ()):
             tool = self._tools.pop(str(block.get("tool_use_id")), None)
             if tool is not None:
                 failed = block.get("is_error") is True
@@ -246,12 +255,23 @@ def _receive(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _take(process: _Process, message: Any) -> None:
+    passed_over = PassedOver()
     try:
-        process.receive(message)
+        with passed_over:
+            try:
+                process.receive(message)
+            except BlockedError:
+                raise
+            except Exception as error:  # noqa: BLE001 -- a message of an unknown form is recorded as it is
+                left = unread(error, message, "")
+            else:
+                left = []
+        if left := [*left, *passed_over.new_parts()]:
+            process.unread(left)
     except BlockedError:
         raise
     except Exception:  # a message of an unknown form: the application gets it nevertheless
-        log.debug("Could not read a message of Claude Code", exc_info=True)
+        log.debug("Could not record a message of Claude Code", exc_info=True)
 
 
 TARGETS = (

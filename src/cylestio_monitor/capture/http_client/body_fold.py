@@ -6,8 +6,9 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 from cylestio_monitor.capture.http_client.event_decoder import EventDecoder
-from cylestio_monitor.capture.parsing.fields import as_list, parse_json, unreadable_result
-from cylestio_monitor.model import Result
+from cylestio_monitor.capture.parsing.fields import parse_json, unread
+from cylestio_monitor.capture.parsing.reading import read_result
+from cylestio_monitor.model import Message, Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -112,12 +113,23 @@ class BodyFold:
         try:
             value = parse_json(body)
         except (ValueError, RecursionError) as error:
-            return unreadable_result(error) if body.strip() else Result()
+            return Result(messages=[Message("assistant", unread(error, body, ""))]) if body.strip() else Result()
         if not isinstance(value, list):
-            return self._read(value, self._call)
-        for event in as_list(value):
-            self._fold.event(event)
-        return self._fold.result()
+            return read_result(self._read, value, self._call)
+        return read_result(self._listed, value)
+
+    def _listed(self, events: list[Any]) -> Result:
+        """Reads the events of a stream that came as one list."""
+        left: list[Part] = []
+        for event in events:
+            try:
+                self._fold.event(event)
+            except Exception as error:  # noqa: BLE001 -- an event of any form: it is recorded as it is
+                left += unread(error, event, "stream")
+        result = self._fold.result()
+        if left:
+            result.messages = [*result.messages, Message("assistant", left)]
+        return result
 
     def _events(self, texts: list[bytes]) -> None:
         failed: Exception | None = None

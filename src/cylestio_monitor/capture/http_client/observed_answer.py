@@ -8,7 +8,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from cylestio_monitor import runtime
-from cylestio_monitor.capture.parsing.fields import unreadable, unreadable_result
+from cylestio_monitor.capture.parsing.fields import unread
+from cylestio_monitor.capture.parsing.passed_over import PassedOver
+from cylestio_monitor.capture.parsing.reading import read_result
 from cylestio_monitor.model import Message
 
 if TYPE_CHECKING:
@@ -19,9 +21,6 @@ if TYPE_CHECKING:
     from cylestio_monitor.pipeline import Invocation
 
 log = logging.getLogger(__name__)
-
-_MAX_UNREADABLE = 8
-"""Unreadable events of one stream that are recorded; more say nothing new."""
 
 
 class ObservedAnswer:
@@ -36,9 +35,10 @@ class ObservedAnswer:
         "_generator",
         "_invocation",
         "_judges",
+        "_passed_over",
         "_pid",
         "_rest",
-        "_unreadable",
+        "_unread",
     )
 
     def __init__(
@@ -67,7 +67,8 @@ class ObservedAnswer:
         self._begun = not is_stream
         self._ended = False
         self._judges = invocation.can_block
-        self._unreadable: list[Part] = []
+        self._unread: list[Part] = []
+        self._passed_over = PassedOver()
         self._pid = os.getpid()
         runtime.open_calls.add(self)
 
@@ -85,13 +86,16 @@ class ObservedAnswer:
         if not self._begun:
             self._begun = True
             self._invocation.first_chunk()
-        try:
-            self._fold.event(event)
-        except Exception as error:  # noqa: BLE001 -- an event of any form: it is recorded as unreadable, reading goes on
-            if len(self._unreadable) < _MAX_UNREADABLE:
-                self._unreadable.append(unreadable(error, "stream"))
-                if self._judges:
-                    self._judge(self._unreadable[-1:])
+        failed: list[Part] = []
+        with self._passed_over:
+            try:
+                self._fold.event(event)
+            except Exception as error:  # noqa: BLE001 -- an event of any form: it is recorded as it is, reading goes on
+                failed = unread(error, event, "stream")
+        if left := [*failed, *self._passed_over.new_parts()]:
+            self._unread += left
+            if self._judges:
+                self._judge(left)
         if self._fold.complete:
             parts, self._fold.complete = self._fold.complete, []
             self._judge(parts)
@@ -191,10 +195,7 @@ class ObservedAnswer:
         return frame is not None
 
     def _result(self) -> Result:
-        try:
-            result = self._fold.result()
-        except Exception as error:  # noqa: BLE001 -- a fault of a reader: the call still ends, marked as unreadable
-            return unreadable_result(error)
-        if self._unreadable:
-            result.messages.append(Message("assistant", self._unreadable))
+        result = read_result(lambda _: self._fold.result(), None)
+        if self._unread:
+            result.messages = [*result.messages, Message("assistant", self._unread)]
         return result

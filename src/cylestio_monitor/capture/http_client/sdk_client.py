@@ -27,7 +27,8 @@ from cylestio_monitor.capture.http_client.streams import (
     RedactedAsyncIterator,
     RedactedIterator,
 )
-from cylestio_monitor.capture.parsing.fields import parse_json, unreadable, unreadable_result
+from cylestio_monitor.capture.parsing.fields import parse_json, unread
+from cylestio_monitor.capture.parsing.reading import read_call, read_result
 from cylestio_monitor.model import Call, Message, Result
 from cylestio_monitor.pipeline import current
 
@@ -239,11 +240,11 @@ class _Attempt:
         Raises:
             BlockedError: The call is refused.
         """
-        try:
-            call = self._endpoint.call(self._client, _body(self.options), bool(self.kwargs.get("stream")))
-        except Exception as error:  # noqa: BLE001 -- a request of any form: it is recorded as unreadable, so that it can be refused
-            call = Call("chat", "chat", provider=self._sdk.provider)
-            call.messages = [Message("user", [unreadable(error, "")])]
+        call = read_call(
+            lambda: self._endpoint.call(self._client, _body(self.options), bool(self.kwargs.get("stream"))),
+            self.options.json_data,
+            lambda: Call("chat", "chat", provider=self._sdk.provider),
+        )
         denied = self._pipeline.denied_tools(call)
         if denied and isinstance(self.options.json_data, dict):
             changes = offered_tools.withhold(call, _body(self.options), denied)
@@ -322,9 +323,9 @@ class _Attempt:
             if kind == "raw" and not (result := self._observe_raw(answer, invocation)):
                 return answer, False
             if kind == "object":
-                result = self._endpoint.result(answer, invocation.call)
+                result = read_result(self._endpoint.result, answer, invocation.call)
         except Exception as error:  # noqa: BLE001 -- an answer of any form: it is recorded as unreadable
-            result = unreadable_result(error)
+            result = Result(messages=[Message("assistant", unread(error, answer, ""))])
         if invocation.redacts and kind == "object":
             return invocation.finish_with(answer, result, self._sdk.keys), True
         invocation.end(result, enforce=True)

@@ -14,6 +14,7 @@ from cylestio_monitor import semconv
 from cylestio_monitor.capture import event_loop
 from cylestio_monitor.capture.mcp import messages as wire
 from cylestio_monitor.capture.mcp.sessions import Peer, Peers, of_request
+from cylestio_monitor.capture.parsing.reading import read_call, read_result
 from cylestio_monitor.emit.genai import MAX_NAMES
 from cylestio_monitor.errors import BlockedError
 from cylestio_monitor.govern.redaction.redactor import UNCHANGED
@@ -119,7 +120,9 @@ class Exchange:
         try:
             content = read(answer)
             if isinstance(content, dict):
-                result = wire.read_result(method, content)
+                result = read_result(functools.partial(wire.read_result, method), content)
+            elif content is not None:
+                result.response = content
         except Exception:  # a peer may answer anything: what was read so far is recorded
             log.debug("Could not read an MCP result", exc_info=True)
             result.response = content
@@ -247,11 +250,11 @@ class Exchanges:
         pipeline = road.current()
         if pipeline is None:
             return None
-        try:
-            call = wire.read_call(kind, method, params, request_id)
-        except Exception:  # a peer may send anything: the request is recorded as unread
-            log.debug("Could not read an MCP request", exc_info=True)
-            call = wire.unread_call(kind, method, params)
+        call = read_call(
+            lambda: wire.read_call(kind, method, params, request_id),
+            params,
+            lambda: wire.blank_call(kind, method),
+        )
         peer, parent = Peer(), None
         try:
             call.attributes.update({name: value for name, value in known.items() if value})

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cylestio_monitor import semconv
 from cylestio_monitor.capture.parsing import message_parts
+from cylestio_monitor.capture.parsing.fields import as_dict
 from cylestio_monitor.model import Call, Message, Part, Result, ToolDefinition
 
 if TYPE_CHECKING:
@@ -70,9 +71,9 @@ def read_call(kind: Kind, method: str, params: Mapping[str, Any] | None, request
     return call
 
 
-def unread_call(kind: Kind, method: str, params: Mapping[str, Any] | None) -> Call:
-    """A request that could not be read: what it holds is scanned as a whole."""
-    return Call(operation="", name=method, kind=kind, arguments=params, attributes={semconv.MCP_METHOD: method})
+def blank_call(kind: Kind, method: str) -> Call:
+    """A request of which nothing but its method is known."""
+    return Call(operation="", name=method, kind=kind, attributes={semconv.MCP_METHOD: method})
 
 
 def read_result(method: str, answer: Mapping[str, Any]) -> Result:
@@ -136,8 +137,7 @@ def _listed(tools: Any) -> list[ToolDefinition]:
 
 def _input_responses(given: Any) -> list[Message]:
     """Returns the answers that a client adds to a repeated call, for which the server asked in place of a result."""
-    if not isinstance(given, Mapping) or not given:
-        return []
+    given = as_dict(given)
     answers = [
         Part(
             "tool_call_response",
@@ -146,7 +146,7 @@ def _input_responses(given: Any) -> list[Message]:
         )
         for key, answer in given.items()
     ]
-    return [Message("user", answers)]
+    return [Message("user", answers)] if answers else []
 
 
 def _response(answer: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -180,10 +180,12 @@ def _without_blob(item: Any) -> Any:
 
 def _repeats(content: Any, structured: Any) -> bool:
     """Returns whether the text blocks say what the structured content says, as the specification asks servers to do."""
-    texts = [item.get("text") for item in _items(content) if isinstance(item, Mapping) and item.get("type") == "text"]
-    decoded = [_decoded(text) for text in texts if isinstance(text, str)]
-    wrapped = structured.get("result") if isinstance(structured, Mapping) and len(structured) == 1 else structured
-    return any(same in (texts, decoded) for same in ([structured], [wrapped], wrapped))
+    blocks = [item for item in _items(content) if isinstance(item, Mapping) and item.get("type") == "text"]
+    texts = [text for item in blocks if isinstance(text := item.get("text"), str)]
+    decoded = [_decoded(text) for text in texts]
+    is_wrapped = isinstance(structured, Mapping) and structured.keys() == {"result"}
+    wrapped = structured["result"] if is_wrapped else structured
+    return bool(texts) and any(same in (texts, decoded) for same in ([structured], [wrapped], wrapped))
 
 
 def _decoded(text: str) -> Any:

@@ -6,6 +6,7 @@ import base64
 import binascii
 from typing import Any
 
+from cylestio_monitor.capture.parsing.passed_over import pass_over
 from cylestio_monitor.model import Part
 
 MAX_BYTES = 4 * 1024 * 1024
@@ -77,6 +78,7 @@ def _bytes(data: Any, limit: int) -> bytes | None:
         except (binascii.Error, ValueError):
             return None
     else:
+        pass_over(data)
         return None
     return raw
 

@@ -6,7 +6,9 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any
 
-from cylestio_monitor.model import Message, Part, Result
+from cylestio_monitor import sanitize
+from cylestio_monitor.capture.parsing.passed_over import pass_over
+from cylestio_monitor.model import Part, ToolDefinition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -15,11 +17,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_INT64 = 1 << 63
+
 
 class Fields(dict[str, Any]):
     """A JSON object whose members are also attributes, as on the objects of an SDK; absent ones are ``None``."""
 
     __getattr__ = dict.get
+
+
+_CONTAINERS = (str, list, dict, tuple, Fields)
+_NOTHING: dict[str, Any] = {}
 
 
 def members(value: Any) -> Callable[[str], Any]:
@@ -32,7 +40,10 @@ def members(value: Any) -> Callable[[str], Any]:
     """
     if isinstance(value, dict):
         return value.get
-    own: dict[str, Any] = getattr(value, "__dict__", {})
+    own: dict[str, Any] | None = getattr(value, "__dict__", None)
+    if own is None:
+        pass_over(value)
+        return _NOTHING.get
     extra = getattr(value, "__pydantic_extra__", None)
     return {**extra, **own}.get if extra else own.get
 
@@ -43,16 +54,42 @@ def as_dict(value: Any) -> dict[str, Any]:
         return value
     if isinstance(value, dict):
         return dict(value.items())  # a subclass is serialised by its `items`, whatever its other methods return
+    dumped = _dumped(value)
+    if isinstance(dumped, dict):
+        return dumped
+    pass_over(value)
+    return {}
+
+
+def _dumped(value: Any) -> Any:
+    """Returns what a Pydantic model dumps; it says nothing of values that are not of the type of their field."""
     dump = getattr(value, "model_dump", None)
-    dumped = dump() if callable(dump) else None
-    return dumped if isinstance(dumped, dict) else {}
+    if not callable(dump):
+        return None
+    try:
+        return dump(warnings=False)
+    except (TypeError, ValueError):  # Pydantic 1, behind an SDK that has the method of Pydantic 2
+        return dump()
+
+
+def as_object(value: Any) -> Any:
+    """Returns an object of an SDK, or parsed JSON with attributes; anything else counts as one without fields."""
+    if type(value) is dict:
+        return Fields(value)
+    if isinstance(value, dict) or hasattr(value, "__dict__"):
+        return value
+    pass_over(value)
+    return Fields()
 
 
 def as_list(value: Any) -> list[Any]:
     """Returns a list or tuple as a list; anything else counts as an empty one."""
     if type(value) is list:
         return value
-    return list(value) if isinstance(value, (list, tuple)) else []
+    if isinstance(value, (list, tuple)):
+        return list(value)
+    pass_over(value)
+    return []
 
 
 def plain_text(value: Any) -> str | None:
@@ -64,7 +101,26 @@ def plain_text(value: Any) -> str | None:
 
 def text_or_none(value: Any) -> str | None:
     """Returns a text that is not empty, else ``None``."""
-    return plain_text(value) or None
+    text = plain_text(value)
+    if text is None:
+        pass_over(value)
+    return text or None
+
+
+def label(value: Any) -> str:
+    """Returns a name of any type as text; an empty one for nothing."""
+    text = plain_text(value)
+    return text if text is not None else "" if is_empty(value) else sanitize.clean_text(value)
+
+
+def is_empty(value: Any) -> bool:
+    """Returns whether a value is nothing, or an empty text, list or object; the code of a subclass does not run."""
+    return value is None or (type(value) in _CONTAINERS and not value)
+
+
+def place_of(value: Any) -> int | str:
+    """Returns the index of a block or a choice as it may be a key; an empty one where it is of another type."""
+    return value if type(value) is int or type(value) is str else ""
 
 
 def role_of(entry: Mapping[str, Any], default: str = "user") -> str:
@@ -106,15 +162,16 @@ def arguments(text: Any) -> Any:
         return plain
 
 
-def unreadable(error: BaseException, path: str) -> Part:
-    """Returns the part that stands for content that could not be read."""
+def unread(error: BaseException, value: Any, path: str) -> list[Part]:
+    """Returns the parts that stand for content that could not be read: why, and the content as it is."""
     log.debug("Could not read %s", path or "a message", exc_info=error)
-    return Part("unreadable", type(error).__name__, path=path)
+    return [Part("unreadable", type(error).__name__, path=path), Part("json", value, path=path)]
 
 
-def unreadable_result(error: BaseException) -> Result:
-    """Returns the answer that stands for one that could not be read."""
-    return Result(messages=[Message("assistant", [unreadable(error, "")])])
+def unread_tool(error: BaseException, item: Any, path: str) -> ToolDefinition:
+    """Returns the tool definition that stands for one that could not be read."""
+    log.debug("Could not read %s", path, exc_info=error)
+    return ToolDefinition("", type(error).__name__, type="unreadable", path=path, extra=item)
 
 
 def contained(read: Callable[[Any, str], list[Part]], item: Any, path: str) -> list[Part]:
@@ -122,7 +179,7 @@ def contained(read: Callable[[Any, str], list[Part]], item: Any, path: str) -> l
     try:
         return read(item, path)
     except Exception as error:  # noqa: BLE001 -- the item's own code may raise anything; the other items are still read
-        return [unreadable(error, path)]
+        return unread(error, item, path)
 
 
 def read_items(read: Callable[[Any, str], list[Part]], value: Any, path: str) -> list[Part]:
@@ -144,7 +201,7 @@ def other_fields(entry: Mapping[str, Any], known: frozenset[str], path: str) -> 
     """
     if entry.keys() <= known:
         return []
-    rest = {name: value for name, value in entry.items() if name not in known and value not in (None, "", [], {})}
+    rest = {name: value for name, value in entry.items() if name not in known and not is_empty(value)}
     return [Part("json", rest, path=path)] if rest else []
 
 
@@ -164,7 +221,13 @@ def numbers_and_texts(body: Mapping[str, Any], table: Mapping[str, str]) -> dict
 
 def texts(value: Any) -> list[str]:
     """Returns the texts in a list, or the one text."""
-    return [value] if isinstance(value, str) else [item for item in as_list(value) if isinstance(item, str)]
+    if isinstance(value, str):
+        return [value]
+    given = as_list(value)
+    for item in given:
+        if not isinstance(item, str):
+            pass_over(item)
+    return [item for item in given if isinstance(item, str)]
 
 
 def count(*values: Any) -> int | None:
@@ -174,8 +237,13 @@ def count(*values: Any) -> int | None:
 
 
 def number(value: Any) -> int | None:
-    """Returns an integer, else ``None``."""
-    return value if type(value) is int else None
+    """Returns an integer of 64 bits, else ``None``."""
+    return value if type(value) is int and -_INT64 <= value < _INT64 else None
+
+
+def whole(value: Any) -> int | None:
+    """Returns an integer that a server may also write as a number with a fraction of zero, else ``None``."""
+    return int(value) if type(value) is float and value.is_integer() else number(value)
 
 
 def joined(texts_: Iterable[Any]) -> str:

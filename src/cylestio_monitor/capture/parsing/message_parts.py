@@ -11,6 +11,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from cylestio_monitor.capture.parsing.fields import as_list, is_empty, label
+from cylestio_monitor.capture.parsing.passed_over import pass_over
 from cylestio_monitor.model import Message, Part, ToolDefinition
 
 MAX_ITEMS = 2000
@@ -61,7 +63,7 @@ def messages(value: object, path: str, role: str, depth: int = 0) -> list[Messag
     if isinstance(value, Mapping):
         return [_message(value, path, role)] if _is_message(value) else _envelope(value, path, role, depth)
     if not isinstance(value, (list, tuple)):
-        return [] if value is None or value == "" else [Message(role, parts(value, path))]
+        return [] if is_empty(value) else [Message(role, parts(value, path))]
     out: list[Message] = []
     loose: list[Part] = []
     for number, item in enumerate(value[:MAX_ITEMS]):
@@ -84,7 +86,7 @@ def parts(content: object, path: str) -> list[Part]:
     """The content of a message: a text, one block, or a list of blocks."""
     if isinstance(content, (list, tuple)):
         return [part(block, f"{path}[{number}]") for number, block in enumerate(content[:MAX_ITEMS])]
-    return [] if content is None or content == "" else [part(content, path)]
+    return [] if is_empty(content) else [part(content, path)]
 
 
 def part(block: object, path: str) -> Part:
@@ -119,10 +121,10 @@ def tool_definitions(value: object, path: str) -> list[ToolDefinition]:
     if isinstance(value, Mapping):
         value = next((value[key] for key in ("tools", "functionDeclarations") if key in value), [value])
     out: list[ToolDefinition] = []
-    items = value[:MAX_ITEMS] if isinstance(value, (list, tuple)) else ()
-    for number, item in enumerate(map(decoded, items)):
+    for number, item in enumerate(map(decoded, as_list(value)[:MAX_ITEMS])):
         place = f"{path}[{number}]"
         if not isinstance(item, Mapping):
+            pass_over(item)
             continue
         many = item.get("functionDeclarations") or item.get("function_declarations")
         if isinstance(many, (list, tuple)):
@@ -137,7 +139,7 @@ def tool_definitions(value: object, path: str) -> list[ToolDefinition]:
         kind = item.get("type")
         out.append(
             ToolDefinition(
-                str(body.get("name") or kind or ""),
+                label(body.get("name")) or label(kind),
                 _text(body.get("description")),
                 decoded(schema),
                 kind if isinstance(kind, str) else "function",
@@ -156,7 +158,7 @@ def _message(value: Mapping[str, Any], path: str, role: str) -> Message:
             break
         body, path = body[key], f"{path}.{key}"
     role = _role(body) or _role(value) or role
-    key = next((key for key in _CONTENT_KEYS if body.get(key)), "content")
+    key = next((key for key in (*_CONTENT_KEYS, "message") if not is_empty(body.get(key))), "content")
     found = parts(body.get(key), f"{path}.{key}")
     call_id = _text(body.get("tool_call_id"))
     if call_id and role == "tool" and not any(one.type == "tool_call_response" for one in found):
@@ -167,9 +169,11 @@ def _message(value: Mapping[str, Any], path: str, role: str) -> Message:
     known = {one.id for one in found if one.type == "tool_call" and one.id}
     for field in ("tool_calls", "function_call"):
         calls = body.get(field)
-        calls = [calls] if isinstance(calls, Mapping) else calls
-        for number, call in enumerate(calls[:MAX_ITEMS] if isinstance(calls, (list, tuple)) else ()):
-            if isinstance(call, Mapping) and call.get("id") not in known:
+        calls = [calls] if isinstance(calls, Mapping) else as_list(calls)
+        for number, call in enumerate(calls[:MAX_ITEMS]):
+            if not isinstance(call, Mapping):
+                pass_over(call)
+            elif _text(call.get("id")) not in known:
                 found.append(_tool_call(call, f"{path}.{field}[{number}]"))
     return Message(role, found, _text(reason))
 
@@ -230,4 +234,4 @@ def _role(value: Mapping[str, Any]) -> str | None:
 
 
 def _text(value: object) -> str | None:
-    return None if value is None else str(value)
+    return None if value is None else label(value)

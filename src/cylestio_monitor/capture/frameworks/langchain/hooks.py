@@ -12,6 +12,7 @@ from cylestio_monitor.capture.frameworks.langchain import approvals, batches
 from cylestio_monitor.capture.frameworks.tool_calls import tool_call
 from cylestio_monitor.capture.instrumentor import is_hooked
 from cylestio_monitor.capture.parsing import message_parts
+from cylestio_monitor.capture.parsing.fields import as_dict, text_or_none
 from cylestio_monitor.capture.patching import Target
 from cylestio_monitor.model import Call, Message, Part, Result, Usage
 
@@ -200,13 +201,19 @@ def _chunks(chunks: list[Any]) -> Result:
 def _result(messages: list[Any]) -> Result:
     read = [one for number, message in enumerate(messages) for one in _one(message, f"generations[{number}]")]
     result = Result(messages=read)
-    metadata = getattr(messages[0], "response_metadata", None) or {}
-    reason = metadata.get("finish_reason") or metadata.get("stop_reason")
-    result.finish_reasons = [str(reason)] if reason else []
-    result.model = metadata.get("model_name") or metadata.get("model")
-    used = getattr(messages[0], "usage_metadata", None)
-    if isinstance(used, dict):
-        result.usage = Usage(used.get("input_tokens"), used.get("output_tokens"))
+    metadata = as_dict(getattr(messages[0], "response_metadata", None))
+    reason = text_or_none(metadata.get("finish_reason")) or text_or_none(metadata.get("stop_reason"))
+    result.finish_reasons = [reason] if reason else []
+    result.model = text_or_none(metadata.get("model_name")) or text_or_none(metadata.get("model"))
+    if used := as_dict(getattr(messages[0], "usage_metadata", None)):
+        details, written = as_dict(used.get("input_token_details")), as_dict(used.get("output_token_details"))
+        result.usage = Usage(
+            used.get("input_tokens"),
+            used.get("output_tokens"),
+            cache_read=details.get("cache_read"),
+            cache_write=details.get("cache_creation"),
+            reasoning=written.get("reasoning"),
+        )
     return result
 
 

@@ -8,17 +8,23 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from cylestio_monitor import semconv
-from cylestio_monitor.capture import call_wrappers, event_loop, observed_items
+from cylestio_monitor.capture import call_wrappers, event_loop
 from cylestio_monitor.capture.frameworks.litellm import otel_callback
-from cylestio_monitor.capture.parsing import message_parts
+from cylestio_monitor.capture.http_client.observed_answer import ObservedAnswer
+from cylestio_monitor.capture.parsing.fields import label, text_or_none
+from cylestio_monitor.capture.parsing.reading import read_result
 from cylestio_monitor.capture.patching import Target
-from cylestio_monitor.model import Call, Message, Part, Result, Usage
+from cylestio_monitor.capture.sdks.openai import chat, request_fields
+from cylestio_monitor.capture.sdks.openai.chat_stream import ChunkFold
+from cylestio_monitor.errors import BlockedError
+from cylestio_monitor.model import Call
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
     from cylestio_monitor.capture.patching import Patches
+    from cylestio_monitor.model import Result
     from cylestio_monitor.pipeline import Invocation
 
 log = logging.getLogger(__name__)
@@ -38,10 +44,35 @@ _PROVIDERS = {
     "mistral": "mistral_ai",
     "xai": "x_ai",
 }
+_TEXTS = ("prediction", "response_format", "suffix")
+"""Fields of a request beside messages and tools that hold text for the model; others are settings of LiteLLM."""
+
 _INNER = ("acompletion", "aembedding")
 
-_streams: weakref.WeakKeyDictionary[Any, tuple[Invocation, list[Any]]] = weakref.WeakKeyDictionary()
-"""The call and the chunks read so far of each stream that is open."""
+_NO_CALL = Call("chat", "chat")
+"""The reader of an answer does not look at its call."""
+
+
+class _ObservedStream:
+    """A stream that is open: its call, and what has been read of it."""
+
+    __slots__ = ("answer", "invocation", "is_refused")
+
+    def __init__(self, invocation: Invocation, answer: ObservedAnswer) -> None:
+        self.invocation = invocation
+        self.answer = answer
+        self.is_refused = False
+
+    def observe(self, chunk: Any) -> None:
+        """Takes the next chunk before the application gets it; raises `BlockedError` where that is refused."""
+        try:
+            self.answer.observe(_plain(chunk))
+        except BlockedError:
+            self.is_refused = True
+            raise
+
+
+_streams: weakref.WeakKeyDictionary[Any, _ObservedStream] = weakref.WeakKeyDictionary()
 
 
 def _sync(operation: str, original: Callable[..., Any]) -> Callable[..., Any]:
@@ -85,13 +116,18 @@ def _async(operation: str, original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _call(operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
     given = dict(zip(("model", "messages" if operation == "chat" else "input"), args, strict=False)) | kwargs
-    whole = str(given.get("model") or "")
+    whole = label(given.get("model"))
     provider, _, model = whole.rpartition("/")
-    provider = str(given.get("custom_llm_provider") or provider.partition("/")[0] or "")
+    provider = label(given.get("custom_llm_provider")) or provider.partition("/")[0]
     call = Call(operation, f"{operation} {model}", provider=_PROVIDERS.get(provider, provider) or None, model=model)
-    call.messages = message_parts.messages(given.get("messages") or given.get("input"), "messages", "user")
-    call.tools = message_parts.tool_definitions(given.get("tools"), "tools")
-    call.user_id = str(given["user"]) if given.get("user") else None
+    texts = {name: given[name] for name in _TEXTS if name in given}
+    call.messages = [
+        *request_fields.other_text(texts),
+        *chat.messages(given),
+        *request_fields.prompts(given.get("input"), "input"),
+    ]
+    call.tools = request_fields.tools(given)
+    call.user_id = text_or_none(given.get("user"))
     call.attributes = {name: given[key] for key, name in _PARAMETERS.items() if given.get(key) is not None}
     if given.get("stream"):
         call.attributes[semconv.REQUEST_STREAM] = True
@@ -100,12 +136,12 @@ def _call(operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call
 
 def _observe(answer: Any, invocation: Invocation) -> Any:
     if not hasattr(answer, "__anext__"):
-        invocation.end(observed_items.read(_answer, answer), enforce=True)
+        invocation.end(read_result(_answer, answer), enforce=True)
         return answer
-    seen: list[Any] = []
     try:
-        _streams[answer] = (invocation, seen)
-        weakref.finalize(answer, _abandon, invocation, seen).atexit = False
+        observed = _ObservedStream(invocation, ObservedAnswer(invocation, ChunkFold(invocation)))
+        _streams[answer] = observed
+        weakref.finalize(answer, observed.answer.dropped).atexit = False
         otel_callback.remember(answer, invocation)
     except TypeError:  # a stream of a kind that has no weak references or no hash
         log.debug("Could not observe a stream", exc_info=True)
@@ -113,27 +149,25 @@ def _observe(answer: Any, invocation: Invocation) -> Any:
     return answer
 
 
-def _abandon(invocation: Invocation, seen: list[Any]) -> None:
-    invocation.abandon(observed_items.read(_chunks, seen))
-
-
 def _next(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def following(self: Any) -> Any:
-        invocation, seen = _streams.get(self, (None, []))
-        if invocation is None:
+        stream = _streams.get(self)
+        if stream is None:
             return original(self)
+        if stream.is_refused:
+            raise StopIteration
         try:
-            with call_wrappers.Inside(invocation):
+            with call_wrappers.Inside(stream.invocation):
                 chunk = original(self)
         except StopIteration:
-            invocation.end(observed_items.read(_chunks, seen))
+            stream.answer.finished()
+            stream.answer.wait_durable()
             raise
         except BaseException as error:
-            invocation.end(observed_items.read(_chunks, seen), error)
+            stream.answer.failed(error)
             raise
-        invocation.first_chunk()
-        seen.append(chunk)
+        stream.observe(chunk)
         return chunk
 
     return following
@@ -142,65 +176,35 @@ def _next(original: Callable[..., Any]) -> Callable[..., Any]:
 def _next_async(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     async def following(self: Any) -> Any:
-        invocation, seen = _streams.get(self, (None, []))
-        if invocation is None:
+        stream = _streams.get(self)
+        if stream is None:
             return await original(self)
+        if stream.is_refused:
+            raise StopAsyncIteration
         try:
-            with call_wrappers.Inside(invocation):
+            with call_wrappers.Inside(stream.invocation):
                 chunk = await original(self)
         except StopAsyncIteration:
-            invocation.end(observed_items.read(_chunks, seen))
+            stream.answer.finished()
+            await stream.answer.wait_durable_async()
             raise
         except BaseException as error:
-            invocation.end(observed_items.read(_chunks, seen), error)
+            stream.answer.failed(error)
             raise
-        invocation.first_chunk()
-        seen.append(chunk)
+        stream.observe(chunk)
         return chunk
 
     return following
 
 
 def _answer(answer: Any) -> Result:
-    body = answer.model_dump(exclude_none=True)
-    result = Result(response_id=body.get("id"), model=body.get("model"), usage=_usage(body.get("usage")))
-    for number, choice in enumerate(body.get("choices") or ()):
-        result.messages += message_parts.messages([choice], f"choices[{number}]", "assistant")
-        result.finish_reasons += [str(choice["finish_reason"])] if choice.get("finish_reason") else []
-    return result
+    """Reads a whole answer, which LiteLLM gives in OpenAI's format whoever answers."""
+    return chat.answer(_plain(answer), _NO_CALL)
 
 
-def _chunks(chunks: list[Any]) -> Result:
-    texts: list[str] = []
-    calls: dict[int, dict[str, Any]] = {}
-    result = Result()
-    for chunk in chunks:
-        body = chunk.model_dump(exclude_none=True)
-        result.response_id, result.model = body.get("id"), body.get("model")
-        result.usage = _usage(body.get("usage")) or result.usage
-        for choice in (body.get("choices") or ())[:1]:
-            delta = choice.get("delta") or {}
-            texts.append(delta.get("content") or "")
-            for piece in delta.get("tool_calls") or ():
-                call = calls.setdefault(piece.get("index", 0), {"id": piece.get("id"), "name": "", "arguments": ""})
-                function = piece.get("function") or {}
-                call["name"] += function.get("name") or ""
-                call["arguments"] += function.get("arguments") or ""
-            result.finish_reasons = (
-                [str(choice["finish_reason"])] if choice.get("finish_reason") else result.finish_reasons
-            )
-    found = [Part("text", "".join(texts), path="choices[0].message.content")] if any(texts) else []
-    for number, call in calls.items():
-        path = f"choices[0].message.tool_calls[{number}]"
-        found.append(Part("tool_call", message_parts.decoded(call["arguments"]), call["name"], call["id"], path))
-    result.messages = [Message("assistant", found)]
-    return result
-
-
-def _usage(used: Any) -> Usage | None:
-    if not isinstance(used, dict):
-        return None
-    return Usage(used.get("prompt_tokens"), used.get("completion_tokens"))
+def _plain(answer: Any) -> Any:
+    dump = getattr(answer, "model_dump", None)
+    return dump(exclude_none=True) if dump is not None else answer
 
 
 _STREAMS = "litellm.litellm_core_utils.streaming_handler"

@@ -12,9 +12,13 @@ from cylestio_monitor.capture.parsing.fields import (
     Fields,
     arguments,
     as_dict,
+    as_list,
+    contained,
     count,
+    label,
     members,
     number,
+    place_of,
     plain_text,
     read_items,
     text_or_none,
@@ -35,6 +39,8 @@ COUNTED_TOKENS = "anthropic.message.count_tokens.input_tokens"
 
 _COUNTS = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 _TOOL_CALLS = frozenset({"tool_call", "server_tool_call"})
+_SILENT = ("ping", "message_stop")
+"""Events that say nothing."""
 
 conversations = Conversations()
 
@@ -51,7 +57,7 @@ def answer_blocks(item: Any, path: str) -> list[Part]:
     if kind == "text" and type(item.text) is str and not getattr(item, "citations", None):
         return [Part("text", item.text, path=path)]
     if kind == "tool_use":
-        return [Part("tool_call", item.input, item.name, item.id, f"{path}.input")]
+        return [Part("tool_call", item.input, text_or_none(item.name), text_or_none(item.id), f"{path}.input")]
     if kind == "thinking":
         return [Part("reasoning", item.thinking, path=path)]
     return blocks(item, path)
@@ -108,9 +114,9 @@ class _MessageBlock:
 
     __slots__ = ("add", "path", "pieces", "progress", "start")
 
-    def __init__(self, start: Any, index: Any, invocation: Invocation) -> None:
+    def __init__(self, start: Any, path: str, invocation: Invocation) -> None:
         self.start = start
-        self.path = f"content[{index}]"
+        self.path = path
         self.progress = JsonProgress()
         self.pieces: list[str]
         self.add: Callable[[str], None]
@@ -125,12 +131,12 @@ class _MessageBlock:
             self.add = self.pieces.append
 
     def parts(self) -> list[Part]:
-        parts = answer_blocks(self.start, self.path)
-        if self.pieces and parts:
+        parts = contained(answer_blocks, self.start, self.path)
+        if self.pieces:
             text = "".join(self.pieces)
-            if parts[0].type in _TOOL_CALLS:
+            if parts and parts[0].type in _TOOL_CALLS:
                 parts[0].content = arguments(text)
-            elif parts[0].type in {"text", "reasoning"}:
+            elif parts and parts[0].type in {"text", "reasoning"}:
                 parts[0].content = text
             else:
                 parts.append(Part("json", arguments(text), path=self.path))
@@ -173,53 +179,69 @@ class MessageFold:
 
     def event(self, event: Any) -> None:
         """Takes the next event. The branches stand in the order of how often they come."""
-        kind = event.type
+        kind = getattr(event, "type", None)
         if kind == "content_block_delta":
             self._delta(event)
         elif kind == "content_block_start":
-            block = self._blocks[event.index] = _MessageBlock(event.content_block, event.index, self._invocation)
-            if getattr(event.content_block, "input", None):
+            start = getattr(event, "content_block", None)
+            block = self._begin(place_of(getattr(event, "index", None)), start)
+            if getattr(start, "input", None):
                 self._judge(block)
         elif kind == "content_block_stop":
-            if event.index in self._blocks:
-                self._judge(self._blocks[event.index])
+            index = place_of(getattr(event, "index", None))
+            if index in self._blocks:
+                self._judge(self._blocks[index])
         elif kind == "message_start":
-            self._start(event.message)
+            self._start(members(getattr(event, "message", None)))
         elif kind == "message_delta":
-            self._stop = event.delta.stop_reason
-            usage(event.usage, self._counts)
+            self._stop = members(getattr(event, "delta", None))("stop_reason")
+            usage(getattr(event, "usage", None), self._counts)
             for block in self._blocks.values():
                 self._judge(block)
         elif kind == "error":
-            self._error = str(members(getattr(event, "error", None))("type") or "error")
+            self._error = label(members(getattr(event, "error", None))("type")) or "error"
+        elif kind not in _SILENT and (told := as_dict(event)):
+            self._others.append(Part(label(kind) or "unknown", told, path="stream"))
 
     def _delta(self, event: Any) -> None:
-        delta = event.delta
-        kind = delta.type
+        delta: Any = getattr(event, "delta", None)
+        index = place_of(getattr(event, "index", None))
+        kind = getattr(delta, "type", None)
         if kind == "text_delta":
-            self._block(event.index, "text").add(delta.text)
+            self._add(index, "text", delta.text)
         elif kind == "input_json_delta":
-            block = self._block(event.index, "tool_use")
-            block.add(delta.partial_json)
-            if self._judges and block.progress.feed(delta.partial_json):
+            block = self._add(index, "tool_use", delta.partial_json)
+            if self._judges and block.progress.feed(plain_text(delta.partial_json) or ""):
                 self._judge(block)
         elif kind == "thinking_delta":
-            self._block(event.index, "thinking").add(delta.thinking)
-        elif kind != "signature_delta":
-            self._others.append(Part(str(kind), as_dict(delta), path=f"content[{event.index}]"))
+            self._add(index, "thinking", delta.thinking)
+        elif kind != "signature_delta" and (told := as_dict(delta)):
+            self._others.append(Part(label(kind) or "unknown", told, path=f"content[{index}]"))
 
-    def _start(self, message: Any) -> None:
-        self._id, self._model = message.id, message.model
-        usage(message.usage, self._counts)
+    def _start(self, get: Callable[[str], Any]) -> None:
+        self._id, self._model = get("id"), get("model")
+        usage(get("usage"), self._counts)
         self._counts.pop("output_tokens", None)  # a first guess; the count comes with the last events
-        for place, item in enumerate(message.content or ()):  # empty in the streams of the provider itself
-            self._blocks[("start", place)] = _MessageBlock(item, place, self._invocation)
+        for place, item in enumerate(as_list(get("content"))):  # empty in the streams of the provider itself
+            self._blocks[("start", place)] = _MessageBlock(item, f"content[{place}]", self._invocation)
 
-    def _block(self, index: Any, kind: str) -> _MessageBlock:
-        """Returns the block of a delta; one that was never begun is begun here."""
+    def _begin(self, index: Any, start: Any) -> _MessageBlock:
+        """Begins a block; one that was begun at the same index before stays beside it."""
+        path = f"content[{index}]"
+        if index in self._blocks:
+            path = f"content[{len(self._blocks)}]"
+            self._blocks[("earlier", len(self._blocks))] = self._blocks.pop(index)
+        found = self._blocks[index] = _MessageBlock(start, path, self._invocation)
+        return found
+
+    def _add(self, index: Any, kind: str, piece: Any) -> _MessageBlock:
+        """Adds a piece to the block of a delta; one that was never begun is begun here."""
         found = self._blocks.get(index)
         if found is None:
-            found = self._blocks[index] = _MessageBlock(Fields(type=kind, input={}), index, self._invocation)
+            found = self._begin(index, Fields(type=kind, input={}))
+        text = piece if type(piece) is str else text_or_none(piece)
+        if text is not None:
+            found.add(text)
         return found
 
     def _judge(self, block: _MessageBlock) -> None:

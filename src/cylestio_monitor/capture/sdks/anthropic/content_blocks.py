@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from cylestio_monitor.capture.parsing.binary import blob
-from cylestio_monitor.capture.parsing.fields import as_dict, other_fields, plain_text, read_items, text_or_none
+from cylestio_monitor.capture.parsing.fields import (
+    as_dict,
+    is_empty,
+    other_fields,
+    plain_text,
+    read_items,
+    text_or_none,
+)
 from cylestio_monitor.model import Part
 
 _NO_TEXT = ("type", "id", "index", "cache_control", "signature", "encrypted_index", "caller")
@@ -24,7 +31,7 @@ def blocks(item: Any, path: str) -> list[Part]:
         return [Part("text", text, path=path)]
     entry = as_dict(item)
     if not entry:
-        return [] if item in (None, {}) else [Part("json", item, path=path)]
+        return [] if is_empty(item) else [Part("json", item, path=path)]
     kind = entry.get("type")
     kind = kind if isinstance(kind, str) else ""
     name, id_ = text_or_none(entry.get("name")), text_or_none(entry.get("id"))

@@ -14,7 +14,7 @@ from cylestio_monitor import semconv
 from cylestio_monitor.capture.http_client import sdk_client
 from cylestio_monitor.capture.http_client.endpoint import Endpoint
 from cylestio_monitor.capture.http_client.provider_names import cloud_of, server
-from cylestio_monitor.capture.parsing.fields import as_dict, as_list, count, read_items, text_or_none
+from cylestio_monitor.capture.parsing.fields import as_dict, as_list, count, members, read_items, text_or_none
 from cylestio_monitor.capture.sdks.anthropic import answers, messages
 from cylestio_monitor.capture.sdks.anthropic.content_blocks import blocks
 from cylestio_monitor.capture.sdks.anthropic.redacted_stream import RedactedMessageEvents
@@ -124,11 +124,12 @@ def _completion(client: Any, body: Any, stream: bool) -> Call:
 
 
 def _completed(answer: Any, _: Call) -> Result:
-    reason = text_or_none(getattr(answer, "stop_reason", None))
+    get = members(answer)
+    reason = text_or_none(get("stop_reason"))
     return Result(
-        messages=[Message("assistant", [Part("text", answer.completion, path="completion")], reason or "error")],
-        response_id=text_or_none(getattr(answer, "id", None)),
-        model=text_or_none(getattr(answer, "model", None)),
+        messages=[Message("assistant", [Part("text", get("completion"), path="completion")], reason or "error")],
+        response_id=text_or_none(get("id")),
+        model=text_or_none(get("model")),
         finish_reasons=[reason] if reason else [],
     )
 
@@ -164,8 +165,8 @@ class _CompletionFold:
         self._last: Any = None
 
     def event(self, event: Any) -> None:
-        text = getattr(event, "completion", None)
-        if isinstance(text, str):
+        text = text_or_none(members(event)("completion"))
+        if text is not None:
             self._text.add(text)
             self._last = event
 
@@ -187,7 +188,7 @@ class _BatchFold:
         self._number = 0
 
     def event(self, event: Any) -> None:
-        message = getattr(event.result, "message", None)
+        message = members(members(event)("result"))("message")
         if message is not None:
             one = answers.answer(message, self._call, f"[{self._number}].result.message.")
             self._messages += one.messages

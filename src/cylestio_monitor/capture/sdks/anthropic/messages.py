@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 from cylestio_monitor import semconv
 from cylestio_monitor.capture.parsing.fields import (
     as_dict,
+    label,
     numbers_and_texts,
     other_fields,
     read_items,
     role_of,
     text_or_none,
     texts,
-    unreadable,
+    unread,
+    unread_tool,
 )
 from cylestio_monitor.capture.sdks.anthropic.content_blocks import blocks
 from cylestio_monitor.model import Message, Part, ToolDefinition
@@ -98,7 +100,7 @@ def _contained(item: Any, path: str) -> Message:
     try:
         return _message(item, path)
     except Exception as error:  # noqa: BLE001 -- the item's own code may raise anything; other messages are still read
-        return Message("user", [unreadable(error, path)])
+        return Message("user", unread(error, item, path))
 
 
 def _message(item: Any, path: str) -> Message:
@@ -124,7 +126,7 @@ def tools(body: dict[str, Any], prefix: str = "") -> list[ToolDefinition]:
             try:
                 out.append(read(item, path))
             except Exception as error:  # noqa: BLE001 -- the item's own code may raise anything; other tools are still read
-                out.append(ToolDefinition("", unreadable(error, path).type, type="unreadable", path=path))
+                out.append(unread_tool(error, item, path))
     return out
 
 
@@ -132,7 +134,7 @@ def _tool(item: Any, path: str) -> ToolDefinition:
     tool = as_dict(item)
     kind = text_or_none(tool.get("type"))
     return ToolDefinition(
-        name=str(tool.get("name") or tool.get("mcp_server_name") or kind or ""),
+        name=label(tool.get("name")) or label(tool.get("mcp_server_name")) or kind or "",
         description=text_or_none(tool.get("description")),
         parameters=tool.get("input_schema"),
         type="function" if kind in {None, "custom"} else str(kind),
@@ -145,4 +147,4 @@ def _server(item: Any, path: str) -> ToolDefinition:
     """A server of the Model Context Protocol whose tools the provider offers to the model."""
     server = as_dict(item)
     rest = {name: value for name, value in server.items() if name not in _SERVER_FIELDS}
-    return ToolDefinition(str(server.get("name") or "mcp"), type="mcp_server", path=path, extra=rest or item)
+    return ToolDefinition(label(server.get("name")) or "mcp", type="mcp_server", path=path, extra=rest or item)

@@ -9,12 +9,16 @@ from cylestio_monitor.capture.parsing.fields import (
     arguments,
     as_dict,
     contained,
+    is_empty,
+    label,
     other_fields,
+    place_of,
     plain_text,
     read_items,
     role_of,
     text_or_none,
-    unreadable,
+    unread,
+    unread_tool,
 )
 from cylestio_monitor.capture.parsing.json_progress import JsonProgress
 from cylestio_monitor.capture.sdks.bedrock import facts
@@ -36,7 +40,7 @@ def blocks(item: Any, path: str) -> list[Part]:
         return [Part("text", text, path=path)]
     entry = as_dict(item)
     if not entry:
-        return [] if item in (None, {}) else [Part("json", item, path=path)]
+        return [] if is_empty(item) else [Part("json", item, path=path)]
     parts: list[Part] = []
     if "text" in entry:
         text = plain_text(entry["text"])
@@ -105,7 +109,7 @@ def _contained(item: Any, path: str) -> Message:
         parts = read_items(blocks, entry.get("content"), f"{path}.content")
         return Message(role_of(entry), parts + other_fields(entry, frozenset({"role", "content"}), path))
     except Exception as error:  # noqa: BLE001 -- the item's own code may raise anything; other messages are still read
-        return Message("user", [unreadable(error, path)])
+        return Message("user", unread(error, item, path))
 
 
 def system(body: dict[str, Any]) -> list[Part]:
@@ -129,14 +133,14 @@ def _tool(item: Any, path: str) -> ToolDefinition:
         rest = {name: value for name, value in entry.items() if name not in known}
         rest |= {name: spec[name] for name in spec if name not in {"name", "description", "inputSchema", "strict"}}
         return ToolDefinition(
-            str(spec.get("name") or next(iter(entry), "")),
+            label(spec.get("name")) or label(next(iter(entry), "")),
             text_or_none(spec.get("description")),
             schema.get("json", schema or None),
             path=path,
             extra=rest or None,
         )
     except Exception as error:  # noqa: BLE001 -- the item's own code may raise anything; the other tools are still read
-        return ToolDefinition("", unreadable(error, path).type, type="unreadable", path=path)
+        return unread_tool(error, item, path)
 
 
 def answer(given: Any) -> Result:
@@ -178,12 +182,13 @@ class ConverseFold:
 
     def event(self, event: Any) -> None:
         """Takes the next event."""
+        event = as_dict(event)
         if start := as_dict(event.get("contentBlockStart")):
-            self._blocks[start.get("contentBlockIndex")] = _ConverseBlock(as_dict(start.get("start")))
+            self._begin(place_of(start.get("contentBlockIndex")), as_dict(start.get("start")))
         if delta := as_dict(event.get("contentBlockDelta")):
-            self._delta(delta.get("contentBlockIndex"), as_dict(delta.get("delta")))
+            self._delta(place_of(delta.get("contentBlockIndex")), as_dict(delta.get("delta")))
         if stop := as_dict(event.get("contentBlockStop")):
-            self._judge(stop.get("contentBlockIndex"))
+            self._judge(place_of(stop.get("contentBlockIndex")))
         if stop := as_dict(event.get("messageStop")):
             self._reason = text_or_none(stop.get("stopReason")) or self._reason
             for index in self._blocks:
@@ -191,15 +196,21 @@ class ConverseFold:
         for counts in (as_dict(event.get("metadata")), event):
             self._usage = facts.merged(self._usage, facts.usage(counts))
 
+    def _begin(self, index: Any, start: dict[str, Any]) -> None:
+        """Begins a block; one that was begun at the same index before stays beside it."""
+        if index in self._blocks:
+            self._blocks[f"{index}, earlier {len(self._blocks)}"] = self._blocks.pop(index)
+        self._blocks[index] = _ConverseBlock(start)
+
     def _delta(self, index: Any, delta: dict[str, Any]) -> None:
         block = self._blocks.setdefault(index, _ConverseBlock({}))
         reasoning = as_dict(delta.get("reasoningContent"))
-        for kind, text in (("text", delta.get("text")), ("reasoning", reasoning.get("text"))):
-            if isinstance(text, str):
+        for kind, given in (("text", delta.get("text")), ("reasoning", reasoning.get("text"))):
+            if (text := text_or_none(given)) is not None:
                 if block.text is None:
                     block.text = (kind, self._invocation.streamed(f"content[{index}]"))
                 block.text[1].add(text)
-        if (piece := plain_text(as_dict(delta.get("toolUse")).get("input"))) is not None:
+        if (piece := text_or_none(as_dict(delta.get("toolUse")).get("input"))) is not None:
             block.pieces.append(piece)
             if self._judges and block.progress.feed(piece):
                 self._judge(index)
@@ -213,8 +224,7 @@ class ConverseFold:
 
     def _parts(self, index: Any) -> list[Part]:
         block, path = self._blocks[index], f"content[{index}]"
-        if block.text is not None:
-            return [Part(block.text[0], "".join(block.text[1].pieces), path=path)]
+        said = [Part(block.text[0], "".join(block.text[1].pieces), path=path)] if block.text is not None else []
         parts = contained(blocks, block.start, path)
         if block.pieces:
             content = arguments("".join(block.pieces))
@@ -222,7 +232,7 @@ class ConverseFold:
                 parts[0].content = content
             else:
                 parts.append(Part("tool_call", content, path=path))
-        return parts
+        return said + parts
 
     def result(self) -> Result:
         """Returns the answer as far as it has come."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cylestio_monitor import semconv
-from cylestio_monitor.capture.parsing.fields import as_dict, as_list, text_or_none, texts
+from cylestio_monitor.capture.parsing.fields import as_dict, as_list, number, text_or_none, texts
 from cylestio_monitor.model import Usage
 
 if TYPE_CHECKING:
@@ -52,6 +52,9 @@ _OUTPUT = (
 _CACHE_READ = ("cache_read_input_tokens", "cacheReadInputTokens", "cacheReadInputTokenCount")
 _CACHE_WRITE = ("cache_creation_input_tokens", "cacheWriteInputTokens", "cacheWriteInputTokenCount")
 _HEADER = "x-amzn-bedrock-{}-token-count"
+_DIGITS = 19
+"""Characters from which on a number may need more than 64 bits."""
+
 METRICS = "amazon-bedrock-invocationMetrics"
 """The field of the last event of a stream that holds the counts of Bedrock itself."""
 
@@ -125,4 +128,6 @@ def merged(earlier: Usage, later: Usage) -> Usage:
 
 
 def _count(value: Any) -> int | None:
-    return int(value) if isinstance(value, (int, str)) and str(value).isdigit() else None
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < _DIGITS:
+        return int(value)
+    return number(value)

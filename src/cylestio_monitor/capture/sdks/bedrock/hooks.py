@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 from cylestio_monitor import semconv
 from cylestio_monitor.capture import call_wrappers, observed_items
 from cylestio_monitor.capture.http_client.observed_answer import ObservedAnswer
-from cylestio_monitor.capture.parsing.fields import Fields, parse_json, unreadable
+from cylestio_monitor.capture.parsing.fields import Fields, as_dict, label, parse_json
+from cylestio_monitor.capture.parsing.reading import read_call
 from cylestio_monitor.capture.sdks.bedrock import converse, facts, invoke_model
 from cylestio_monitor.errors import BlockedError
 from cylestio_monitor.model import Call, Message, Part, Result
@@ -77,18 +78,20 @@ def _set_status(invocation: Invocation, error: BaseException) -> None:
 
 def _call(client: Any, operation: str, params: Any) -> Call:
     """Reads the request."""
-    model = str(params.get("modelId") or "")
+    model = label(params.get("modelId"))
     does = "embeddings" if "embed" in model else "chat"
     place = urlsplit(client.meta.endpoint_url)
     call = Call(does, f"{does} {model}", provider="aws.bedrock", model=model)
     call.server_address, call.server_port = place.hostname, place.port or (443 if place.hostname else None)
-    try:
+
+    def read() -> Call:
         if operation.startswith("Converse"):
             _read_converse(call, params)
         else:
             _read_invoke(call, params.get("body"))
-    except Exception as error:  # noqa: BLE001 -- a request of any form: it is recorded as unreadable, so that it can be refused
-        call.messages.append(Message("user", [unreadable(error, "")]))
+        return call
+
+    read_call(read, params, lambda: call)
     if "Stream" in operation:
         call.attributes[semconv.REQUEST_STREAM] = True
     return call
@@ -120,7 +123,7 @@ def _read_invoke(call: Call, body: Any) -> None:
     text = bytes(body) if isinstance(body, (bytearray, memoryview)) else body
     try:
         value = parse_json(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         call.messages = [Message("user", [Part("text", _text(text), path="body")])]
@@ -169,7 +172,7 @@ class _BedrockChunkFold:
         self._inner.complete = parts
 
     def event(self, event: Any) -> None:
-        piece = event.get("chunk", {}).get("bytes")
+        piece = as_dict(as_dict(event).get("chunk")).get("bytes")
         if piece is not None:
             value = parse_json(piece)
             self._inner.event(value if isinstance(value, Fields) else Fields(text=value))
@@ -200,7 +203,7 @@ class _BedrockBodyFold:
         raw = b"".join(self._raw)
         try:
             body = parse_json(raw)
-        except ValueError:
+        except (ValueError, RecursionError):
             body = raw.decode("utf-8", "replace")
         return invoke_model.answer(body, self._invocation.call, self._headers)
 

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from cylestio_monitor import semconv
 from cylestio_monitor.capture.parsing import message_parts
-from cylestio_monitor.capture.parsing.fields import Fields, as_dict, as_list, plain_text, read_items, text_or_none
+from cylestio_monitor.capture.parsing.fields import (
+    Fields,
+    as_dict,
+    as_list,
+    as_object,
+    label,
+    number,
+    other_fields,
+    read_items,
+    text_or_none,
+)
 from cylestio_monitor.capture.sdks.anthropic import answers as anthropic_answers
 from cylestio_monitor.capture.sdks.anthropic import messages as anthropic_messages
 from cylestio_monitor.capture.sdks.bedrock import converse, facts
@@ -32,13 +42,16 @@ _NOT_CONTENT = frozenset(
 )
 
 
+_NOVA = frozenset({*facts.PARAMETERS, *_NOT_CONTENT, "messages"}) - {"additionalModelRequestFields"}
+
+
 def _family(model: str, body: dict[str, Any]) -> str:
     """Returns the format of a request: by its fields, and by the name of the model where they leave it open."""
     if "anthropic" in model or "anthropic_version" in body:
         return "anthropic"
     if "nova" in model or "schemaVersion" in body or "inferenceConfig" in body:
         return "converse"
-    return "openai" if isinstance(body.get("messages"), list) else "other"
+    return "openai" if "messages" in body else "other"
 
 
 def read_request(call: Call, body: dict[str, Any]) -> None:
@@ -53,6 +66,8 @@ def read_request(call: Call, body: dict[str, Any]) -> None:
     elif family == "converse":
         call.system = converse.system(body)
         call.messages = converse.messages(body.get("messages"))
+        if rest := other_fields(converse.without_bytes(body), _NOVA, ""):
+            call.messages.insert(0, Message("user", rest))
         call.tools = converse.tools(body.get("toolConfig") or body.get("tool_config"))
     elif family == "openai":
         call.messages = [*request_fields.other_text(body), *chat.messages(body)]
@@ -72,7 +87,7 @@ def _cohere_tools(given: Any) -> list[ToolDefinition]:
         tool = as_dict(item)
         schema = tool.get("parameter_definitions", tool.get("parameters"))
         description = text_or_none(tool.get("description"))
-        found.append(ToolDefinition(str(tool.get("name") or ""), description, schema, path=f"tools[{place}]"))
+        found.append(ToolDefinition(label(tool.get("name")), description, schema, path=f"tools[{place}]"))
     return found
 
 
@@ -104,7 +119,7 @@ def answer(body: Any, call: Call, headers: Any) -> Result:
     counted = facts.usage(given, headers)
     out.usage = facts.merged(out.usage or Usage(), counted)
     if details := as_dict(as_dict(given.get("usage")).get("completion_tokens_details")):
-        out.usage.reasoning = details.get("reasoning_tokens")
+        out.usage.reasoning = number(details.get("reasoning_tokens"))
     out.response_id = out.response_id or text_or_none(given.get("id"))
     return out
 
@@ -150,11 +165,12 @@ class InvokeFold:
 
     def event(self, value: Fields) -> None:
         """Takes the next piece, as parsed JSON."""
+        value = as_object(value)
         if facts.METRICS in value:
             self._usage = facts.merged(self._usage, facts.usage(value))
         self._reasons = facts.finish_reasons(value) or self._reasons
-        if self._inner is None:
-            if value.keys() == {facts.METRICS}:
+        if self._inner is None or (isinstance(self._inner, _TextFold) and self._inner.is_empty):
+            if value.keys() <= {facts.METRICS}:
                 return
             self._inner = _fold_for(value)(self._invocation)
         if not isinstance(self._inner, ChunkFold) or "choices" in value:
@@ -189,13 +205,17 @@ class _TextFold:
         self._others: list[Part] = []
         self._usage = Usage()
 
+    @property
+    def is_empty(self) -> bool:
+        return self._text is None and not self._others
+
     def event(self, value: Fields) -> None:
         self._usage = facts.merged(self._usage, facts.usage(value))
         entries = [as_dict(item) for name in ("outputs", "generations") for item in as_list(value.get(name))]
         for entry in (value, *entries):
-            delta = as_dict(entry.get("delta"))
-            for source in (entry, delta):
-                text = next((found for name in _TEXTS if (found := plain_text(source.get(name)))), None)
+            delta = as_dict(entry["delta"]) if isinstance(entry.get("delta"), dict) else {}
+            for source in ({**entry, "delta": None} if delta else entry, delta):
+                text = next((found for name in _TEXTS if (found := text_or_none(source.get(name)))), None)
                 if text is not None:
                     self._text = self._text or self._invocation.streamed("content[0]")
                     self._text.add(text)

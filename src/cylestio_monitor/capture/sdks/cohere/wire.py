@@ -13,12 +13,14 @@ from cylestio_monitor.capture.parsing.fields import (
     arguments,
     as_dict,
     as_list,
+    label,
     numbers_and_texts,
     other_fields,
-    plain_text,
+    place_of,
     read_items,
     text_or_none,
     texts,
+    whole,
 )
 from cylestio_monitor.capture.sdks.openai import chat, request_fields
 from cylestio_monitor.capture.sdks.openai.content_blocks import blocks, tool_call
@@ -46,6 +48,14 @@ _READ = frozenset(
         *("strict_tools", "thinking", "output_dimension", "num_generations", "top_n", "query"),
     }
 )
+_SILENT = frozenset(
+    {
+        *("message-start", "content-end", "debug", "stream-start", "search-queries-generation"),
+        *("tool-calls-chunk", "tool-input", "citation-end"),
+    }
+)
+"""Events that say nothing, or only what others say again."""
+
 _ROLES = {"USER": "user", "CHATBOT": "assistant", "SYSTEM": "system", "TOOL": "tool"}
 
 
@@ -57,7 +67,7 @@ def _call(client: Any, body: Any, operation: str) -> Call:
     call.attributes = numbers_and_texts(given, _PARAMETERS)
     if stop := texts(given.get("stop_sequences")):
         call.attributes[semconv.REQUEST_STOP_SEQUENCES] = stop
-    if str(as_dict(given.get("response_format")).get("type", "")).startswith("json"):
+    if label(as_dict(given.get("response_format")).get("type")).startswith("json"):
         call.attributes[semconv.OUTPUT_TYPE] = "json"
     if given.get("stream"):
         call.attributes[semconv.REQUEST_STREAM] = True
@@ -73,7 +83,7 @@ def _chat(client: Any, body: Any, _: bool) -> Call:
     given = as_dict(body)
     for place, item in enumerate(as_list(given.get("chat_history"))):
         entry = as_dict(item)
-        role, path = str(entry.get("role")), f"chat_history[{place}]"
+        role, path = label(entry.get("role")), f"chat_history[{place}]"
         rest = other_fields(entry, frozenset({"role", "message"}), path)
         parts = read_items(blocks, entry.get("message"), f"{path}.message")
         call.messages.append(Message(_ROLES.get(role, role), parts + rest))
@@ -132,12 +142,8 @@ def _result(parts: list[Part], entry: dict[str, Any]) -> Result:
         messages=[Message("assistant", parts, reason or "error")] if parts else [],
         response_id=text_or_none(entry.get("id") or entry.get("generation_id") or entry.get("response_id")),
         finish_reasons=[reason] if reason else [],
-        usage=Usage(_whole(tokens.get("input_tokens")), _whole(tokens.get("output_tokens"))) if tokens else None,
+        usage=Usage(whole(tokens.get("input_tokens")), whole(tokens.get("output_tokens"))) if tokens else None,
     )
-
-
-def _whole(value: Any) -> int | None:
-    return int(value) if isinstance(value, (int, float)) else None
 
 
 def _embedded(given: Any, call: Call) -> Result:
@@ -166,22 +172,23 @@ class CohereEventFold:
         self._texts: dict[str, tuple[str, StreamedText]] = {}
         self._calls: dict[Any, tuple[dict[str, Any], list[str]]] = {}
         self._older: list[Part] = []
+        self._others: list[Part] = []
         self._end: dict[str, Any] = {}
         self._id: str | None = None
 
     def event(self, event: Any) -> None:
         """Takes the next event."""
         given = as_dict(event)
-        kind = str(given.get("type") or given.get("event_type"))
+        kind = text_or_none(given.get("type")) or text_or_none(given.get("event_type"))
         delta = as_dict(given.get("delta"))
         message = as_dict(delta.get("message"))
         self._id = text_or_none(given.get("id") or given.get("generation_id")) or self._id
         if kind in {"content-start", "content-delta", "tool-plan-delta"}:
-            self._content(given.get("index"), message)
+            self._content(place_of(given.get("index")), message)
         elif kind in {"tool-call-start", "tool-call-delta"}:
-            self._call(given.get("index"), as_dict(message.get("tool_calls")))
+            self._call(place_of(given.get("index")), as_dict(message.get("tool_calls")))
         elif kind == "tool-call-end":
-            self._judge([given.get("index")])
+            self._judge([place_of(given.get("index"))])
         elif kind == "message-end":
             self._end = delta
             self._judge(list(self._calls))
@@ -192,6 +199,8 @@ class CohereEventFold:
             self.complete += self._older if self._judges else []
         elif kind == "stream-end":
             self._end = {**as_dict(given.get("response")), "finish_reason": given.get("finish_reason")}
+        elif kind not in _SILENT and given:
+            self._others.append(Part(kind or "unknown", given, path="stream"))
 
     def _content(self, index: Any, message: dict[str, Any]) -> None:
         content = as_dict(message.get("content"))
@@ -200,7 +209,7 @@ class CohereEventFold:
         self._add("message.tool_plan", "reasoning", message.get("tool_plan"))
 
     def _add(self, path: str, kind: str, value: Any) -> None:
-        if text := plain_text(value):
+        if text := text_or_none(value):
             if path not in self._texts:
                 self._texts[path] = (kind, self._invocation.streamed(path))
             self._texts[path][1].add(text)
@@ -210,7 +219,7 @@ class CohereEventFold:
         function = as_dict(call.get("function"))
         if not as_dict(begun.get("function")).get("name") and function.get("name"):
             self._calls[index] = (call, pieces)
-        if (piece := plain_text(function.get("arguments"))) is not None:
+        if (piece := text_or_none(function.get("arguments"))) is not None:
             pieces.append(piece)
 
     def _part(self, index: Any) -> Part:
@@ -226,7 +235,7 @@ class CohereEventFold:
     def result(self) -> Result:
         """Returns the answer as far as it has come."""
         parts = [Part(kind, "".join(text.pieces), path=path) for path, (kind, text) in self._texts.items()]
-        parts += [self._part(index) for index in self._calls] + self._older
+        parts += [self._part(index) for index in self._calls] + self._older + self._others
         out = _result(parts, self._end)
         out.response_id = out.response_id or self._id
         return out

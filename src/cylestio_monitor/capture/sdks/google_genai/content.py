@@ -12,13 +12,19 @@ from cylestio_monitor.capture.parsing.binary import blob
 from cylestio_monitor.capture.parsing.fields import (
     Fields,
     as_dict,
+    as_list,
     contained,
+    count,
+    is_empty,
+    label,
     other_fields,
+    place_of,
     plain_text,
     read_items,
     text_or_none,
     texts,
-    unreadable,
+    unread,
+    unread_tool,
 )
 from cylestio_monitor.model import Message, Part, Result, ToolDefinition, Usage
 
@@ -74,10 +80,8 @@ def parameters(config: dict[str, Any]) -> dict[str, AttributeValue]:
         out[semconv.REQUEST_CHOICE_COUNT] = choices
     if kind := text_or_none(config.get("responseMimeType")):
         out[semconv.OUTPUT_TYPE] = "json" if kind.endswith("json") else "text" if kind.startswith("text/") else kind
-    modalities = config.get("responseModalities")
-    for modality in texts(
-        [getattr(item, "value", item) for item in modalities] if isinstance(modalities, list) else []
-    ):
+    modalities = as_list(config.get("responseModalities"))
+    for modality in texts([getattr(item, "value", item) for item in modalities]):
         if modality.lower() in _OUTPUT_TYPES:
             out[semconv.OUTPUT_TYPE] = _OUTPUT_TYPES[modality.lower()]
     return out
@@ -94,7 +98,7 @@ def messages(given: Any, path: str, role: str = "user") -> list[Message]:
         try:
             out.append(_message(item, where, role))
         except Exception as error:  # noqa: BLE001 -- the item's own code may raise anything; other contents are still read
-            out.append(Message(role, [unreadable(error, where)]))
+            out.append(Message(role, unread(error, item, where)))
     return out
 
 
@@ -115,7 +119,7 @@ def parts(item: Any, path: str) -> list[Part]:
         return [Part("text", text, path=path)]
     entry = fields(item)
     if not entry:
-        return [] if item in (None, {}) else [Part("json", _described(item), path=path)]
+        return [] if is_empty(item) else [Part("json", _described(item), path=path)]
     out: list[Part] = []
     if "text" in entry:
         text = plain_text(entry["text"])
@@ -156,7 +160,7 @@ def tools(given: Any, path: str) -> list[ToolDefinition]:
         try:
             out += _tools(item, where)
         except Exception as error:  # noqa: BLE001 -- the item's own code may raise anything; the other tools are still read
-            out.append(ToolDefinition("", unreadable(error, where).type, type="unreadable", path=where))
+            out.append(unread_tool(error, item, where))
     return out
 
 
@@ -166,15 +170,16 @@ def _tools(item: Any, path: str) -> list[ToolDefinition]:
     entry = fields(item)
     out: list[ToolDefinition] = []
     declared = entry.pop("functionDeclarations", None)
-    for place, one in enumerate(declared if isinstance(declared, (list, tuple)) else []):
+    for place, one in enumerate(as_list(declared)):
         tool = fields(one)
         schema = tool.get("parameters", tool.get("parametersJsonSchema"))
         rest = {name: value for name, value in tool.items() if name not in _DECLARATION}
         where = f"{path}.functionDeclarations[{place}]"
-        name, description = str(tool.get("name") or ""), text_or_none(tool.get("description"))
+        name, description = label(tool.get("name")), text_or_none(tool.get("description"))
         out.append(ToolDefinition(name, description, schema, path=where, extra=rest or None))
     for name, value in entry.items():
-        out.append(ToolDefinition(name, type=name, path=path, extra=value or None))
+        kind = label(name)
+        out.append(ToolDefinition(kind, type=kind, path=path, extra=None if is_empty(value) else value))
     return out
 
 
@@ -186,17 +191,12 @@ def usage(given: Any) -> Usage | None:
     prompt, tool_use = used.get("promptTokenCount"), used.get("toolUsePromptTokenCount")
     answered, thoughts = used.get("candidatesTokenCount"), used.get("thoughtsTokenCount")
     return Usage(
-        _sum(prompt, tool_use),
-        _sum(answered, thoughts),
+        count(prompt, tool_use),
+        count(answered, thoughts),
         used.get("cachedContentTokenCount"),
         None,
         thoughts,
     )
-
-
-def _sum(*counts: Any) -> int | None:
-    given = [count for count in counts if isinstance(count, int)]
-    return sum(given) if given else None
 
 
 class _Candidate:
@@ -239,17 +239,17 @@ class AnswerFold:
         self.complete: list[Part] = []
         self._judges = invocation is not None and invocation.can_block
         self._invocation = invocation
-        self._candidates: dict[int, _Candidate] = {}
+        self._candidates: dict[int | str, _Candidate] = {}
         self._result = Result()
 
     def event(self, chunk: Any) -> None:
         """Takes the next piece."""
-        entry = fields(chunk) if isinstance(chunk, dict) else _answer_fields(chunk)
-        for place, item in enumerate(entry.get("candidates") or ()):
+        entry = _answer_fields(chunk) if hasattr(chunk, "candidates") and not isinstance(chunk, dict) else fields(chunk)
+        for place, item in enumerate(as_list(entry.get("candidates"))):
             candidate = fields(item)
-            index = candidate.get("index", place)
+            index = place_of(candidate.get("index", place))
             found = self._candidates.setdefault(index, _Candidate(f"candidates[{index}].content", self._invocation))
-            for piece in fields(candidate.get("content")).get("parts") or ():
+            for piece in as_list(fields(candidate.get("content")).get("parts")):
                 for part in contained(parts, piece, f"{found.path}.parts[{len(found.parts)}]"):
                     found.add(part)
                     if self._judges and part.type in {"tool_call", "server_tool_call", "unreadable"}:
@@ -264,7 +264,7 @@ class AnswerFold:
         result.model = text_or_none(entry.get("modelVersion")) or result.model
         result.usage = usage(entry.get("usageMetadata")) or result.usage
         if reason := fields(entry.get("promptFeedback")).get("blockReason"):
-            result.finish_reasons = [str(getattr(reason, "value", reason))]
+            result.finish_reasons = [label(getattr(reason, "value", reason))]
 
     def result(self) -> Result:
         """Returns the answer as far as it has come."""
@@ -292,7 +292,7 @@ def answer(given: Any, _: Any = None) -> Result:
 def embedded(given: Any, _: Any = None) -> Result:
     """Reads an answer with embeddings; the vectors themselves are not kept."""
     entry = fields(given) if isinstance(given, (dict, Fields)) else {"embeddings": getattr(given, "embeddings", None)}
-    found = entry.get("embeddings") or ([entry["embedding"]] if entry.get("embedding") else [])
+    found = as_list(entry.get("embeddings")) or ([entry["embedding"]] if entry.get("embedding") else [])
     out = Result()
     values = fields(found[0]).get("values") if found else None
     if isinstance(values, list):

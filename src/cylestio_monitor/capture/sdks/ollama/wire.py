@@ -10,13 +10,14 @@ from cylestio_monitor.capture.http_client.endpoint import Endpoint
 from cylestio_monitor.capture.http_client.provider_names import server
 from cylestio_monitor.capture.parsing.fields import (
     as_dict,
+    as_list,
     numbers_and_texts,
     other_fields,
-    plain_text,
     read_items,
     text_or_none,
     texts,
 )
+from cylestio_monitor.capture.parsing.passed_over import pass_over
 from cylestio_monitor.capture.sdks.openai import chat, request_fields
 from cylestio_monitor.capture.sdks.openai.content_blocks import blocks, tool_call
 from cylestio_monitor.model import Call, Message, Part, Result, Usage
@@ -54,7 +55,10 @@ def _call(client: Any, body: Any, operation: str) -> Call:
         call.attributes[semconv.REQUEST_STOP_SEQUENCES] = stop
     if form := given.get("format"):
         call.attributes[semconv.OUTPUT_TYPE] = "json"
-        given = {**given, "format": form} if isinstance(form, dict) else {**given, "format": None}
+        if not isinstance(form, dict):
+            given = {**given, "format": None}
+            if form != "json":
+                pass_over(form)
     if operation != "embeddings" and given.get("stream", True):
         call.attributes[semconv.REQUEST_STREAM] = True
     call.system = read_items(blocks, given.get("system"), "system")
@@ -66,14 +70,14 @@ def _call(client: Any, body: Any, operation: str) -> Call:
 def _chat(client: Any, body: Any, _: bool) -> Call:
     call = _call(client, body, "chat")
     given = as_dict(body)
-    plain = [_without_images(item) for item in given.get("messages") or ()]
+    plain = [_without_images(item) for item in as_list(given.get("messages"))]
     call.messages += chat.messages({"messages": plain})
     call.tools = request_fields.tools(given)
     return call
 
 
 def _without_images(message: Any) -> Any:
-    entry = as_dict(message)
+    entry = message if isinstance(message, dict) else {}
     return {name: value for name, value in entry.items() if name != "images"} if "images" in entry else message
 
 
@@ -118,7 +122,7 @@ class LinesFold:
         message = as_dict(given.get("message"))
         prefix = "message." if message else ""
         for field in _TEXTS:
-            text = plain_text((message or given).get(field))
+            text = text_or_none((message or given).get(field))
             if text:
                 path = f"{prefix}{field}"
                 self._pieces.setdefault(path, []).append(text)
@@ -126,7 +130,7 @@ class LinesFold:
                     if path not in self._streamed:
                         self._streamed[path] = self._invocation.streamed(path)
                     self._streamed[path].add(text)
-        for call in message.get("tool_calls") or ():
+        for call in as_list(message.get("tool_calls")):
             found = tool_call(call, f"message.tool_calls[{len(self._calls)}]")
             self._calls += found
             if self._judges:

@@ -21,7 +21,7 @@ from cylestio_monitor.capture.parsing.fields import (
     read_items,
     role_of,
     text_or_none,
-    unreadable,
+    unread,
 )
 from cylestio_monitor.capture.sdks.openai.content_blocks import blocks, function_call, tool_call, without_images
 from cylestio_monitor.model import Message, Part, Result, Usage
@@ -62,7 +62,7 @@ def _contained(item: Any, path: str) -> Message:
     try:
         return _message(item, path)
     except Exception as error:  # noqa: BLE001 -- the item's own code may raise anything; other messages are still read
-        return Message("user", [unreadable(error, path)])
+        return Message("user", unread(error, item, path))
 
 
 def _message(item: Any, path: str) -> Message:
@@ -175,7 +175,7 @@ def answered_parts(message: Any, path: str) -> list[Part]:
             parts.append(Part("text", content, path=f"{path}.content"))
     elif content:
         parts += read_items(blocks, content, f"{path}.content")
-    if text := get("refusal"):
+    if text := text_or_none(get("refusal")):
         parts.append(Part("text", text, path=f"{path}.refusal"))
     if calls := get("tool_calls"):
         parts += read_items(_answered_call, calls, f"{path}.tool_calls")
@@ -206,9 +206,10 @@ def _answered_call(call: Any, path: str) -> list[Part]:
 
 def embedded(given: Any, _: Call) -> Result:
     """Reads an answer with embeddings; the vectors themselves are not kept."""
-    out = Result(model=text_or_none(getattr(given, "model", None)), usage=usage(getattr(given, "usage", None)))
-    data = getattr(given, "data", None)
-    vector = getattr(data[0], "embedding", None) if isinstance(data, list) and data else None
+    get = members(given)
+    out = Result(model=text_or_none(get("model")), usage=usage(get("usage")))
+    data = as_list(get("data"))
+    vector = members(data[0])("embedding") if data else None
     if isinstance(vector, list):
         out.attributes[semconv.EMBEDDINGS_DIMENSION_COUNT] = len(vector)
     return out

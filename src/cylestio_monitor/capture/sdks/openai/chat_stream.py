@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cylestio_monitor.capture.parsing.fields import (
-    Fields,
     arguments,
     as_dict,
+    as_list,
+    as_object,
+    label,
     members,
     plain_text,
     read_items,
@@ -53,7 +55,8 @@ class _StreamedToolCall:
 
     def part(self) -> Part:
         text = "".join(self.pieces)
-        return Part("tool_call", arguments(text) if self.value is None else self.value, self.name, self.id, self.path)
+        content = arguments(text) if self.value is None else [arguments(text), self.value] if text else self.value
+        return Part("tool_call", content, self.name, self.id, self.path)
 
 
 class _Choice:
@@ -129,17 +132,18 @@ class ChunkFold:
         Raises:
             Exception: A choice could not be read; the other choices have been.
         """
+        chunk = as_object(chunk)
         choices = getattr(chunk, "choices", None)
         if not choices and (error := getattr(chunk, "error", None)) is not None:
-            self._error = str(members(error)("code") or "error")
+            self._error = label(members(error)("code")) or "error"
             return
         self._last = chunk
         if (usage_ := getattr(chunk, "usage", None)) is not None:
             self._usage = usage_
         failed: Exception | None = None
-        for place, choice in enumerate(choices or ()):
+        for place, choice in enumerate(as_list(choices)):
             try:
-                self._choice(Fields(choice) if type(choice) is dict else choice, place)
+                self._choice(as_object(choice), place)
             except Exception as error:  # noqa: BLE001 -- a choice of any form; raised again after the other choices
                 failed = error
         if failed is not None:
@@ -149,7 +153,7 @@ class ChunkFold:
         index = getattr(choice, "index", None)
         index = index if type(index) is int else place
         delta = getattr(choice, "delta", None)
-        delta = Fields(delta) if type(delta) is dict else delta
+        delta = as_object(delta) if delta is not None else None
         found = self._choices.get(index)
         if found is None:
             is_chat = delta is not None or getattr(choice, "text", None) is None
@@ -163,7 +167,7 @@ class ChunkFold:
                 found.content(content)
             if not content or type(content) is not str or not _is_plain(delta):
                 self._others(found, members(delta))
-        elif (text := plain_text(getattr(choice, "text", None))) is not None:
+        elif (text := text_or_none(getattr(choice, "text", None))) is not None:
             found.text("text")(text)
         elif (message := members(choice)("message")) is not None:
             found.others += answered_parts(message, found.path)
@@ -181,14 +185,17 @@ class ChunkFold:
         for field in REASONING:
             if value := get(field):
                 for part in reasoning(value, field):
-                    choice.text(field)(part.content if isinstance(part.content, str) else "")
-        if text := plain_text(get("refusal")):
+                    if isinstance(part.content, str):
+                        choice.text(field)(part.content)
+                    else:
+                        choice.others.append(part)
+        if text := text_or_none(get("refusal")):
             choice.text("refusal")(text)
         if transcript := text_or_none(as_dict(get("audio")).get("transcript")):
             choice.text("audio.transcript")(transcript)
         if annotations := get("annotations"):
             choice.others.append(annotated(annotations, f"{choice.path}.annotations"))
-        for call in get("tool_calls") or ():
+        for call in as_list(get("tool_calls")):
             self._tool_call(choice, members(call))
         if (function := get("function_call")) is not None:
             given = members(function)
@@ -213,7 +220,7 @@ class ChunkFold:
             if self._judges and call.progress.feed(text):
                 call.is_judged = False
                 self._judge([call])
-        elif value is not None:
+        elif value is not None and not isinstance(value, (bool, int, float)):
             earlier = call.value if isinstance(call.value, dict) else {}
             call.value = {**earlier, **as_dict(value)} or value
             call.is_judged = False

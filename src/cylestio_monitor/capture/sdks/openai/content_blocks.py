@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from cylestio_monitor.capture.parsing.binary import blob
-from cylestio_monitor.capture.parsing.fields import arguments, as_dict, other_fields, plain_text, text_or_none
+from cylestio_monitor.capture.parsing.fields import (
+    arguments,
+    as_dict,
+    is_empty,
+    other_fields,
+    plain_text,
+    text_or_none,
+)
 from cylestio_monitor.model import Part
 
 _TEXT = {
@@ -39,7 +46,7 @@ def blocks(item: Any, path: str) -> list[Part]:
         return [Part("text", text, path=path)]
     entry = as_dict(item)
     if not entry:
-        return [] if item in (None, {}) else [Part("json", item, path=path)]
+        return [] if is_empty(item) else [Part("json", item, path=path)]
     kind = entry.get("type")
     kind = kind if isinstance(kind, str) else ""
     if kind in _TEXT:
@@ -92,7 +99,7 @@ def tool_call(call: Any, path: str) -> list[Part]:
     kind = text_or_none(entry.get("type")) or "function"
     body = entry.get(kind)
     if not isinstance(body, dict):
-        kind = next((name for name in ("function", "custom") if isinstance(entry.get(name), dict)), "")
+        kind = next((name for name in ("function", "custom") if as_dict(entry.get(name))), "")
         body = entry.get(kind, entry)
     return [function_call(body, entry.get("id"), f"{path}.{kind}" if kind else path)]
 

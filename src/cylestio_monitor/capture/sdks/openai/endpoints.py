@@ -12,7 +12,7 @@ from cylestio_monitor.capture.external_spans.resolver import enable_external_spa
 from cylestio_monitor.capture.http_client import sdk_client
 from cylestio_monitor.capture.http_client.endpoint import Endpoint
 from cylestio_monitor.capture.http_client.provider_names import server
-from cylestio_monitor.capture.parsing.fields import as_dict, as_list, plain_text, text_or_none
+from cylestio_monitor.capture.parsing.fields import as_dict, as_list, label, members, text_or_none
 from cylestio_monitor.capture.sdks.openai import chat, request_fields, responses
 from cylestio_monitor.capture.sdks.openai.chat_stream import ChunkFold
 from cylestio_monitor.capture.sdks.openai.redacted_streams import RedactedChunks, RedactedResponseEvents
@@ -149,12 +149,13 @@ def _decision(client: Any, body: Any, _: bool) -> Call:
 
 
 def _decided(answer: Any, _: Call) -> Result:
-    given = enumerate(as_list(getattr(answer, "answers", None)))
+    get = members(answer)
+    given = enumerate(as_list(get("answers")))
     parts = [Part("answer", as_dict(item), path=f"answers[{place}]") for place, item in given]
     return Result(
         messages=[Message("assistant", parts)] if parts else [],
-        model=text_or_none(getattr(answer, "model", None)),
-        usage=responses.usage(getattr(answer, "usage", None)),
+        model=text_or_none(get("model")),
+        usage=responses.usage(get("usage")),
     )
 
 
@@ -164,15 +165,15 @@ def _generation(client: Any, body: Any, stream: bool) -> Call:
     known = frozenset(
         {"model", "stream", "user", "size", "quality", "response_format", "voice", "image", "mask", "file"}
     )
-    texts = {name: value for name, value in as_dict(body).items() if name not in known and plain_text(value)}
-    parts = [Part("text", plain_text(value), path=name) for name, value in texts.items()]
+    texts = {name: text_or_none(value) for name, value in as_dict(body).items() if name not in known}
+    parts = [Part("text", text, path=label(name)) for name, text in texts.items() if text]
     call.messages = [Message("user", parts)] if parts else []
     return call
 
 
 def _generated(answer: Any, _: Call) -> Result:
     """Reads the text of a transcription; images and sounds are left out."""
-    text = plain_text(getattr(answer, "text", None))
+    text = text_or_none(members(answer)("text"))
     parts = [Part("text", text, path="text")] if text else []
     return Result(messages=[Message("assistant", parts, "stop")] if parts else [])
 

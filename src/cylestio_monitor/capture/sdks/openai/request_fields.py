@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 from cylestio_monitor import semconv
 from cylestio_monitor.capture.parsing.fields import (
     as_dict,
+    label,
     numbers_and_texts,
     other_fields,
+    plain_text,
     read_items,
     text_or_none,
     texts,
-    unreadable,
+    unread_tool,
 )
 from cylestio_monitor.capture.sdks.openai.content_blocks import blocks
 from cylestio_monitor.model import Message, Part, ToolDefinition
@@ -105,7 +107,7 @@ def _is_enumerated(value: Any) -> bool:
     if type(value) is not dict:
         return False
     form = value.get("format", value)
-    return isinstance(form, dict) and form.keys() == {"type"} and form["type"] in _ENUMERATED_FORMATS
+    return isinstance(form, dict) and form.keys() == {"type"} and plain_text(form["type"]) in _ENUMERATED_FORMATS
 
 
 def tools(body: dict[str, Any]) -> list[ToolDefinition]:
@@ -125,13 +127,15 @@ def tool(item: Any, path: str) -> ToolDefinition:
     try:
         entry = as_dict(item)
         kind = text_or_none(entry.get("type")) or "function"
-        inner = entry.get(kind)
-        given = inner if isinstance(inner, dict) else entry
+        bodies = (entry.get(name) for name in (kind, "function", "custom"))
+        given = next((body for body in bodies if isinstance(body, dict)), entry)
+        for name in ("function", "custom"):
+            as_dict(entry.get(name))
         rest = {name: value for name, value in {**entry, **given}.items() if name not in _TOOL_FIELDS}
         if given is not entry:
             rest.pop(kind, None)
         return ToolDefinition(
-            name=str(given.get("name") or given.get("server_label") or kind),
+            name=label(given.get("name")) or label(given.get("server_label")) or kind,
             description=text_or_none(given.get("description") or given.get("server_description")),
             parameters=given.get("parameters", given.get("input_schema")),
             type=kind,
@@ -139,7 +143,7 @@ def tool(item: Any, path: str) -> ToolDefinition:
             extra=rest or (None if entry else item) or None,
         )
     except Exception as error:  # noqa: BLE001 -- the item's own code may raise anything; the other tools are still read
-        return ToolDefinition("", unreadable(error, path).type, type="unreadable", path=path)
+        return unread_tool(error, item, path)
 
 
 def prompts(given: Any, field: str) -> list[Message]:
@@ -151,6 +155,6 @@ def prompts(given: Any, field: str) -> list[Message]:
 
 
 def _prompt(item: Any, path: str) -> list[Part]:
-    if isinstance(item, (list, tuple, int)):
+    if isinstance(item, int) or (isinstance(item, (list, tuple)) and all(isinstance(one, int) for one in item)):
         return []
     return blocks(item, path)

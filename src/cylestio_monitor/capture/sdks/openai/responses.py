@@ -19,7 +19,7 @@ from cylestio_monitor.capture.parsing.fields import (
     read_items,
     role_of,
     text_or_none,
-    unreadable,
+    unread,
 )
 from cylestio_monitor.capture.sdks.openai.content_blocks import blocks, without_images
 from cylestio_monitor.capture.sdks.openai.request_fields import tool
@@ -67,7 +67,7 @@ def _contained(given: Any, path: str) -> Message:
     try:
         return item(given, path)
     except Exception as error:  # noqa: BLE001 -- the item's own code may raise anything; other items are still read
-        return Message("user", [unreadable(error, path)])
+        return Message("user", unread(error, given, path))
 
 
 def item_parts(given: Any, path: str) -> list[Part]:
@@ -154,7 +154,7 @@ def answer(response: Any, call: Call) -> Result:
 
 
 def _answer_item(given: Any, path: str) -> list[Part]:
-    if getattr(given, "type", None) == "message" and isinstance(given.content, list):
+    if getattr(given, "type", None) == "message" and isinstance(getattr(given, "content", None), list):
         # The usual item is read without making a mapping of it first.
         return [
             part

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cylestio_monitor.capture.parsing.fields import as_dict, members, plain_text
+from cylestio_monitor.capture.parsing.fields import (
+    as_dict,
+    as_object,
+    contained,
+    label,
+    members,
+    place_of,
+    text_or_none,
+)
 from cylestio_monitor.capture.parsing.json_progress import JsonProgress
 from cylestio_monitor.capture.sdks.openai import responses
-from cylestio_monitor.model import Part, Result
+from cylestio_monitor.model import Message, Part, Result
 
 if TYPE_CHECKING:
     from cylestio_monitor.inspection import StreamedText
@@ -46,6 +54,7 @@ class ResponseEventFold:
         "_invocation",
         "_items",
         "_judges",
+        "_others",
         "_texts",
         "_whole",
         "complete",
@@ -60,78 +69,106 @@ class ResponseEventFold:
         self._whole: Any = None
         self._error: str | None = None
         self._texts: dict[str, tuple[str, StreamedText]] = {}
-        self._arguments: dict[int, tuple[list[str], JsonProgress]] = {}
-        self._items: dict[int, Any] = {}
-        self._done: set[int] = set()
+        self._arguments: dict[int | str, tuple[list[str], JsonProgress]] = {}
+        self._items: dict[int | str, Any] = {}
+        self._done: set[int | str] = set()
+        self._others: list[Part] = []
 
     def event(self, event: Any) -> None:
         """Takes the next event. The branches stand in the order of how often they come."""
-        kind = event.type
-        if kind in _TEXT_DELTAS:
-            self._text("text", f"output[{event.output_index}].content[{event.content_index}]", event.delta)
+        event = as_object(event)
+        kind, index = getattr(event, "type", None), place_of(getattr(event, "output_index", None))
+        if type(kind) is not str:
+            self._unknown(kind, event)
+        elif kind in _TEXT_DELTAS:
+            self._text("text", f"output[{index}].content[{getattr(event, 'content_index', None)}]", event.delta)
         elif kind in _REASONING_DELTAS:
             field, place = _REASONING_DELTAS[kind]
-            self._text("reasoning", f"output[{event.output_index}].{field}[{getattr(event, place)}]", event.delta)
+            self._text("reasoning", f"output[{index}].{field}[{getattr(event, place, None)}]", event.delta)
         elif kind in {"response.output_item.added", "response.output_item.done"}:
-            self._items[event.output_index] = event.item
+            self._items[index] = event.item
             if kind.endswith("done"):
-                self._done.add(event.output_index)
-                self._judge(event.item, event.output_index)
+                self._done.add(index)
+                self._judge(event.item, index)
         elif kind == "response.created":
             self._begun = event.response
         elif kind in _LAST:
-            self._whole = event.response
+            self._whole = as_object(event.response)
             if self._judges:
                 self.complete += _calls(responses.answer(self._whole, self._invocation.call).messages)
         elif kind == "error":
-            self._error = str(getattr(event, "code", None) or "error")
+            self._error = label(getattr(event, "code", None)) or "error"
         else:
-            name, _, phase = str(kind).rpartition(".")
+            name, _, phase = kind.rpartition(".")
             if name in _ARGUMENTS:
-                self._argument(event, _ARGUMENTS[name], is_done=phase == "done")
+                self._argument(event, index, _ARGUMENTS[name], is_done=phase == "done")
+            elif not kind.startswith("response."):
+                self._unknown(kind, event)
 
-    def _text(self, kind: str, path: str, text: Any) -> None:
+    def _unknown(self, kind: Any, event: Any) -> None:
+        if told := as_dict(event):
+            self._others.append(Part(label(kind) or "unknown", told, path="stream"))
+
+    def _text(self, kind: str, path: str, piece: Any) -> None:
         found = self._texts.get(path)
         if found is None:
             found = self._texts[path] = (kind, self._invocation.streamed(path))
-        found[1].add(text if type(text) is str else plain_text(text) or "")
+        text = piece if type(piece) is str else text_or_none(piece)
+        if text:
+            found[1].add(text)
 
-    def _argument(self, event: Any, field: str, *, is_done: bool) -> None:
+    def _argument(self, event: Any, index: int | str, field: str, *, is_done: bool) -> None:
         """Takes a piece of the arguments of a call, or all of them."""
-        index = event.output_index
         pieces, progress = self._arguments.setdefault(index, ([], JsonProgress()))
         if is_done:
-            text = plain_text(getattr(event, field, None))
+            text = text_or_none(getattr(event, field, None))
             pieces[:] = [text] if text is not None else pieces
-        elif (piece := plain_text(event.delta)) is not None:
+        elif (piece := text_or_none(getattr(event, "delta", None))) is not None:
             pieces.append(piece)
             if not self._judges or not progress.feed(piece):
                 return
         if self._judges and index in self._items:
             self._judge({**as_dict(self._items[index]), field: "".join(pieces)}, index)
 
-    def _judge(self, item: Any, index: int) -> None:
+    def _judge(self, item: Any, index: int | str) -> None:
         if self._judges:
             self.complete += _calls([responses.item(item, f"output[{index}]")])
 
     def result(self) -> Result:
         """Returns the response as far as it has come."""
-        if self._whole is not None:
-            return responses.answer(self._whole, self._invocation.call)
+        if isinstance(members(self._whole)("output"), list):
+            out = responses.answer(self._whole, self._invocation.call)
+            return _with(out, self._others)
         parts = [Part(kind, "".join(text.pieces), path=path) for path, (kind, text) in self._texts.items()]
-        for index in sorted(self._items):
-            item = self._items[index]
-            if members(item)("type") in {"message", "reasoning"}:
+        for index in sorted({*self._items, *self._arguments}, key=str):
+            path = f"output[{index}]"
+            if members(self._items.get(index))("type") in ("message", "reasoning"):
+                if any(known.startswith(path) for known in self._texts):
+                    continue  # its text has come in pieces
+            elif index not in self._done and index not in self._arguments:
                 continue
-            if index in self._done:
-                parts += responses.item_parts(item, f"output[{index}]")
-            elif index in self._arguments:
-                field = "input" if members(item)("type") == "custom_tool_call" else "arguments"
-                begun = {**as_dict(item), field: "".join(self._arguments[index][0])}
-                parts += responses.item_parts(begun, f"output[{index}]")
-        out = responses.result_of(self._begun, parts, self._invocation.call, is_whole=False)
+            parts += contained(responses.item_parts, self._item(index), path)
+        is_whole = self._whole is not None
+        begun = self._whole if is_whole else self._begun
+        out = responses.result_of(begun, parts, self._invocation.call, is_whole=is_whole)
         out.error_type = self._error or out.error_type
-        return out
+        return _with(out, self._others)
+
+    def _item(self, index: int | str) -> Any:
+        """Returns an item, with the arguments that have come in pieces where it has none itself."""
+        item = self._items.get(index)
+        if index not in self._arguments:
+            return item
+        given = as_dict(item) or {"type": "function_call"}
+        field = next((name for name in _ARGUMENTS.values() if name in given), "arguments")
+        field = "input" if given.get("type") == "custom_tool_call" else field
+        return given if given.get(field) else {**given, field: "".join(self._arguments[index][0])}
+
+
+def _with(result: Result, others: list[Part]) -> Result:
+    if others:
+        result.messages = [*result.messages, Message("assistant", others)]
+    return result
 
 
 def _calls(messages: list[Any]) -> list[Part]:

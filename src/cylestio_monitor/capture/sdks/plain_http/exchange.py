@@ -15,7 +15,8 @@ from cylestio_monitor.capture.enclosing_calls import hosting_call
 from cylestio_monitor.capture.http_client import sdk_client
 from cylestio_monitor.capture.http_client.body_fold import BodyFold
 from cylestio_monitor.capture.http_client.provider_names import provider_of
-from cylestio_monitor.capture.parsing.fields import parse_json, unreadable, unreadable_result
+from cylestio_monitor.capture.parsing.fields import parse_json, unread
+from cylestio_monitor.capture.parsing.reading import read_call, read_result
 from cylestio_monitor.capture.sdks.plain_http import formats
 from cylestio_monitor.model import Call, Message, Result
 from cylestio_monitor.pipeline import current
@@ -102,12 +103,12 @@ class HttpCall:
             return
         plain = {"content-type": headers.get("content-type") or ""}
         fold = self.fold(plain)
-        try:
-            fold.event(body)
-            result = fold.result()
-        except Exception as error:  # noqa: BLE001 -- an answer of any form: it is recorded as unreadable
-            result = unreadable_result(error)
-        self.invocation.end(result, enforce=True)
+
+        def read(given: bytes) -> Result:
+            fold.event(given)
+            return fold.result()
+
+        self.invocation.end(read_result(read, body), enforce=True)
 
 
 def begin(method: str, url: str, headers: Mapping[str, str], body: Any) -> HttpCall | None:
@@ -182,15 +183,14 @@ def _recognised(pipeline: Pipeline, url: str, headers: Mapping[str, str], body: 
         except (TypeError, ValueError, RecursionError) as error:
             if "json" not in str(headers.get("content-type") or ""):
                 return None
-            return _Recognised(_unreadable(client, error), formats.UNKNOWN)
+            call = _blank(client)
+            call.messages = [Message("user", unread(error, value, ""))]
+            return _Recognised(call, formats.UNKNOWN)
     names = {"anthropic-version": ""} if headers.get("anthropic-version") else {}
     endpoint = formats.find(client.path, value, names, is_named=is_named)
     if endpoint is None:
         return None
-    try:
-        call = endpoint.call(client, value, bool(value.get("stream")))
-    except Exception as error:  # noqa: BLE001 -- a request of any form: it is recorded as unreadable, so that it can be refused
-        call = _unreadable(client, error)
+    call = read_call(lambda: endpoint.call(client, value, bool(value.get("stream"))), value, lambda: _blank(client))
     if provider_of(client.base_url.host, client.base_url.port) is None:
         call.provider = formats.provider_by_agent(str(headers.get("user-agent") or "")) or call.provider
     return _Recognised(call, endpoint)
@@ -211,10 +211,10 @@ def _parsed(value: Any) -> Any:
     return parse_json(bytes(value) if isinstance(value, bytearray) else value)
 
 
-def _unreadable(client: PlainClient, error: Exception) -> Call:
+def _blank(client: PlainClient) -> Call:
     """Returns the call of a request to the path of a model that cannot be read."""
     there = client.base_url
-    call = Call("chat", "chat", messages=[Message("user", [unreadable(error, "")])])
+    call = Call("chat", "chat")
     call.provider = provider_of(there.host, there.port)
     call.server_address, call.server_port = there.host or None, there.port
     return call

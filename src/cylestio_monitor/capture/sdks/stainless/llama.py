@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cylestio_monitor.capture.http_client.endpoint import Endpoint
-from cylestio_monitor.capture.parsing.fields import arguments, as_dict, as_list, plain_text, read_items, text_or_none
+from cylestio_monitor.capture.parsing.fields import (
+    arguments,
+    as_dict,
+    as_list,
+    label,
+    read_items,
+    text_or_none,
+    whole,
+)
 from cylestio_monitor.capture.sdks.openai import endpoints as openai
 from cylestio_monitor.capture.sdks.openai.content_blocks import blocks, tool_call
 from cylestio_monitor.model import Message, Part, Result, Usage
@@ -20,14 +28,10 @@ _CHAT = openai.endpoint("post", "/chat/completions")
 
 
 def _usage(metrics: Any) -> Usage | None:
-    counts = {as_dict(item).get("metric"): as_dict(item).get("value") for item in as_list(metrics)}
+    counts = {label(as_dict(item).get("metric")): as_dict(item).get("value") for item in as_list(metrics)}
     if not counts:
         return None
-    return Usage(_whole(counts.get("num_prompt_tokens")), _whole(counts.get("num_completion_tokens")))
-
-
-def _whole(value: Any) -> int | None:
-    return int(value) if isinstance(value, (int, float)) else None
+    return Usage(whole(counts.get("num_prompt_tokens")), whole(counts.get("num_completion_tokens")))
 
 
 def _answer(completion: Any, _: Call) -> Result:
@@ -64,14 +68,14 @@ class LlamaEventFold:
         """Takes the next event."""
         event = as_dict(as_dict(chunk).get("event"))
         delta = as_dict(event.get("delta"))
-        if text := plain_text(delta.get("text")):
+        if text := text_or_none(delta.get("text")):
             self._text = self._text or self._invocation.streamed("completion_message.content")
             self._text.add(text)
-        if delta.get("type") == "tool_call":
+        if delta.get("type") == "tool_call" or "function" in delta:
             function = as_dict(delta.get("function"))
             if function.get("name") or not self._calls:
                 self._calls.append((delta, []))
-            if (piece := plain_text(function.get("arguments"))) is not None:
+            if (piece := text_or_none(function.get("arguments"))) is not None:
                 self._calls[-1][1].append(piece)
         self._reason = text_or_none(event.get("stop_reason")) or self._reason
         self._usage = _usage(event.get("metrics")) or self._usage
