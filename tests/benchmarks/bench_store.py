@@ -101,7 +101,8 @@ class Making(SpanProcessor):
         attributes[semconv.CYLESTIO_SESSION_ID] = f"session-{number // (3 * RUN):08x}"
         attributes[semconv.ENDUSER_ID] = f"user-{number // (3 * RUN) % 5000}"
         if number % 5 == 3:
-            attributes[semconv.OPERATION_NAME], attributes[semconv.TOOL_NAME] = "execute_tool", f"tool-{number % 37}"
+            tool = f"tool-{number // RUN % 10 * 4 + number // 5 % 4}"  # each agent has four tools
+            attributes[semconv.OPERATION_NAME], attributes[semconv.TOOL_NAME] = "execute_tool", tool
         if number % RUN == 0:
             self._root = None
         span = self._tracer.start_span("chat", context=self._root, attributes=attributes, start_time=start_ns)

@@ -315,6 +315,44 @@ def test_findings_form_groups_that_open_again(bench):
         assert (group.state, group.findings) == ("open", 2)
 
 
+def filled_hours(bench):
+    """Calls of three agents with two models and tools, some flagged or failed, in the last two days."""
+    now = time.time_ns()
+    for number in range(60):
+        attributes = {
+            "gen_ai.operation.name": "execute_tool" if number % 3 else "chat",
+            "gen_ai.request.model": f"m-{number % 2}",
+            "cylestio.agent.id": f"agent-{number % 3}",
+            "cylestio.security.alert": ("none", "suspicious", "dangerous")[number % 5 % 3],
+            "gen_ai.usage.input_tokens": number,
+        }
+        if number % 3:
+            attributes["gen_ai.tool.name"] = f"tool-{number % 4}"
+        start = now - number * 3_000_000_000_000
+        bench.tracer.start_span("call", attributes=attributes, start_time=start).end(start + 5)
+    bench.flush()
+    return now - 60 * 3_000_000_000_000
+
+
+@pytest.mark.parametrize("agent", [None, "agent-1", "nobody"])
+def test_totals_by_several_things_are_those_by_each(bench, agent):
+    since_ns = filled_hours(bench)
+    keys = ["agent_id", "model", "tool", "day", "hour"]
+    with queries.connect(bench.path) as connection:
+        found = totals.usage_by_each(connection, keys, since_ns=since_ns, agent_id=agent)
+        for key in keys:
+            assert found[key] == totals.usage(connection, key, since_ns=since_ns, agent_id=agent)
+        hours = totals.usage(connection, "hour", since_ns=since_ns, agent_id=agent)
+        flagged = [(one.key, one.suspicious, one.dangerous) for one in hours if one.suspicious or one.dangerous]
+        assert totals.flagged_hours(connection, since_ns, agent) == flagged
+        days = {
+            (name, one.key): (one.events, one.suspicious, one.dangerous)
+            for name in ("agent-0", "agent-1")
+            for one in totals.usage(connection, "day", since_ns=since_ns, agent_id=name)
+        }
+        assert totals.agent_days(connection, ["agent-0", "agent-1"], since_ns) == days
+
+
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory):
     from store.filling import Bench

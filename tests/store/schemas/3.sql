@@ -497,5 +497,6 @@ CREATE INDEX span_tool ON span (tool, start_ns) WHERE tool IS NOT NULL;
 CREATE UNIQUE INDEX tool_definition_identity ON tool_definition (server, name, digest);
 CREATE INDEX tool_definition_name ON tool_definition (name, first_ns);
 CREATE INDEX tool_definition_state ON tool_definition (state, last_ns);
+CREATE INDEX usage_flagged ON usage (hour, agent_id, alert, events) WHERE alert IN ('suspicious', 'dangerous');
 CREATE INDEX value_origin_hash ON value_origin (value_hash, id);
 CREATE UNIQUE INDEX value_origin_identity ON value_origin (run, span_id, argument, value_hash);

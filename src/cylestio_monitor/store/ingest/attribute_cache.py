@@ -10,6 +10,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cylestio_monitor import semconv
+from cylestio_monitor.store.sqlite import content
 from cylestio_monitor.store.sqlite.rows import encode_json
 
 if TYPE_CHECKING:
@@ -114,11 +115,25 @@ class Common(NamedTuple):
     action: str | None
 
 
+class OwnName(NamedTuple):
+    """The name of an attribute that spans do not share.
+
+    Attributes:
+        name: The name.
+        is_content: Whether it is content whatever its length.
+        column: The type of the values that have their own column instead; `None` for none.
+    """
+
+    name: str
+    is_content: bool
+    column: type | None
+
+
 class _NameOrder(NamedTuple):
     """One order of attribute names; `values` takes the common ones out of a span's attributes."""
 
     common: tuple[str, ...]
-    others: tuple[str, ...]
+    others: tuple[OwnName, ...]
     values: Callable[[Mapping[str, Any]], tuple[Any, ...]]
     known: dict[tuple[tuple[Any, ...], tuple[type, ...]], Common]
 
@@ -126,17 +141,23 @@ class _NameOrder(NamedTuple):
 class AttributeCache:
     """Splits attributes; remembers what it has seen, within bounds."""
 
-    def __init__(self, check: Callable[[Any], None]) -> None:
+    def __init__(
+        self, check: Callable[[Any], None], check_name: Callable[[str], None], columns: Mapping[str, type]
+    ) -> None:
         """Starts with nothing remembered.
 
         Args:
             check: Raises for a value that cannot be stored as it is.
+            check_name: Raises for a name that cannot be stored as it is.
+            columns: The attributes that have a column of their own, with the type of its values.
         """
         self._check = check
+        self._check_name = check_name
+        self._columns = columns
         self._shapes: dict[tuple[str, ...], _NameOrder] = {}
         self._known = 0
 
-    def split(self, attributes: Mapping[str, Any], *, careful: bool) -> tuple[Common, Sequence[str]]:
+    def split(self, attributes: Mapping[str, Any], *, careful: bool) -> tuple[Common, Sequence[OwnName]]:
         """Returns the attributes the span shares with others, and the names of its other attributes.
 
         Args:
@@ -144,12 +165,12 @@ class AttributeCache:
             careful: The attributes are cleaned already; they are not checked again.
 
         Raises:
-            Exception: What `check` raises, or the encoder.
+            Exception: What `check` or `check_name` raises, or the encoder.
         """
         names = tuple(attributes)
         shape = self._shapes.get(names)
         if shape is None:
-            shape = self._learn(names)
+            shape = self._learn(names, careful=careful)
         values = shape.values(attributes)
         key = (values, tuple(map(type, values)))  # 1, 1.0 and True are equal, and are not the same
         try:
@@ -163,9 +184,14 @@ class AttributeCache:
                 shape.known[key] = known
         return known, shape.others
 
-    def _learn(self, names: tuple[str, ...]) -> _NameOrder:
+    def _learn(self, names: tuple[str, ...], *, careful: bool) -> _NameOrder:
+        if not careful:
+            for name in names:
+                self._check_name(name)
         common = tuple(name for name in names if name in NAMES)
-        others = tuple(name for name in names if name not in NAMES)
+        others = tuple(
+            OwnName(name, name in content.KEYS, self._columns.get(name)) for name in names if name not in NAMES
+        )
         values = itemgetter(*common) if len(common) > 1 else lambda of: tuple(of[name] for name in common)
         shape = _NameOrder(common, others, values, {})
         if self._known + len(self._shapes) >= _MOST_KNOWN:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cylestio_monitor import semconv
 from cylestio_monitor.sanitize import clean_text, clean_value
-from cylestio_monitor.store.ingest.attribute_cache import AttributeCache
+from cylestio_monitor.store.ingest.attribute_cache import AttributeCache, OwnName
 from cylestio_monitor.store.sqlite import content
 from cylestio_monitor.store.sqlite.rows import (
     MAX_NAME,
@@ -68,7 +68,7 @@ class SpanEncoder:
             cipher: Encrypts content; `None` if content is not encrypted at rest.
         """
         self._cipher = cipher
-        self._commons = AttributeCache(_check)
+        self._commons = AttributeCache(_check, _check_name, HOT)
         self._stored: Mapping[tuple[str, str], Collection[tuple[Any, ...]]] = {}
         # The objects stay referenced, because Python may reuse the id of an object that was freed.
         self._sources: dict[tuple[int, int], tuple[bytes, str | None, object, object]] = {}
@@ -213,7 +213,7 @@ def _int(value: object) -> int | None:
 
 
 def _sorted_out(
-    attributes: Mapping[str, Any], names: Sequence[str], *, careful: bool
+    attributes: Mapping[str, Any], names: Sequence[OwnName], *, careful: bool
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Returns the attributes that only this span has, and its content.
 
@@ -222,27 +222,15 @@ def _sorted_out(
     """
     own: dict[str, Any] = {}
     bulk: dict[str, Any] = {}
-    for name in names:
+    for name, is_content, column in names:
         value = attributes[name]
         kind = type(value)
-        if kind is str:
-            if name in content.KEYS:
-                bulk[name] = value
-            elif len(name) > MAX_NAME:
-                raise UnfitError
-            elif len(value) > content.LONG:
-                bulk[name] = value
-            elif HOT.get(name) is not str:
-                own[name] = value
-        else:
-            if not careful:
-                _check(value)
-            if name in content.KEYS:
-                bulk[name] = value
-            elif len(name) > MAX_NAME:
-                raise UnfitError
-            elif HOT.get(name) is not kind:
-                own[name] = value
+        if kind is not str and not careful:
+            _check(value)
+        if is_content or (kind is str and len(value) > content.LONG):
+            bulk[name] = value
+        elif column is not kind:
+            own[name] = value
     return own, bulk
 
 
@@ -272,6 +260,12 @@ def _check(value: Any) -> None:
     elif kind is tuple or kind is list:
         _check_sequence(value)
     else:
+        raise UnfitError
+
+
+def _check_name(name: str) -> None:
+    """Raises `UnfitError` for a name that is too long."""
+    if len(name) > MAX_NAME:
         raise UnfitError
 
 

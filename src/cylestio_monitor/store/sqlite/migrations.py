@@ -103,6 +103,7 @@ CREATE INDEX span_agent ON span (agent_id, start_ns) WHERE agent_id IS NOT NULL;
 CREATE INDEX span_session ON span (session_id, start_ns) WHERE session_id IS NOT NULL;
 CREATE INDEX span_tool ON span (tool, start_ns) WHERE tool IS NOT NULL;
 CREATE INDEX finding_run ON findings (run, span_id);
+CREATE INDEX usage_flagged ON usage (hour, agent_id, alert, events) WHERE alert IN ('suspicious', 'dangerous');
 CREATE INDEX finding_ungrouped ON findings (id) WHERE group_id IS NULL;
 CREATE INDEX finding_agent ON findings (agent_id, timestamp);
 CREATE INDEX finding_session ON findings (session_id, timestamp) WHERE session_id IS NOT NULL;

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _REFUSED: Final = 50
 _GROUPS: Final = 50
+_DAYS: Final = 400
 _PERIOD_NS: Final = 7 * DAY_NS
 
 
@@ -34,15 +35,10 @@ def delivery(request: Request) -> Response:
         outbox = queries.outbox(connection)
         refused = queries.refused(connection, _REFUSED)
         counters = queries.delivery(connection)["counters"]
-        used = {
-            name: [
-                one
-                for one in totals.usage(connection, by, since_ns=since_ns, agent_id=agent, limit=_GROUPS)
-                if one.key != "" or by == "agent_id"
-            ]
-            for name, by in _TABLES
-        }
-        days = totals.usage(connection, "day", since_ns=since_ns, agent_id=agent, limit=400)
+        keys: list[totals.By] = [*(by for _, by in _TABLES), "day"]
+        found = totals.usage_by_each(connection, keys, since_ns=since_ns, agent_id=agent, limit=_DAYS)
+        used = {name: [one for one in found[by] if one.key != "" or by == "agent_id"][:_GROUPS] for name, by in _TABLES}
+        days = found["day"]
     values: dict[str, Any] = {
         "outbox": [{**row, "is_in_doubt": str(row["reason"]).endswith(IN_DOUBT)} for row in outbox],
         "refused": refused,

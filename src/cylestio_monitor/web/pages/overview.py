@@ -19,6 +19,7 @@ from cylestio_monitor.web import charts, filters, view, wording
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Sequence
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -45,7 +46,7 @@ def overview(request: Request) -> Response:
         sealed = connection.execute("SELECT max(seq) FROM checkpoint").fetchone()[0]
         entries = connection.execute("SELECT max(seq) FROM audit").fetchone()[0]
         agents = lists.entities(connection, "agent", limit=_AGENTS).rows
-        sparks = {agent.name: _spark(connection, agent.name, now_ns) for agent in agents}
+        sparks = _sparks(connection, [agent.name for agent in agents], now_ns)
         waiting = attention.waiting(connection)
     site = view.site(request)
     values: dict[str, Any] = {
@@ -163,13 +164,11 @@ def _trend(connection: sqlite3.Connection, now_ns: int, period_ns: int, agent: s
     end = now_ns // HOUR_NS // hours + 1
     first = end - -(-period_ns // HOUR_NS // hours)
     columns = {number: [0, 0] for number in range(first, end)}
-    for hour in totals.usage(
-        connection, "hour", since_ns=first * hours * HOUR_NS, agent_id=agent, limit=period_ns // HOUR_NS + 48
-    ):
-        number = int(hour.key) // hours
+    for hour, suspicious, dangerous in totals.flagged_hours(connection, first * hours * HOUR_NS, agent):
+        number = hour // hours
         if number in columns:
-            columns[number][0] += hour.suspicious
-            columns[number][1] += hour.dangerous
+            columns[number][0] += suspicious
+            columns[number][1] += dangerous
     rows = [(number * hours * HOUR_NS, *numbers) for number, numbers in columns.items()]
     chart = charts.stacked(
         [
@@ -195,22 +194,20 @@ def _day_label(begin_ns: int, hours: int) -> str:
     return f"{day:%d}" if is_first and (hours < 24 or day.day % 3 == 1) else ""
 
 
-def _spark(connection: sqlite3.Connection, agent: str, now_ns: int) -> list[tuple[float, float, str]]:
-    """Calls of an agent on each of the last days: x, height and kind of a bar."""
-    today = now_ns // DAY_NS
-    days = {
-        int(day.key): day
-        for day in totals.usage(
-            connection, "day", since_ns=(today - _SPARK_DAYS + 1) * DAY_NS, agent_id=agent, limit=_SPARK_DAYS + 1
-        )
-    }
-    highest = max((day.events for day in days.values()), default=1) or 1
-    bars = []
-    for place in range(_SPARK_DAYS):
-        day = days.get(today - _SPARK_DAYS + 1 + place)
-        if day is not None:
-            kind = "high" if day.dangerous else "medium" if day.suspicious else "none"
-            bars.append((place * 6.0, round(max(1.0, 20.0 * day.events / highest), 1), kind))
+def _sparks(
+    connection: sqlite3.Connection, agents: Sequence[str], now_ns: int
+) -> dict[str, list[tuple[float, float, str]]]:
+    """Calls of each agent on each of the last days: x, height and kind of a bar."""
+    first = now_ns // DAY_NS - _SPARK_DAYS + 1
+    days = totals.agent_days(connection, agents, first * DAY_NS)
+    highest: dict[str, int] = {}
+    for (agent, _), (events, _, _) in days.items():
+        highest[agent] = max(events, highest.get(agent, 1))
+    bars: dict[str, list[tuple[float, float, str]]] = {agent: [] for agent in agents}
+    for (agent, day), (events, suspicious, dangerous) in sorted(days.items()):
+        kind = "high" if dangerous else "medium" if suspicious else "none"
+        height = round(max(1.0, 20.0 * events / highest[agent]), 1)
+        bars[agent].append(((day - first) * 6.0, height, kind))
     return bars
 
 
