@@ -63,7 +63,7 @@ def test_the_list_has_one_row_for_a_text(browser, group):
 def test_a_group_says_what_entered_was_carried_and_acted(browser, group):
     text = re.sub(r"<[^>]+>", " ", browser.text(f"/findings/{group}"))
     text = " ".join(text.split())
-    assert "first said by tool:git_log" in text
+    assert "first said by git_log" in text
     assert "1 of 2" in text
     assert "run_sql called with words of it" in text
     assert "no call with words of it" in text

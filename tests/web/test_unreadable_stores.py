@@ -154,7 +154,7 @@ STATES = {
     forbidden: "The store cannot be opened",
     in_a_forbidden_folder: "The store cannot be opened",
 }
-ONLY_WITH_KEY = {"/findings/{group}", "/policy", "/t/{trace}"}
+ONLY_WITH_KEY = {"/policy"}
 
 
 @pytest.mark.parametrize("state", STATES, ids=lambda state: state.__name__)
