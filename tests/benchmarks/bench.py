@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, str(Path(__file__).parent))
 import call_costs
-from call_costs import CHUNKS, text
+from call_costs import CHUNKS
+from real_text import passages
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "explanation" / "overhead.md"
 
@@ -129,29 +130,29 @@ def calls(folder: str) -> Iterator[Figure]:
 
 
 def scans() -> Iterator[Figure]:
-    """The scanner alone, over text in which nothing is found."""
+    """The scanner alone, over real text, in which it finds nothing or nearly nothing."""
     from cylestio_monitor import config
     from cylestio_monitor.scan import Scanner
 
     scanner = Scanner(config.load().settings, key=bytes(32))
-    for size, count in ((1_000, 1000), (10_000, 200), (100_000, 30)):
-        given = text(size)
+    for size, count in ((1_000, 300), (10_000, 40), (100_000, 4)):
+        texts = passages(size)
         times = []
         for _ in range(9):
+            given = [next(texts) for _ in range(count)]
             begun = time.thread_time()
-            for _ in range(count):
-                scanner.text(given, target="input", subtype="llm")
+            for one in given:
+                scanner.text(one, target="input", subtype="llm")
             times.append((time.thread_time() - begun) / count)
         micros = statistics.median(times) * 1e6
-        yield Figure(
-            f"scan of {size // 1000} KB, nothing found", None, micros, "us", f"{micros / size * 1e3:.2f} us/KB"
-        )
+        yield Figure(f"scan of {size // 1000} KB of real text", None, micros, "us", f"{micros / size * 1e3:.2f} us/KB")
 
 
 def spans(count: int = 3000) -> Iterator[Figure]:
     """Spans of 2 KB made by the SDK alone, and made and committed to the store."""
     from opentelemetry.sdk.trace import TracerProvider
 
+    texts = passages(1_800)
     with store() as processor:
         rates: dict[bool, list[float]] = {False: [], True: []}
         costs: dict[bool, list[float]] = {False: [], True: []}
@@ -164,7 +165,7 @@ def spans(count: int = 3000) -> Iterator[Figure]:
                 begun, used = time.perf_counter(), time.process_time()
                 for number in range(count):
                     with tracer.start_as_current_span("chat m") as span:
-                        span.set_attributes({"gen_ai.operation.name": "chat", "number": number, "text": text(1800)})
+                        span.set_attributes({"gen_ai.operation.name": "chat", "number": number, "text": next(texts)})
                 if stored:
                     processor.force_flush(60_000)
                 rates[stored].append(count / (time.perf_counter() - begun))
@@ -219,8 +220,9 @@ def page(figures: list[Figure]) -> str:
 
 From one run ({machine}). Plain and monitored processes take turns, so the ratios
 hold where the times do not. Calls are made with the real SDKs over a transport that answers from memory; scan, store
-and masked content are on. A call's time is CPU time of the thread that makes it, the median call of the fastest of nine
-processes; the start is CPU time of the process; spans a second go by the clock.
+and masked content are on. Each call has another passage of real text (the reference of the Python language). A call's
+time is CPU time of the thread that makes it, the median call of the fastest of nine processes; the start is CPU time of
+the process; spans a second go by the clock.
 
 {table(figures)}
 

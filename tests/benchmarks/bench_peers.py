@@ -27,6 +27,7 @@ TEXT = """# What others cost
 
 What each instrumentation adds to the same calls of the same SDKs, from one run with Python {python}. All have message
 content switched on and write to a batch processor whose exporter does nothing; Cylestio Monitor scans both sides, too.
+Each call has another passage of real text (the reference of the Python language).
 Times are processor time of the calling thread over a transport that answers from memory: the median call of the fastest
 of nine processes, which took turns with those of the others. Compare the columns, the machine decides the figures.
 

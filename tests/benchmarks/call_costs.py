@@ -20,10 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
+
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from real_text import passages
 
 TESTS = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(TESTS))
 
 NONE = "none"
 OWN = "SDK's own"
@@ -48,7 +51,6 @@ CONTENT = {
     "OTEL_SEMCONV_STABILITY_OPT_IN": "gen_ai_latest_experimental",
 }
 CHUNKS = 400
-WORDS = "The quarterly report compares delivery times of the northern and southern warehouses with last year. "
 
 
 def in_turns(run: Callable[[str], dict[str, float]], names: Iterable[str], rounds: int = 9) -> dict[str, Any]:
@@ -67,11 +69,6 @@ def in_turns(run: Callable[[str], dict[str, float]], names: Iterable[str], round
     return found
 
 
-def text(size: int) -> str:
-    """Prose of `size` characters in which nothing is found."""
-    return (WORDS * (size // len(WORDS) + 1))[:size]
-
-
 def measure(name: str) -> dict[str, float]:
     """The rows of one instrumentation, as far as it has the SDK, in microseconds."""
     rest = begin(name)
@@ -80,8 +77,8 @@ def measure(name: str) -> dict[str, float]:
         if name == OWN and sdk == "OpenAI":
             continue  # it has no tracing of its own
         for size, count in ((1_000, 200), (100_000, 60)):
-            figures[f"{sdk} create, {size // 1000} KB"] = median(call_of(name, make(0)), text(size), count, rest)
-        one, many = (median(call_of(name, make(chunks)), "Hello", 10, rest) for chunks in (1, CHUNKS))
+            figures[f"{sdk} create, {size // 1000} KB"] = median(call_of(name, make(0)), passages(size), count, rest)
+        one, many = (median(call_of(name, make(chunks)), passages(5), 10, rest) for chunks in (1, CHUNKS))
         figures[f"{sdk} streamed chunk"] = (many - one) / (CHUNKS - 1)
     return figures
 
@@ -102,13 +99,14 @@ def begin(name: str) -> Callable[[], None]:
     return lambda: None
 
 
-def median(call: Callable[[str], None], given: str, count: int, rest: Callable[[], None]) -> float:
-    """Microseconds of the median call."""
+def median(call: Callable[[str], None], texts: Iterator[str], count: int, rest: Callable[[], None]) -> float:
+    """Microseconds of the median call; each has another text."""
     for _ in range(max(5, count // 4)):  # what was set up prepares itself, and the interpreter adapts
-        call(given)
+        call(next(texts))
     rest()
     times = []
     for _ in range(count):
+        given = next(texts)
         begun = time.thread_time()
         call(given)
         times.append(time.thread_time() - begun)
