@@ -148,3 +148,15 @@ def test_what_lies_beyond_a_bound_counts_against_the_caller(arguments):
 def test_a_long_list_does_not_make_other_arguments_unreadable():
     call = facts({"rows": ["x"] * 5000, "to": "ann@example.com"})
     assert decide({"arguments": {"to": {"host": "evil.test"}}, "action": "deny"}, call).action == "allow"
+
+
+def test_a_flood_of_findings_does_not_hide_a_later_one_from_the_rules_about_it():
+    history = CallHistory()
+    flood = tuple(f.FindingFact("keyword", f"keyword.k{number}", "low", "llm") for number in range(1000))
+    leak = (f.FindingFact("secret", "secret.key", "high", "tool_result"),)
+    for tool, findings in (*((f"t{number}", flood) for number in range(300)), ("read_vault", leak)):
+        history.record(f.CallFacts(time_ns=1, tool=tool, session="s", findings=findings))
+    for condition in ({"category": "secret"}, {"tool": "read_vault"}, {"data": ["secret"]}):
+        tree = {"rules": [{"id": "r0", "after": condition, "action": "deny"}]}
+        made = Policy(msgspec.convert(tree, PolicyDocument), KEY)
+        assert made.decide(f.CallFacts(time_ns=2, tool="send", session="s"), history).action == "deny"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cylestio_monitor.govern.facts import CallFacts
     from cylestio_monitor.govern.policy.document import RateCondition
 
-_MAX_NAMES: Final = 256  # different tools and rules kept for one session
+_MAX_NAMES: Final = 4096  # different tools and rules kept for one session, more than the packs have rules
 _MAX_WINDOWS: Final = 10_000
 _MAX_USES: Final = 10_000
 

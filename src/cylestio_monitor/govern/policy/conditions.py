@@ -193,9 +193,12 @@ def _argument(name: str, given: Any, key: bytes, *, strict: bool) -> Test:
     negate, present = condition.negate, condition.present
 
     def test(facts: CallFacts, _: History) -> Outcome:
-        found = [one for one in facts.arguments if wanted(_stem(one.name)) or wanted(one.name) or _is_any(one)]
-        values = [one for one in found if one.kind != "unread"]
-        is_unread = len(values) < len(found)
+        values = [one for one in facts.arguments if wanted(_stem(one.name)) or wanted(one.name)]
+        is_unread = not facts.complete and any(
+            one.kind == "unread" and (not one.name or wanted(one.name)) for one in facts.arguments
+        )
+        if is_unread:
+            values = [one for one in values if one.kind != "unread"]
         if present is not None and bool(values or is_unread) is not present:
             return strict and is_unread  # the argument may be among what could not be read
         if not value_tests:
@@ -212,11 +215,6 @@ def _argument(name: str, given: Any, key: bytes, *, strict: bool) -> Test:
         return None if None in outcomes else True
 
     return test
-
-
-def _is_any(fact: ArgumentFact) -> bool:
-    """Returns whether a fact stands for an argument of any name, as the names could not be read."""
-    return fact.kind == "unread" and not fact.name
 
 
 def _all(value_tests: list[ValueTest], value: ArgumentFact, *, negate: bool) -> Outcome:
@@ -265,11 +263,12 @@ def _host(value: Any, _key: bytes, strict: bool) -> ValueTest:
     fits = matcher(tuple(form for name in texts(value) for form in canonical(name.strip().lower())))
     if not strict:
         return lambda fact: bool(fact.hosts) and all(map(fits, fact.hosts))
-    return lambda fact: any(map(fits, fact.hosts)) or bool((address := ipv4_of(fact.number)) and fits(address))
+    return lambda fact: any(map(fits, fact.hosts)) or (fact.number is not None and fits(ipv4_of(fact.number)))
 
 
 def _path(value: Any, _key: bytes, strict: bool) -> ValueTest:
     folders = tuple({form: None for name in texts(value) for form in (normal_path(name), from_home(normal_path(name)))})
+    folded = tuple(folder.casefold() for folder in folders)  # the file systems of macOS and Windows know no capitals
     leads_anywhere = any(folder.startswith("/") for folder in folders)
 
     def test(fact: ArgumentFact) -> bool:
@@ -281,17 +280,21 @@ def _path(value: Any, _key: bytes, strict: bool) -> ValueTest:
                 for seen in (fact.folder, fact.other_folder)
                 if seen
             )
-        seen = (*_places(fact), fact.other_folder)
-        if leads_anywhere and any(map(leads_out, seen)):
-            return True  # the folder of the process decides where it leads
-        return any(is_below(from_home(one), folder, any_case=True) for one in seen if one for folder in folders)
+        for path in _places(fact):
+            if leads_anywhere and leads_out(path):
+                return True  # the folder of the process decides where it leads
+            if any(is_below(path, folder) for folder in folded):
+                return True
+        return False
 
     return test
 
 
+@lru_cache(maxsize=1024)
 def _places(fact: ArgumentFact) -> tuple[str, ...]:
-    """The folder that a path lies in and, while its text is there, the path itself: it may be the folder of a rule."""
-    return (fact.folder,) if fact.text is None else (fact.folder, normal_path(fact.text.strip()))
+    """The folders that a path lies in and, while its text is there, the path itself: it may be the folder of a rule."""
+    own = () if fact.text is None else (normal_path(fact.text.strip()),)
+    return tuple(from_home(one).casefold() for one in (fact.folder, *own, fact.other_folder) if one)
 
 
 def _least(value: Any, _key: bytes, strict: bool) -> ValueTest:

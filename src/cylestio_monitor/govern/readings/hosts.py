@@ -40,6 +40,7 @@ _BARE_HEX: Final = re.compile(r"0x[0-9a-f]{7,8}")
 _ADDRESS_PART: Final = re.compile(r"0x[0-9a-f]{0,8}|\d{1,10}")
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _MAX_URL: Final = 4096
+_MAX_BARE: Final = 80
 _IPV4: Final = 2**32
 
 
@@ -49,15 +50,16 @@ def hosts_of(text: str) -> tuple[str, ...]:
     A URL whose readers disagree about the host (``http://good.example\@evil.example``) gives each candidate.
     """
     folded = _dotted(fold(text))
-    if not any(sign in folded for sign in (".", "//", "\\\\", "localhost", "::", "0x")):
-        return ()
-    found = set(_candidates(folded))
-    if len(folded) <= _MAX_URL and _BROKEN_URL.fullmatch(folded):
-        found.update(_candidates(re.sub(r"[\t\r\n]", "", folded)))
-    bare = folded.strip()
-    if _BARE_HEX.fullmatch(bare) or ("::" in bare and _BARE_IPV6.fullmatch(bare)):
-        found.add(bare)
-    return tuple(sorted({name for host in found for name in canonical(host)}))
+    found: set[str] = set()
+    if "." in folded or "//" in folded or "\\\\" in folded or "localhost" in folded:
+        found.update(_candidates(folded))
+        if len(folded) <= _MAX_URL and _BROKEN_URL.fullmatch(folded):
+            found.update(_candidates(re.sub(r"[\t\r\n]", "", folded)))
+    if len(folded) <= _MAX_BARE:
+        bare = folded.strip()
+        if _BARE_HEX.fullmatch(bare) or ("::" in bare and _BARE_IPV6.fullmatch(bare)):
+            found.add(bare)
+    return tuple(sorted({name for host in found for name in canonical(host)})) if found else ()
 
 
 @lru_cache(maxsize=4096)
@@ -74,9 +76,9 @@ def canonical(host: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*forms, *_ipv4(host))))
 
 
-def ipv4_of(number: float | None) -> str:
+def ipv4_of(number: float) -> str:
     """Returns the address that a whole number stands for; empty for a number that readers take for something else."""
-    if number is None or not number.is_integer() or not 2**24 <= number < _IPV4:
+    if not number.is_integer() or not 2**24 <= number < _IPV4:
         return ""
     return str(ipaddress.IPv4Address(int(number)))
 

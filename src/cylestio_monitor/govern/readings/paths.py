@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
@@ -22,7 +23,8 @@ def folders_of(text: str) -> tuple[str, ...]:
     twice. A text with more readings is no path.
     """
     path = text.strip()
-    if len(path) > _MAX_PATH or not _PATH.fullmatch(path):
+    is_prose = " " in path and "/" not in path and "\\" not in path
+    if is_prose or len(path) > _MAX_PATH or not _PATH.fullmatch(path):
         return ()
     decoded = normal_path(path)
     as_written = posixpath.normpath(re.sub(r"/{2,}", "/", path))
@@ -35,6 +37,7 @@ def folders_of(text: str) -> tuple[str, ...]:
     return tuple(posixpath.dirname(path) or "." for path in readings) if len(readings) <= _MOST_READINGS else ()
 
 
+@lru_cache(maxsize=1024)
 def normal_path(text: str) -> str:
     """Returns a path with one kind of separator, percent encoding and ``..`` resolved; symbolic links are not."""
     path = unquote(text).replace("\\", "/")
@@ -51,17 +54,9 @@ def from_home(path: str) -> str:
         return path
 
 
-def is_below(path: str, folder: str, *, any_case: bool = False) -> bool:
-    """Returns whether a normalised path is a folder or lies below it.
-
-    Args:
-        path: The path.
-        folder: The folder, normalised.
-        any_case: Capital letters do not count, as on the file systems of macOS and Windows.
-    """
-    if any_case:
-        path, folder = path.casefold(), folder.casefold()
-    return (folder == "/" and path.startswith("/")) or path == folder or path.startswith(f"{folder}/")
+def is_below(path: str, folder: str) -> bool:
+    """Returns whether a normalised path is a folder or lies below it."""
+    return path.startswith(folder) and (folder in {path, "/"} or path[len(folder)] == "/")
 
 
 def leads_out(path: str) -> bool:
