@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,9 @@ class Identity:
             value = getattr(self, field)
             if value is not None and type(value) is not str:
                 object.__setattr__(self, field, _name(value))
-        if type(self.roles) is not tuple or any(type(role) is not str for role in self.roles):
+        # What is no list of roles stays for whoever reads the identity to refuse: the application is not to fail here.
+        is_plain = type(self.roles) is tuple and all(type(role) is str for role in self.roles)
+        if not is_plain and isinstance(self.roles, Iterable):
             object.__setattr__(self, "roles", role_names(self.roles))
 
     def or_else(self, other: Identity) -> Identity:

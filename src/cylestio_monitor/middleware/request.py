@@ -93,7 +93,7 @@ def _combined(request: IncomingRequest, answer: object) -> Identity:
     """
     found = _base()
     if isinstance(answer, Identity):
-        found = replace(answer, agent_id=answer.agent_id or found.agent_id)
+        found = replace(answer, agent_id=answer.agent_id or found.agent_id, roles=tuple(answer.roles))
     elif answer is not None:
         raise TypeError("the answer is neither an Identity nor None")
     said = baggage.received(request.headers.get("baggage", ""), request.client)
