@@ -94,7 +94,7 @@ def compile_set(rules: Sequence[Rule], signs: Mapping[str, Sequence[str]]) -> Co
 
 
 def compile_databases(compiled: CompiledSet, engine: str) -> None:
-    """Compiles the databases of a set: half a minute of processor time for the package's own; other threads run.
+    """Compiles the databases of a set: some 15 seconds of processor time for the package's own; other threads run.
 
     Args:
         compiled: Receives them.

@@ -1,4 +1,4 @@
-"""The multi-pattern engine: the patterns of all rules in one compiled database.
+"""The multi-pattern engine: the patterns of all rules in a few compiled databases.
 
 Each pattern is an expression of its own (see `expressions`) that reports where its matches end. A pattern that would
 make the database slow is represented by its clauses of literals. The serialised database fits one version of the engine
@@ -29,6 +29,8 @@ _CONTINUATION_BYTES = bytes(range(0x80, 0xC0))
 _LOCATED_FORMS = {*DIGITS, TOKEN, CODE}
 """The literals that `SearchedText` locates faster than the engine reports their many ends."""
 
+_SMALL = 150  # positions of an expression that any number of others can be compiled with
+_MOST_TOGETHER = 10_000  # positions of larger expressions in one database
 _MOST_HITS = 50_000
 """Hits of one search, beside one for each 16 bytes; at a further one the search stops and is incomplete."""
 
@@ -37,7 +39,7 @@ class HyperscanIndex(msgspec.Struct, frozen=True, array_like=True):
     """A serialised database and the meaning of its expression ids.
 
     Attributes:
-        database: The serialised database; empty where the group has no expression.
+        databases: The serialised databases; none where the group has no expression.
         rules: For each expression id, the number of the rule, or -1 for the sign of a disguise.
         clauses: For each expression id, the number of the clause within the rule.
         clause_count: For each rule that has several expressions, how many of them a match needs.
@@ -47,7 +49,7 @@ class HyperscanIndex(msgspec.Struct, frozen=True, array_like=True):
         always: The rules that match only at the start of a text. They are no part of the database.
     """
 
-    database: bytes
+    databases: list[bytes]
     rules: list[int]
     clauses: list[int]
     clause_count: dict[int, int]
@@ -66,7 +68,7 @@ def engine_version() -> str | None:
 
 
 def compile_index(rules: Sequence[CompiledRule], signs: Mapping[str, Sequence[str]]) -> HyperscanIndex:
-    """Compiles the rules of a group; takes about 40 ms for each. Other threads run meanwhile.
+    """Compiles the rules of a group; takes about 20 ms for each. Other threads run meanwhile.
 
     Args:
         rules: The rules; those without a pattern are passed over.
@@ -80,13 +82,15 @@ def compile_index(rules: Sequence[CompiledRule], signs: Mapping[str, Sequence[st
     once = int(hyperscan.HS_FLAG_SINGLEMATCH)
     common = int(hyperscan.HS_FLAG_DOTALL | hyperscan.HS_FLAG_MULTILINE)
     caseless = int(hyperscan.HS_FLAG_CASELESS)
-    index = HyperscanIndex(b"", [], [], {}, frozenset(), {}, [])
+    index = HyperscanIndex([], [], [], {}, frozenset(), {}, [])
     expressions: list[str] = []
     flags: list[int] = []
+    sizes: list[int] = []
     located: set[int] = set()
 
-    def add(text: str, rule: int, clause: int, flag: int) -> None:
+    def add(text: str, rule: int, clause: int, flag: int, positions: int = 0) -> None:
         expressions.append(text)
+        sizes.append(positions)
         flags.append(common | flag)
         index.rules.append(rule)
         index.clauses.append(clause)
@@ -105,7 +109,8 @@ def compile_index(rules: Sequence[CompiledRule], signs: Mapping[str, Sequence[st
             by_literals = bool(rule.groups) or rule.clauses[0][0] in _LOCATED_FORMS
             if not by_literals:
                 located.add(number)
-            add(whole.text, number, 0, (once if by_literals else 0) | (caseless if whole.caseless else 0))
+            flag = (once if by_literals else 0) | (caseless if whole.caseless else 0)
+            add(whole.text, number, 0, flag, whole.positions)
             continue
         clauses = [clause for clause in rule.clauses if clause[0] != MARK]
         if len(clauses) != 1:
@@ -116,17 +121,38 @@ def compile_index(rules: Sequence[CompiledRule], signs: Mapping[str, Sequence[st
         for clause_number, clause in enumerate(clauses):
             text = "|".join(f"(?:{literal_expression(literal)})" for literal in clause)
             add(text, number, clause_number, (0 if is_located and not clause_number else once) | caseless)
-    if not expressions:
-        return index
-    database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
-    encoded = [expression.encode() for expression in expressions]
-    database.compile(expressions=encoded, ids=list(range(len(encoded))), elements=len(encoded), flags=flags)
-    serialised = bytes(hyperscan.dumpb(database))
-    return msgspec.structs.replace(index, database=serialised, located=frozenset(located))
+    for numbers in _parts(sizes):
+        database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
+        encoded = [expressions[number].encode() for number in numbers]
+        chosen = [flags[number] for number in numbers]
+        database.compile(expressions=encoded, ids=numbers, elements=len(encoded), flags=chosen)
+        index.databases.append(bytes(hyperscan.dumpb(database)))
+    return msgspec.structs.replace(index, located=frozenset(located))
+
+
+def _parts(sizes: Sequence[int]) -> list[list[int]]:
+    """Returns the numbers of the expressions of each database: the small ones together, the large ones in parts.
+
+    The time of a compilation grows faster than the number of large expressions in a database, and so does its size.
+
+    Args:
+        sizes: The positions of each expression.
+    """
+    parts: list[list[int]] = [[number for number, size in enumerate(sizes) if size <= _SMALL]]
+    filled = _MOST_TOGETHER
+    for number, size in enumerate(sizes):
+        if size <= _SMALL:
+            continue
+        if filled + size > _MOST_TOGETHER:
+            parts.append([])
+            filled = 0
+        parts[-1].append(number)
+        filled += size
+    return [part for part in parts if part]
 
 
 class HyperscanEngine:
-    """A loaded database with one scratch space for each thread.
+    """Loaded databases with one scratch space each for each thread.
 
     A child process after a fork has its own copy of both.
     """
@@ -140,7 +166,7 @@ class HyperscanEngine:
         leads: Mapping[int, Mapping[int, str]],
         fallback: Engine,
     ) -> None:
-        """Loads the database.
+        """Loads the databases.
 
         Args:
             rules: The rules of the group.
@@ -149,19 +175,19 @@ class HyperscanEngine:
             fallback: The engine that searches while the scratch space of this thread is in use.
 
         Raises:
-            hyperscan.error: The database is of another version or for another processor.
+            hyperscan.error: A database is of another version or for another processor.
         """
         import hyperscan  # noqa: PLC0415 -- the engine is an optional part of the platform
 
         self._rules = rules
-        self._index = msgspec.structs.replace(index, database=b"")
+        self._index = msgspec.structs.replace(index, databases=[])
         self._literals = leads
         self._leads: dict[int, Lead] = {}  # made when a text has a candidate: most rules never have one
         self._fallback = fallback
         self._error = hyperscan.error
         self._terminated = hyperscan.ScanTerminated
         self._scratch = hyperscan.Scratch
-        self._database = hyperscan.loadb(index.database, mode=hyperscan.HS_MODE_BLOCK) if index.database else None
+        self._databases = [hyperscan.loadb(one, mode=hyperscan.HS_MODE_BLOCK) for one in index.databases]
         self._local = threading.local()
         self._always = [(number, self._lead(number)) for number in index.always]
 
@@ -202,11 +228,9 @@ class HyperscanEngine:
 
     def _search(self, text: SearchedText) -> list[tuple[int, int]] | None:
         """Returns expression ids and ends, in bytes; ``None`` where this engine cannot search now."""
-        if self._database is None:
-            return []
-        scratch = getattr(self._local, "scratch", None)
-        if scratch is None:
-            scratch = self._local.scratch = self._scratch(self._database)
+        scratches = getattr(self._local, "scratches", None)
+        if scratches is None:
+            scratches = self._local.scratches = [self._scratch(database) for database in self._databases]
         hits: list[tuple[int, int]] = []
         most = _MOST_HITS + len(text.data) // 16
 
@@ -215,7 +239,8 @@ class HyperscanEngine:
             return len(hits) > most
 
         try:
-            self._database.scan(text.data, collect, 0, None, scratch)
+            for database, scratch in zip(self._databases, scratches, strict=True):
+                database.scan(text.data, collect, 0, None, scratch)
         except self._terminated:
             text.is_partial = True
         except self._error:

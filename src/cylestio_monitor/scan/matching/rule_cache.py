@@ -14,8 +14,6 @@ import os
 import platform
 import stat
 import sys
-import tempfile
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _log = logging.getLogger(__name__)
-_MAGIC = b"cylestio-rules-4"
+_MAGIC = b"cylestio-rules-6"
 _DIGEST = 32
 _READ = os.O_RDONLY
 for _flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):  # each exists on some systems only
@@ -64,8 +62,8 @@ def load_shipped(name: str) -> CompiledSet | None:
     if raw[:head] != _MAGIC + name.encode():
         return None
     try:
-        return msgspec.msgpack.decode(zlib.decompress(memoryview(raw)[head:]), type=CompiledSet)
-    except (zlib.error, msgspec.MsgspecError) as error:
+        return msgspec.msgpack.decode(memoryview(raw)[head:], type=CompiledSet)
+    except msgspec.MsgspecError as error:
         _log.warning("%s is damaged and is not used: %s", SHIPPED, error)
         return None
 
@@ -77,7 +75,8 @@ def save_shipped(name: str, compiled: CompiledSet) -> None:
         name: Stamp of the sources.
         compiled: The compiled rules of the package.
     """
-    packed = zlib.compress(msgspec.msgpack.encode(compiled), 6)
+    # Not compressed, which would take a fifth of the time of the first call; a wheel compresses its files.
+    packed = msgspec.msgpack.encode(compiled)
     temporary = SHIPPED.with_suffix(f".{os.getpid()}.tmp")
     temporary.write_bytes(_MAGIC + name.encode() + packed)
     temporary.replace(SHIPPED)
@@ -140,6 +139,8 @@ class RuleCache:
         body = msgspec.msgpack.encode(compiled)
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            import tempfile  # noqa: PLC0415 -- it takes milliseconds, and most processes write no file
+
             descriptor, temporary = tempfile.mkstemp(prefix="rules-", suffix=".tmp", dir=self._folder)
             try:
                 with os.fdopen(descriptor, "wb") as file:

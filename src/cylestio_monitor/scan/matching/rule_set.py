@@ -189,6 +189,14 @@ class RuleSet:
             self._metadata = {rule.id: rule for rule in every if self._selected(rule)}
         return self._metadata
 
+    @cached_property
+    def package_severities(self) -> frozenset[str]:
+        """The ids of the rules of the package whose severity the settings leave as it is."""
+        package = self._sets[0]
+        groups = (package.texts, package.arguments, package.foreign, package.names)
+        ids = {rule.rule_id for group in groups for rule in group.rules}
+        return frozenset(id_ for id_ in ids if not any(selects(one.rule, id_) for one in self._overrides))
+
     @property
     def engine(self) -> str:
         """Name of the engine in use: ``hyperscan`` or ``python``."""
