@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from cylestio_monitor.model import ALERT_OF, MASKED_CATEGORIES, SEVERITY_NUMBER, Finding, incomplete
+from cylestio_monitor.model import ALERT_OF, MASKED_CATEGORIES, Finding, incomplete
 from cylestio_monitor.scan import learned, prompt_leak
 from cylestio_monitor.scan.budget import Budget
 from cylestio_monitor.scan.commands import tool_call
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from cylestio_monitor.errors import ConfigError
     from cylestio_monitor.model import Subtype, Target, ToolDefinition
     from cylestio_monitor.rules import Rule
-    from cylestio_monitor.scan.matching.compiled_rule import CompiledRule
     from cylestio_monitor.scan.open_matches import RuleAutomaton
 
 _log = logging.getLogger(__name__)
@@ -344,7 +343,7 @@ class Scanner:
         for rule, start, end in matches:
             match_hash = self._hash(text[start:end])
             severity, alert = rule.severity, rule.alert
-            if subtype == "system" and self._is_authored(rule):
+            if subtype == "system" and self._rule_set.is_authored(rule):
                 severity, alert = system_prompt.MOST, ALERT_OF[system_prompt.MOST]
             if rule.category == "sensitive_data" and is_own(text, start, target, subtype):
                 severity, alert = "none", "none"
@@ -369,11 +368,6 @@ class Scanner:
                 )
             )
         return found
-
-    def _is_authored(self, rule: CompiledRule) -> bool:
-        """Returns whether a match in a system prompt is wording of its author that is graver elsewhere."""
-        is_graver = SEVERITY_NUMBER[rule.severity] > SEVERITY_NUMBER[system_prompt.MOST]
-        return is_graver and system_prompt.is_wording(rule) and rule.rule_id in self._rule_set.package_severities
 
     def _hash(self, match: str) -> str:
         """Returns the hash of a matched text with the key of the deployment."""

@@ -99,17 +99,17 @@ def whole_expression(regex: str, flags: int) -> Expression:
     caseless = bool(tree.state.flags & re.IGNORECASE) or "(?i" in regex
     items = _cut(_cut(_flat(tree), last=True), last=False)
     writer = _ExpressionText(dot_all=dot_all)
-    text = writer.sequence(items)
+    text = writer.whole(items)
     if writer.positions > _LARGE:
         items = _shortened(_shortened(items, last=True), last=False)
         writer = _ExpressionText(dot_all=dot_all)
-        text = writer.sequence(items)
+        text = writer.whole(items)
     if writer.positions > MAX_POSITIONS:
         for end in (True, False):
             part = _without_end(items, last=end)
             partial = _ExpressionText(dot_all=dot_all)
-            shorter = partial.sequence(part)
-            if partial.positions <= MAX_POSITIONS and _least_width_of(part) >= _SPECIFIC:
+            shorter = partial.whole(part)
+            if partial.positions <= MAX_POSITIONS and sum(map(_least_width, part)) >= _SPECIFIC:
                 return Expression(shorter, caseless, partial.positions)
     return Expression(text, caseless, writer.positions)
 
@@ -219,19 +219,15 @@ def _without_end(items: list[_Item], *, last: bool) -> list[_Item]:
     return _cut(items[: choices[-1]], last=True) if last else _cut(items[choices[0] + 1 :], last=False)
 
 
-def _least_width_of(items: list[_Item]) -> int:
-    return sum(map(_least_width, items))
-
-
 def _least_width(item: _Item) -> int:
     """Returns how many characters the shortest match of an item has."""
     op, value = item
     if op in {_c.AT, _c.ASSERT, _c.ASSERT_NOT}:
         return 0
     if op is _c.BRANCH:
-        return min(_least_width_of(_flat(choice)) for choice in value[1])
+        return min(sum(map(_least_width, _flat(choice))) for choice in value[1])
     if _is_repeat(op):
-        return int(value[0]) * _least_width_of(_flat(value[2]))
+        return int(value[0]) * sum(map(_least_width, _flat(value[2])))
     return 1
 
 
@@ -253,6 +249,17 @@ class _ExpressionText:
     def __init__(self, *, dot_all: bool) -> None:
         self.positions = 0
         self._dot_all = dot_all
+
+    def whole(self, items: list[_Item]) -> str:
+        """Returns a whole expression; one that ends in a repetition reports the end of its fewest bytes only."""
+        if items and _is_repeat(items[-1][0]):
+            fewest, most, body = items[-1][1]
+            single = self._single(body[0]) if len(body) == 1 else None
+            if single is not None and single.of_bytes and fewest == most <= _MOST_COPIES:
+                text = self.sequence(items[:-1]) + single.text + _times(int(fewest), int(fewest))
+                self.positions += int(fewest)
+                return text
+        return self.sequence(items)
 
     def sequence(self, items: list[_Item]) -> str:
         return "".join(map(self._item, items))
