@@ -343,7 +343,7 @@ class Scanner:
         for rule, start, end in matches:
             match_hash = self._hash(text[start:end])
             severity, alert = rule.severity, rule.alert
-            if subtype == "system" and self._rule_set.is_authored(rule):
+            if subtype == "system" and system_prompt.is_wording(rule) and self._rule_set.has_package_severity(rule):
                 severity, alert = system_prompt.MOST, ALERT_OF[system_prompt.MOST]
             if rule.category == "sensitive_data" and is_own(text, start, target, subtype):
                 severity, alert = "none", "none"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cylestio_monitor.config.names import did_you_mean
 from cylestio_monitor.errors import ConfigError
-from cylestio_monitor.model import MASKED_CATEGORIES, SEVERITY_NUMBER
+from cylestio_monitor.model import MASKED_CATEGORIES
 from cylestio_monitor.rules import (
     NOT_APPLIED,
     backtracking,
@@ -38,7 +38,6 @@ from cylestio_monitor.scan.matching.hyperscan_engine import engine_version
 from cylestio_monitor.scan.normalisation import disguises
 from cylestio_monitor.scan.normalisation.characters import BEGINNING
 from cylestio_monitor.scan.normalisation.disguises import SIGNS
-from cylestio_monitor.scan.results import system_prompt
 from cylestio_monitor.scan.validators.checks import VALIDATORS
 
 if TYPE_CHECKING:
@@ -198,10 +197,9 @@ class RuleSet:
         ids = {rule.rule_id for group in groups for rule in group.rules}
         return frozenset(id_ for id_ in ids if not any(selects(one.rule, id_) for one in self._overrides))
 
-    def is_authored(self, rule: CompiledRule) -> bool:
-        """Returns whether a match in a system prompt is wording of its author that is graver elsewhere."""
-        is_graver = SEVERITY_NUMBER[rule.severity] > SEVERITY_NUMBER[system_prompt.MOST]
-        return is_graver and system_prompt.is_wording(rule) and rule.rule_id in self._package_severities
+    def has_package_severity(self, rule: CompiledRule) -> bool:
+        """Returns whether a rule is one of the package, with the severity that the package gives it."""
+        return rule.rule_id in self._package_severities
 
     @property
     def engine(self) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from cylestio_monitor.model import SEVERITY_NUMBER
+
 if TYPE_CHECKING:
     from cylestio_monitor.model import Severity
     from cylestio_monitor.scan.matching.compiled_rule import CompiledRule
@@ -32,5 +34,6 @@ _DISGUISES = "evasion."
 
 
 def is_wording(rule: CompiledRule) -> bool:
-    """Returns whether a rule of the package finds wording that the author of a system prompt may mean."""
-    return rule.category in _WORDING and not rule.rule_id.startswith(_DISGUISES)
+    """Returns whether a rule finds wording that the author of a system prompt may mean, graver elsewhere."""
+    is_graver = SEVERITY_NUMBER[rule.severity] > SEVERITY_NUMBER[MOST]
+    return is_graver and rule.category in _WORDING and not rule.rule_id.startswith(_DISGUISES)
