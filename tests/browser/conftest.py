@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from store.filling import Bench
 from web import hostile_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
 
 _MOST_PAGES = 150
 _SEVERAL = {"/t/{trace}"}
@@ -29,26 +30,37 @@ def pytest_addoption(parser):
     parser.addoption("--screenshots", metavar="FOLDER", help="write the pictures of the documentation")
 
 
-class OpenSite(NamedTuple):
+class OpenSite:
     """A server that the browser is logged in to.
 
     Attributes:
         served: The server.
-        state: Cookies and storage of the session.
-        window: Opens a page that is watched, in a context of its own.
-        paths: A path of each route that some page links to.
+        path: The database.
         variant: How the content is hostile, where it is.
     """
 
-    served: Served
-    state: Any
-    window: Callable[..., Any]
-    paths: dict[str, str]
-    variant: str = ""
+    def __init__(self, browser: Any, server: Served, variant: str = "", ids: Mapping[str, str] | None = None) -> None:
+        self.served = server
+        self.path = server.path
+        self.variant = variant
+        self._browser = browser
+        self._state = server.login(browser)
+        self._ids = ids
 
-    @property
-    def path(self):
-        return self.served.path
+    def window(self, **options: Any) -> Any:
+        """Opens a page that is watched, in a context of its own."""
+        return chromium.watched(self._browser, self.served.origin, self._state, **options)
+
+    @cached_property
+    def paths(self) -> dict[str, str]:
+        """A path of each route that some page links to, and of each whose ids are known."""
+        found = linked(self._browser, self.served.origin, self._state)
+        if self._ids is None:
+            return found
+        known = {
+            route: re.sub(r"{(\w+)(?::\w+)?}", lambda match: self._ids.get(match[1], "a"), route) for route in ROUTES
+        }
+        return {**{route: path for route, path in known.items() if "{" in route}, **found}
 
 
 @pytest.fixture(scope="session")
@@ -58,14 +70,9 @@ def browser():
 
 
 @contextmanager
-def opened(browser, path, **variables):
+def opened(browser, path, variant="", ids=None, **variables):
     with served(path, variables=variables) as server:
-        state = server.login(browser)
-
-        def window(**options):
-            return chromium.watched(browser, server.origin, options.pop("state", state), **options)
-
-        yield OpenSite(server, state, window, linked(browser, server.origin, state))
+        yield OpenSite(browser, server, variant, ids)
 
 
 def linked(browser, origin, state):
@@ -109,7 +116,7 @@ def example(browser, tmp_path_factory):
     path = folder / "data" / "cylestio.db"
     with example_store.clock(time.time_ns()) as moment:
         example_store.fill(path, folder / "cache", moment)
-    with opened(browser, path) as site:
+    with opened(browser, path, CYLESTIO_POLICY=str(path.with_name("policy.yaml"))) as site:
         yield site
 
 
@@ -122,9 +129,5 @@ def hostile(request, browser, tmp_path_factory):
         ids = hostile_store.fill(bench, request.param)
     finally:
         bench.close()
-    with opened(browser, path) as site:
-        found = {route: re.sub(r"{(\w+)(?::\w+)?}", lambda match: ids.get(match[1], "a"), route) for route in ROUTES}
-        yield site._replace(
-            paths={**{route: path for route, path in found.items() if "{" in route}, **site.paths},
-            variant=request.param,
-        )
+    with opened(browser, path, request.param, ids) as site:
+        yield site

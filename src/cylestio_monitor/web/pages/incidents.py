@@ -85,6 +85,7 @@ def show(request: Request) -> Response:
         "row": found.row,
         "timeline": found.timeline[:_TIMELINE],
         "touched": _touched(found),
+        "titles": view.site(request).titles,
     }
     return view.page(request, "incident.html", values, title=found.row.title)
 
