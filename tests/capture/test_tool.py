@@ -352,3 +352,26 @@ def test_without_monitoring_nothing_is_made(monitor):
 def test_only_what_can_be_called_is_decorated():
     with pytest.raises(TypeError, match="tool decorates functions, not int"):
         tool(3)
+
+
+def test_other_named_arguments_stand_beside_those_with_a_parameter(monitor):
+    got = []
+
+    @tool
+    def send(first, /, *rest, copy=None, **more):
+        got.append((first, rest, copy, more))
+
+    send(1, 2, copy=3, to="ann", subject="hi")
+    send(1, first=2, to="bob")
+    send(1, more=2)
+    assert got == [
+        (1, (2,), 3, {"to": "ann", "subject": "hi"}),
+        (1, (), None, {"first": 2, "to": "bob"}),
+        (1, (), None, {"more": 2}),
+    ]
+    recorded = [json.loads(span.attributes["gen_ai.tool.call.arguments"]) for span in monitor.spans()]
+    assert recorded == [
+        {"first": 1, "rest": [2], "copy": 3, "to": "ann", "subject": "hi"},
+        {"first": 1, "more": {"first": 2, "to": "bob"}},
+        {"first": 1, "more": {"more": 2}},
+    ]

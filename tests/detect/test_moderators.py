@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from cylestio_monitor import config, identify, on_moderation, runtime
+from cylestio_monitor import config, identify, on_moderation, runtime, tool
 from cylestio_monitor.detect import Moderation, moderators
 from cylestio_monitor.detect.onnx import OnnxModerator
 from cylestio_monitor.detect.openai_moderation import OpenAIModerator
@@ -333,3 +333,32 @@ def test_without_a_moderator_no_thread_is_started(road, caplog):
         here = road()
     here.pipeline.begin(chat("hello")).end(answer("ok"))
     assert here.pipeline.moderators is None
+
+
+@pytest.mark.parametrize("kind", ["function", "coroutine"])
+@pytest.mark.parametrize("mode", ["monitor", "block"])
+def test_a_denied_result_of_a_function_is_withheld_in_block_mode(reports, moderate, monkeypatch, mode, kind):
+    moderate(judge)
+    here = reports(mode, surfaces=("tool_result",), **WAITS)
+    monkeypatch.setattr(runtime, "pipeline", here.pipeline)
+
+    @tool
+    def function(name):
+        return "attack him" if name == "bad" else "fine"
+
+    @tool
+    async def coroutine(name):
+        return "attack him" if name == "bad" else "fine"
+
+    def call(name):
+        return function(name) if kind == "function" else asyncio.run(coroutine(name))
+
+    assert call("good") == "fine"
+    if mode == "monitor":
+        assert call("bad") == "attack him"
+    else:
+        with pytest.raises(BlockedError, match=r"moderator\.application"):
+            call("bad")
+    assert here.exporter.get_finished_spans()[-1].attributes["cylestio.security.action"] == (
+        "audit" if mode == "monitor" else "block"
+    )

@@ -296,3 +296,22 @@ def test_a_secret_in_a_streamed_answer_is_redacted_in_place_of_a_refusal_and_sti
     attributes = hooked.spans()[-1].attributes
     assert attributes["cylestio.security.category"] == "secret"
     assert attributes["cylestio.security.action"] == "modify"
+
+
+class Helper(openai.Stream):
+    """A stream that collects the answer inside, as helpers of old versions do."""
+
+
+def test_a_stream_of_an_unknown_class_is_not_asked_for(governed, wire):
+    governed(ALL)
+    with clients(wire)["openai"][0]() as client, pytest.raises(BlockedError, match="rule mask"):
+        client.post("/chat/completions", body={**CHAT, "stream": True}, cast_to=dict, stream=True, stream_cls=Helper)
+    assert wire.requests == []
+
+
+def test_a_stream_that_cannot_be_taken_over_does_not_pass(governed, wire, monkeypatch):
+    governed(ALL)
+    wire.answer(Text(f"mail {MAIL}"))
+    monkeypatch.setattr("cylestio_monitor.capture.http_client.sdk_client.response_body.observe_close", None)
+    with pytest.raises(BlockedError, match="blocked this answer"):
+        chat(wire)

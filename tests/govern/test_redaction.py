@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 
+import anthropic
 import anyio
 import pytest
 from mcp.client import Client
@@ -14,6 +15,7 @@ from pydantic import BaseModel
 from cylestio_monitor import BlockedError, tool
 from cylestio_monitor.identity import identify
 from govern.recorded import last, rows
+from wire import ToolCall
 
 MAIL, OTHER = "ann.lee@corp-example.net", "bob.ray@corp-example.net"
 ALL = "mode: block\npolicy: {version: '3', rules: [{id: mask, action: redact}]}"
@@ -319,3 +321,22 @@ def test_an_mcp_tool_gets_the_values_back(governed, mode):
         text, _ = anyio.run(run)
     assert got == [MAIL]
     assert text == "sent to [EMAIL_1], copy to [EMAIL_2]"
+
+
+def test_other_named_arguments_of_a_function_are_redacted_and_its_call_is_decided_once(governed, hooked, wire):
+    store = governed(ALL)
+    got = []
+
+    @tool
+    def send_email(subject, **more):
+        got.append((subject, more))
+
+    with identify(session_id="s"):
+        wire.answer(ToolCall("send_email", {"subject": "hi", "to": "[PLACE_1]", "copy": MAIL}))
+        with anthropic.Anthropic(base_url=wire.url, api_key="k", max_retries=0) as client:
+            ask = {"model": "c", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}
+            block = client.messages.create(**ask, tools=TOOLS).content[0]
+        send_email(**block.input)
+        send_email("hi", to=OTHER)
+    assert got == [("hi", {"to": "[PLACE_1]", "copy": "[EMAIL_1]"}), ("hi", {"to": "[EMAIL_2]"})]
+    assert len(rows(store, "SELECT tool FROM call_facts")) == 2

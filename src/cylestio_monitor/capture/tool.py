@@ -136,22 +136,39 @@ class _Tool:
             bound = self._signature.bind(*args, **kwargs)
         except (TypeError, ValueError):  # as of `_bind`
             return tuple(changed["args"]), {name: value for name, value in changed.items() if name != "args"}
+        if self._others in bound.arguments and self._others not in changed:
+            known = self._signature.parameters
+            others = {name: value for name, value in changed.items() if name not in known}
+            changed = {**{name: value for name, value in changed.items() if name in known}, self._others: others}
         bound.arguments.update(changed)
         return bound.args, bound.kwargs
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Returns the arguments by name, without the object that a method belongs to."""
+        """Returns the arguments by name, without the object that a method belongs to.
+
+        What the function takes as ``**kwargs`` stands beside its other arguments, as a model or a client names it.
+        """
         try:
             named = dict(self._signature.bind(*args, **kwargs).arguments)
         except (TypeError, ValueError):  # the call will fail, or the function does not say what it takes
             return {"args": list(args), **kwargs}
         if self._owner in named:
             del named[self._owner]
-        return named
+        others = named.get(self._others)
+        if others is None or not others.keys().isdisjoint(self._signature.parameters):
+            return named
+        del named[self._others]
+        return {**named, **others}
 
     @functools.cached_property
     def _signature(self) -> inspect.Signature:
         return inspect.signature(self._function)
+
+    @functools.cached_property
+    def _others(self) -> str:
+        """Name of the parameter that takes all other named arguments; empty where there is none."""
+        parameters = self._signature.parameters.values()
+        return next((one.name for one in parameters if one.kind is inspect.Parameter.VAR_KEYWORD), "")
 
     @functools.cached_property
     def _owner(self) -> str:
@@ -290,10 +307,14 @@ async def _step(step: Any, invocation: Invocation | None) -> Any:
 
 
 def _finished(invocation: Invocation, result: Any) -> Any:
-    """Ends a call, and returns its result as it may be handed over."""
+    """Ends a call, and returns its result as it may be handed over.
+
+    Raises:
+        BlockedError: A moderator or the policy refuses the result.
+    """
     if invocation.redacts:
         return invocation.finish_with(result, Result(response=result))
-    invocation.end(Result(response=result))
+    invocation.end(Result(response=result), enforce=True)
     return result
 
 

@@ -18,15 +18,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from cylestio_monitor import semconv
 from cylestio_monitor.capture import event_loop
-from cylestio_monitor.capture.http_client import offered_tools, response_body
+from cylestio_monitor.capture.http_client import offered_tools, response_body, streams
 from cylestio_monitor.capture.http_client.body_fold import BodyFold, decoded_by
 from cylestio_monitor.capture.http_client.observed_answer import ObservedAnswer
-from cylestio_monitor.capture.http_client.streams import (
-    ObservedAsyncIterator,
-    ObservedIterator,
-    RedactedAsyncIterator,
-    RedactedIterator,
-)
 from cylestio_monitor.capture.parsing.fields import parse_json, unread
 from cylestio_monitor.capture.parsing.reading import read_call, read_result
 from cylestio_monitor.model import Call, Message, Result
@@ -265,7 +259,7 @@ class _Attempt:
         if not repeats and not _raw_kind(self.options):
             if is_held_back:
                 found.add("answers")
-            elif self._endpoint.redacted is not None:
+            elif self._endpoint.redacted is not None and streams.is_plain(self.kwargs.get("stream_cls")):
                 found.add("streamed_answers")
         return frozenset(found)
 
@@ -326,6 +320,8 @@ class _Attempt:
                 result = read_result(self._endpoint.result, answer, invocation.call)
         except Exception as error:  # noqa: BLE001 -- an answer of any form: it is recorded as unreadable
             result = Result(messages=[Message("assistant", unread(error, answer, ""))])
+            if kind == "stream":
+                invocation.refuse_stream()
         if invocation.redacts and kind == "object":
             return invocation.finish_with(answer, result, self._sdk.keys), True
         invocation.end(result, enforce=True)
@@ -336,10 +332,7 @@ class _Attempt:
         redaction = invocation.streamed_redaction(self._sdk.keys) if invocation.redacts else None
         events = self._endpoint.redacted(redaction) if redaction is not None and self._endpoint.redacted else None
         answer = ObservedAnswer(invocation, self._endpoint.fold(invocation), generator, events=events)
-        kinds = (
-            (ObservedIterator, ObservedAsyncIterator) if events is None else (RedactedIterator, RedactedAsyncIterator)
-        )
-        stream.__dict__["_iterator"] = kinds[hasattr(generator, "__anext__")](generator, answer)
+        stream.__dict__["_iterator"] = streams.observed(generator, answer, is_redacted=events is not None)
         response = getattr(stream, "response", None) or getattr(stream, "http_response", None)
         if response is not None:
             response_body.observe_close(response, answer)

@@ -179,3 +179,22 @@ class RedactedAsyncIterator(ObservedAsyncIterator):
                 await self._stop()
                 raise
         return ready.popleft()
+
+
+def observed(inner: Any, answer: ObservedAnswer, *, is_redacted: bool) -> ObservedIterator | ObservedAsyncIterator:
+    """Returns what stands in a stream for its iterator.
+
+    Args:
+        inner: The SDK's iterator of events.
+        answer: Sees each event.
+        is_redacted: What it hands over is redacted.
+    """
+    if hasattr(inner, "__anext__"):
+        return RedactedAsyncIterator(inner, answer) if is_redacted else ObservedAsyncIterator(inner, answer)
+    return RedactedIterator(inner, answer) if is_redacted else ObservedIterator(inner, answer)
+
+
+def is_plain(stream_class: Any) -> bool:
+    """Returns whether a stream gives the events of the server; helpers of old versions collect them inside."""
+    name = getattr(getattr(stream_class, "__origin__", stream_class), "__name__", None)
+    return stream_class is None or name in {"Stream", "AsyncStream"}

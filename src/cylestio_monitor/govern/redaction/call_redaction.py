@@ -164,9 +164,10 @@ class CallRedaction:
             self.surfaces.append("answers")
 
     def refuse_stream(self) -> None:
-        """Notes that a streamed answer cannot be redacted any further."""
-        self.rule = self._stream_rule or self.rule
-        self.refuse("answers")
+        """Notes that a streamed answer cannot be redacted, or not any further; does nothing where none has to be."""
+        if self._stream_rule is not None:
+            self.rule = self._stream_rule
+            self.refuse("answers")
 
     def is_handled(self, finding: Finding, *, is_answer: bool) -> bool:
         """Returns whether a finding is about content that is replaced on its way, so that it refuses nothing."""

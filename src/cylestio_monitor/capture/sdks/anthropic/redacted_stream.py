@@ -19,7 +19,11 @@ class RedactedMessageEvents:
         self._last: dict[Any, dict[str, Any]] = {}
 
     def passed(self, event: Any) -> list[Any]:
-        """Returns what is handed over in place of an event: what was held back of a block comes before its end."""
+        """Returns what is handed over in place of an event: what was held back of a block comes before its end.
+
+        Raises:
+            ValueError: The event cannot be redacted.
+        """
         kind = event.type
         if kind == "content_block_delta":
             return [self._delta(event)]
@@ -30,6 +34,8 @@ class RedactedMessageEvents:
             out = self.rest()
         elif kind == "content_block_start":
             self._ended(event.index)
+        elif str(kind).endswith("_delta"):
+            raise ValueError("an event with a piece of something unknown")
         return [*out, self._redaction.value(event)]
 
     def rest(self) -> list[Any]:
