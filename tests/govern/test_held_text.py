@@ -131,6 +131,16 @@ def test_plain_prose_is_held_back_for_no_longer_than_a_word_or_an_open_match(sca
     assert sum(waiting) / len(waiting) < 8
 
 
+def test_a_link_is_held_back_no_longer_than_its_words(scan):
+    text = "See https://docs.corp-example.net/guide/start for more, and the page behind it for the rest of the story."
+    held = HeldText(scan.private, SessionTokens(), scan.open_matches)
+    sent, waiting = 0, []
+    for number, letter in enumerate(text, 1):
+        sent += len(held.feed(letter))
+        waiting.append(number - sent)
+    assert max(waiting) <= len("https://docs.corp-example.net/guide/start ")
+
+
 def test_a_known_token_stays_and_one_that_is_begun_waits(scan):
     tokens = SessionTokens()
     assert Redactor(scan.private, tokens).text(MAIL) == "[EMAIL_1]"

@@ -281,3 +281,9 @@ def test_a_str_subclass_that_raises_hides_nothing(plain):
 
     found = plain.value({"q": Text("DROP TABLE users;")}, target="output", subtype="tool_call", path="arguments")
     assert "keyword.drop" in {one.rule_id for one in found}
+
+
+def test_a_look_alike_hides_no_other_disguise_elsewhere_in_the_text(plain, compiled):
+    text = "\u0430 note. " + "plain words go on here. " * 100 + "AKIA%54%35%51%37XKZ2M4NBVC6R"
+    for scanner in (plain, compiled):
+        assert scanner.private(text)[-1].rule_id == "secret.aws-access-key-id"

@@ -170,7 +170,8 @@ class Search:
         folded = fold(text)
         if folded is not None:
             base = folded
-            found, signs = _direct(folded.text, [(one.group, one.decoded) for one in wanted], limits, folded.areas)
+            found, more = _direct(folded.text, [(one.group, one.decoded) for one in wanted], limits, folded.areas)
+            signs = signs | more  # the second search may be of the parts with look-alikes alone
             yield _DecodedMatches("look-alike", folded.span, found)
         if len(text) > LONGEST:
             return

@@ -156,9 +156,14 @@ class Positions:
         return self._characters(op, value) & _ASCII_BITS if op in {_c.LITERAL, _c.IN} else None
 
     def _sequence(self, items: Any) -> SubExpression:
-        whole = _NOTHING
+        whole, is_border = _NOTHING, False
         for op, value in items:
-            whole = self._joined(whole, self._item(op, value))
+            if op is _c.AT:
+                is_border = is_border or value is _c.AT_BOUNDARY
+                continue
+            part = self._item(op, value)
+            whole = self._joined(whole, part, at_border=is_border)
+            is_border = is_border and part is _NOTHING
         return whole
 
     def _item(self, op: Any, value: Any) -> SubExpression:
@@ -180,14 +185,35 @@ class Positions:
         self.follow.append(set())
         return SubExpression(False, frozenset([number]), frozenset([number]))
 
-    def _joined(self, one: SubExpression, two: SubExpression) -> SubExpression:
+    def _joined(self, one: SubExpression, two: SubExpression, *, at_border: bool = False) -> SubExpression:
+        """Joins two expressions that follow each other, with a border of a word between them or not."""
+        last = set(two.last)
         for position in one.last:
-            self.follow[position] |= two.first
+            across = self._across(position, two.first) if at_border else {place: place for place in two.first}
+            self.follow[position].update(across.values())
+            last.update(new for old, new in across.items() if old in two.last)
         return SubExpression(
             one.is_empty and two.is_empty,
             one.first | two.first if one.is_empty else one.first,
-            one.last | two.last if two.is_empty else two.last,
+            frozenset(one.last | last if two.is_empty else last),
         )
+
+    def _across(self, position: int, following: frozenset[int]) -> dict[int, int]:
+        """Returns the positions that may follow one at a border of a word, as far as they are of the other kind."""
+        mask = self.masks[position]
+        if mask & WORD and mask & ~WORD:
+            return {place: place for place in following}
+        wanted = ALL & ~WORD if mask & WORD else WORD
+        return {place: self._only(place, wanted) for place in following if self.masks[place] & wanted}
+
+    def _only(self, position: int, wanted: int) -> int:
+        """Returns a position like another one, for some of its characters."""
+        mask = self.masks[position] & wanted
+        if mask == self.masks[position]:
+            return position
+        self.masks.append(mask)
+        self.follow.append(self.follow[position])  # one set: what is to follow the one follows the other
+        return len(self.masks) - 1
 
     def _either(self, parts: list[SubExpression]) -> SubExpression:
         return SubExpression(
