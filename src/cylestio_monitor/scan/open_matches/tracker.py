@@ -35,10 +35,12 @@ class _Encoded(NamedTuple):
 
     Attributes:
         start: Its first code point.
+        first: The first code point of the run of bytes in percent encoding that it is in: they are decoded together.
         threads: The matches in front of it.
     """
 
     start: int
+    first: int
     threads: Threads
 
 
@@ -57,6 +59,7 @@ class OpenMatches:
         self._threads: Threads = {}
         self._decided: dict[int, int] = {}
         self._encoded: list[_Encoded] = []
+        self._bytes = (0, 0)  # the last run of bytes in percent encoding: its start and its end
         self._tail = ""
         self._before = ""
         self._runs = (Base64Run(), HexRun(), SelectorRun())
@@ -88,12 +91,14 @@ class OpenMatches:
             yield first
         yield from self._decided
         for encoded in self._encoded:
-            yield encoded.start
+            yield encoded.first
             for first, _ in encoded.threads.values():
                 yield first
         for run in self._runs:
             if run.start >= 0:
                 yield run.start
+        if self._bytes[1] == self.length > 0:
+            yield self._bytes[0]
 
     def _take(self, character: str) -> None:
         at = self.length
@@ -137,7 +142,8 @@ class OpenMatches:
     def _decode(self, character: str, at: int, before_it: Threads) -> int:
         """Follows what may be an encoded character; returns the earliest start of a match that goes on through it."""
         if character in "%&\\":
-            self._encoded.append(_Encoded(at, before_it))
+            first = self._bytes[0] if character == "%" and self._bytes[1] == at > 0 else at
+            self._encoded.append(_Encoded(at, first, before_it))
         self._tail = (self._tail + character)[-40:]
         open_ones: list[_Encoded] = []
         earliest = at
@@ -145,10 +151,12 @@ class OpenMatches:
             text = self._tail[encoded.start - self.length :]
             if _ENCODED.fullmatch(text) is not None:
                 self._save(len(text) - 1)
+                if text[0] == "%":
+                    self._bytes = (encoded.first, self.length)
                 earliest = min(earliest, self._decoded(encoded, _stands_for(text)))
             elif _ENCODED_BEGUN.fullmatch(text) is not None:
                 open_ones.append(encoded)
-                earliest = min(earliest, encoded.start, *(first for first, _ in encoded.threads.values()))
+                earliest = min(earliest, encoded.first, *(first for first, _ in encoded.threads.values()))
         self._encoded = open_ones
         if not open_ones:
             self._tail = ""
@@ -156,7 +164,7 @@ class OpenMatches:
 
     def _decoded(self, encoded: _Encoded, symbol: tuple[str, ...]) -> int:
         """Lets the matches in front of an encoded character go on with what it stands for."""
-        earliest = encoded.start
+        earliest = encoded.first
         for state, (first, last) in encoded.threads.items():
             after = state.next[symbol] if symbol in state.next else self._automaton.step(state, symbol)
             if after is not None:
@@ -164,7 +172,7 @@ class OpenMatches:
                 earliest = min(earliest, first)
         begun = self._automaton.start(ANY, symbol)
         if begun is not None:
-            self._add(self._threads, begun, encoded.start, encoded.start, self.length)
+            self._add(self._threads, begun, encoded.first, encoded.start, self.length)
         self._before = ANY
         return earliest
 
