@@ -5,7 +5,7 @@ PYTHON ?=
 # The tests start hundreds of processes: each would compile what it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-picture test unit fuzz mutants compat lint format bench bench-scan bench-delivery bench-growth bench-peers e2e screenshots collector backend docs site lock hooks setup clean
+.PHONY: demo demo-picture test unit fuzz mutants compat lint format bench bench-scan bench-control bench-delivery bench-growth bench-peers e2e screenshots collector backend docs site lock hooks setup clean
 
 setup:
 	@.ci/setup $(VENV) $(PYTHON)
@@ -62,6 +62,9 @@ bench: setup
 
 bench-scan: setup
 	@$(BIN)/python tests/benchmarks/bench_scan.py $(if $(CORPUS),$(CORPUS) --write)
+
+bench-control: setup
+	@$(BIN)/python tests/benchmarks/bench_control.py $(if $(CORPUS),$(CORPUS) --write) $(ARGS)
 
 bench-delivery: setup
 	@$(BIN)/python tests/benchmarks/bench_delivery.py $(ARGS)

@@ -161,8 +161,9 @@ class Invocation(PassingContent):
         pending, self._pending = self._pending, None
         if pending is not None:
             pending.wait(self._pipeline.settings.store.durable_wait_ms / 1000)
-        if self._control is not None and self._control.request is not None and not self._control.wait():
-            self._deny()
+        control = self._control
+        if control is not None and (request := control.request) is not None and not control.wait():
+            self._deny(request.rule)
 
     async def wait_durable_async(self) -> None:
         """Does the same without blocking the event loop, be it asyncio's or trio's."""
@@ -170,8 +171,9 @@ class Invocation(PassingContent):
         if pending is not None:
             await wait_async(pending, self._pipeline.settings.store.durable_wait_ms / 1000)
         control = self._control
-        if control is not None and control.request is not None and not await control.wait_async(sleep_of_loop()):
-            self._deny()
+        held = control.request if control is not None else None
+        if control is not None and held is not None and not await control.wait_async(sleep_of_loop()):
+            self._deny(held.rule)
 
     def first_chunk(self) -> None:
         """Notes the time of the first chunk of a streamed answer; later calls do nothing."""
@@ -322,9 +324,8 @@ class Invocation(PassingContent):
         started = StartedSpan(span.get_span_context(), parent, name, self.call.kind, started_ns, self._attributes)
         return store.add_open_call(started, found, action)
 
-    def _deny(self) -> NoReturn:
-        """Ends a held call that was not approved."""
-        self._verdict = Verdict("deny", "block", self._verdict.reason)
+    def _deny(self, rule: str = "") -> NoReturn:
+        self._verdict = Verdict("deny", "block", rule or self._verdict.reason)
         self._refuse()
 
     def _refuse(self) -> NoReturn:

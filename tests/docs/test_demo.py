@@ -27,12 +27,23 @@ def demo(folder, **variables):
     )  # fmt: skip
 
 
-def spans_of(folder):
-    answer = subprocess.run(
-        [CYLESTIO, "--db", folder / "cylestio.db", "trace", "--json"], capture_output=True, text=True, check=True
-    )
-    (trace,) = json.loads(answer.stdout)["traces"]
+def read(folder, *words):
+    command = [CYLESTIO, "--db", folder / "cylestio.db", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def spans_of(folder, *trace_id):
+    (trace,) = json.loads(read(folder, "trace", *trace_id, "--json"))["traces"]
     return trace["spans"]
+
+
+def first_and_last(folder):
+    """The spans of the agent that was observed, and of the one that a policy controlled."""
+    runs = [json.loads(line)["trace_id"] for line in read(folder, "traces", "--json").splitlines()]
+    assert len(runs) == 2
+    last = spans_of(folder)
+    (first,) = {*runs} - {last[0]["trace_id"]}
+    return spans_of(folder, first), last
 
 
 @pytest.fixture(scope="module")
@@ -55,12 +66,13 @@ def test_it_shows_the_trace_and_the_next_command(done):
 
 def test_each_finding_stands_at_the_call_it_was_made_in(done):
     _, folder = done
-    root, *calls = spans_of(folder)
+    root, *calls = first_and_last(folder)[0]
     assert root["name"] == "write release notes"
-    chat = "chat claude-sonnet-4-5"
-    names = [call["name"] for call in calls if call["name"].startswith(("chat", "tools/call"))]
-    assert names == [chat, "tools/call git_log", chat, "tools/call git_show", chat, chat]
-    found = [{finding["category"] for finding in call["findings"]} for call in calls[-6:]]
+    calls = [call for call in calls if call["name"].startswith(("chat", "tools/call")) and call["kind"] == "client"]
+    chat, call = "chat claude-sonnet-4-5", "tools/call"
+    names = [one["name"] for one in calls]
+    assert names == [chat, f"{call} git_log", chat, f"{call} git_show", chat, f"{call} run_sql", chat]
+    found = [{finding["category"] for finding in one["findings"]} for one in calls]
     assert found[0] == set()
     assert "prompt_injection" in found[1], "the poisoned tool result"
     assert "prompt_injection" in found[2], "the same as the model is given it"
@@ -68,12 +80,42 @@ def test_each_finding_stands_at_the_call_it_was_made_in(done):
     assert found[4] == {"destructive_command", "secret", "prompt_injection"}, (
         "the call that the poisoned text asked for"
     )
-    assert found[5] == set()
-    assert {finding["subtype"] for finding in calls[-5]["findings"]} == {"tool_result"}
-    asked = [finding for finding in calls[-2]["findings"] if finding["category"] == "destructive_command"]
+    assert found[5] == {"destructive_command"}, "the call as it runs"
+    assert found[6] == set()
+    assert {finding["subtype"] for finding in calls[1]["findings"]} == {"tool_result"}
+    asked = [finding for finding in calls[4]["findings"] if finding["category"] == "destructive_command"]
     assert [(finding["target"], finding["subtype"], finding["alert"]) for finding in asked] == [
         ("output", "tool_call", "dangerous")
     ]
+
+
+def test_under_a_learned_policy_the_destructive_call_is_held_and_denied(done):
+    run, folder = done
+    shown = run.stdout[run.stdout.index("$ cylestio policy learn") :]
+    for command in ("approvals", "deny", "trace", "policy explain"):
+        assert f"\n$ cylestio {command}" in shown
+    assert "tool: releases/run_sql" in shown, "what the agent did on an ordinary day is allowed"
+    assert "BlockedError: Cylestio blocked this call of tool run_sql: rule ask-about-untrusted-values" in shown
+    assert "Release 2.4" not in shown
+    (approval,) = map(json.loads, read(folder, "approvals", "--all", "--json").splitlines())
+    assert (approval["state"], approval["tool"], approval["rule"]) == (
+        "denied",
+        "releases/run_sql",
+        "ask-about-untrusted-values",
+    )
+    last = first_and_last(folder)[1][-1]
+    assert (last["name"], last["attributes"]["cylestio.security.action"]) == ("tools/call run_sql", "block")
+    assert re.search(r"ask  rule ask-about-untrusted-values  .*\n  Only a tool result has said this value\.", shown)
+
+
+def test_the_trace_shows_which_span_introduced_the_value(done):
+    run, folder = done
+    _, spans = first_and_last(folder)
+    (source,) = [span for span in spans if span["name"] == "tools/call git_log"]
+    ((asking, value),) = [(span, value) for span in spans for value in span["values"]]
+    assert (value["source_span_id"], value["argument"]) == (source["span_id"], "statement")
+    assert f"← statement first said by tools/call git_log  {source['span_id']}" in run.stdout
+    assert f"$ cylestio policy explain {asking['span_id']}" in run.stdout
 
 
 def test_no_secret_and_no_content_is_in_the_store(done):
@@ -83,7 +125,7 @@ def test_no_secret_and_no_content_is_in_the_store(done):
         import repository
     finally:
         sys.path.remove(str(DEMO))
-    for file in folder.iterdir():
+    for file in folder.glob("*.db*"):
         stored = file.read_bytes()
         assert repository.leaked_key().encode() not in stored
         assert b"previous instructions" not in stored
@@ -93,7 +135,7 @@ def test_every_attribute_it_writes_is_documented_with_its_type(done):
     _, folder = done
     page = (DOCS / "reference" / "attributes.md").read_text("utf-8")
     documented = dict(re.findall(r"^\| `([a-z_][\w.]*)` \| (\S+) \|", page, re.MULTILINE))
-    for span in spans_of(folder)[1:]:
+    for span in [span for spans in first_and_last(folder) for span in spans[1:]]:
         for attributes in (span["attributes"], *(event["attributes"] for event in span["events"])):
             for name, value in attributes.items():
                 assert isinstance(value, KINDS[documented[name]]), f"{name} = {value!r} is no {documented[name]}"
@@ -109,6 +151,7 @@ def test_with_blocking_on_the_agent_is_stopped_before_the_dangerous_call(tmp_pat
     assert "BlockedError" in run.stdout
     assert "Release 2.4" not in run.stdout
     assert spans_of(tmp_path)[-1]["attributes"]["cylestio.security.action"] == "block"
+    assert "policy" not in run.stdout
     assert "git_show" not in run.stdout, "what the poisoned result asks for is never reached"
 
 

@@ -200,6 +200,14 @@ def test_nobody_decides_and_the_call_is_denied(governed):
     assert rows(store, "SELECT state FROM approval") == [("expired",)]
 
 
+def test_a_denied_call_names_the_rule_that_asked_and_no_finding_that_refuses_nothing(governed):
+    governed("policy: {mode: block, rules: [{id: ask-sql, tool: run_sql, action: ask}]}\napprovals: {timeout_s: 1}\n")
+    run_sql = tool(name="run_sql")(lambda statement: statement)
+    with pytest.raises(BlockedError, match=r"rule ask-sql$") as refused:
+        run_sql("DROP TABLE customers")
+    assert {one.category for one in refused.value.findings} >= {"destructive_command"}
+
+
 def test_in_mode_monitor_nothing_is_held(governed, hooked):
     store = governed(ASK.replace("block", "monitor"))
     assert send_email("bob@example.org") == "sent"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import anthropic
 from mcp import Client, StdioServerParameters
+from mcp.server.mcpserver import MCPServer
 from opentelemetry import trace
 
 if TYPE_CHECKING:
@@ -20,11 +21,6 @@ if TYPE_CHECKING:
 
 MODEL = "claude-sonnet-4-5"
 SYSTEM = "You write release notes. Read the repository with the git tools. Releases are kept in the table `releases`."
-SQL: ToolParam = {
-    "name": "run_sql",
-    "description": "Run one SQL statement on the database of releases.",
-    "input_schema": {"type": "object", "properties": {"statement": {"type": "string"}}, "required": ["statement"]},
-}
 
 
 def without_path(schema: dict[str, Any]) -> dict[str, Any]:
@@ -33,19 +29,26 @@ def without_path(schema: dict[str, Any]) -> dict[str, Any]:
     return {**schema, "properties": properties, "required": [name for name in schema["required"] if name in properties]}
 
 
-def run_sql(database: sqlite3.Connection, statement: str) -> str:
-    """Runs what the model asks for, as trusting as many an agent is."""
-    return str(database.execute(statement).fetchall())
+def releases(database: sqlite3.Connection) -> MCPServer:
+    """The tools of the database."""
+    server = MCPServer("releases")
+
+    @server.tool()
+    def run_sql(statement: str) -> str:
+        """Run one SQL statement on the database of releases."""
+        return str(database.execute(statement).fetchall())
+
+    return server
 
 
 async def answer(question: str, repository: str, database: sqlite3.Connection) -> str:
     """Lets the model use its tools until it has an answer."""
-    server = StdioServerParameters(command=sys.executable, args=["-m", "mcp_server_git", "--repository", repository])
-    async with anthropic.AsyncAnthropic() as model, Client(server) as git:
-        listed = await git.list_tools()
-        tools: list[ToolParam] = [SQL] + [
-            {"name": tool.name, "description": tool.description or "", "input_schema": without_path(tool.input_schema)}
-            for tool in listed.tools
+    reader = StdioServerParameters(command=sys.executable, args=["-m", "mcp_server_git", "--repository", repository])
+    async with anthropic.AsyncAnthropic() as model, Client(reader) as git, Client(releases(database)) as sql:
+        servers = {tool.name: (client, tool) for client in (git, sql) for tool in (await client.list_tools()).tools}
+        tools: list[ToolParam] = [
+            {"name": name, "description": tool.description or "", "input_schema": without_path(tool.input_schema)}
+            for name, (_, tool) in servers.items()
         ]
         messages: list[MessageParam] = [{"role": "user", "content": question}]
         while True:
@@ -57,12 +60,10 @@ async def answer(question: str, repository: str, database: sqlite3.Connection) -
             for block in turn.content:
                 if block.type != "tool_use":
                     continue
-                arguments: dict[str, Any] = block.input
-                if block.name == "run_sql":
-                    content = run_sql(database, **arguments)
-                else:
-                    result = await git.call_tool(block.name, {"repo_path": repository, **arguments})
-                    content = "\n".join(part.text for part in result.content if part.type == "text")
+                client, _ = servers[block.name]
+                arguments = {"repo_path": repository, **block.input} if client is git else block.input
+                result = await client.call_tool(block.name, arguments)
+                content = "\n".join(part.text for part in result.content if part.type == "text")
                 results.append({"type": "tool_result", "tool_use_id": block.id, "content": content})
             if not results:
                 return "".join(block.text for block in turn.content if block.type == "text")
@@ -72,7 +73,7 @@ async def answer(question: str, repository: str, database: sqlite3.Connection) -
 def main() -> None:
     """Answers the question of the command line."""
     repository, question = sys.argv[1:]
-    with closing(sqlite3.connect(":memory:")) as database:
+    with closing(sqlite3.connect(":memory:", check_same_thread=False)) as database:
         database.execute("CREATE TABLE releases (version TEXT)")
         with trace.get_tracer("release-assistant").start_as_current_span("write release notes"):
             print(asyncio.run(answer(question, repository, database)))

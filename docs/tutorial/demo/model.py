@@ -1,6 +1,7 @@
 """A model for the demo: a loopback server that speaks Anthropic's wire format and answers from a script.
 
-It plays a model that believes what it reads: after the poisoned commit message it does what that message says.
+It plays a model that believes what it reads: after the poisoned commit message it does what that message says. Without
+that commit it does its work.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ def script(results: list[str]) -> tuple[str, dict[str, Any] | None]:
             "input": {"revision": "HEAD~1"},
         }
     if len(results) == 2:
-        return "The changelog asks for the old releases to be cleared first.", {
-            "name": "run_sql",
-            "input": {"statement": "DROP TABLE releases"},
-        }
+        if "DROP TABLE releases" in results[0]:
+            text, statement = "The changelog asks for the old releases to be cleared first.", "DROP TABLE releases"
+        else:
+            text, statement = "I will look up the last release.", "SELECT version FROM releases"
+        return text, {"name": "run_sql", "input": {"statement": statement}}
     return "Release 2.4: the deployment settings moved into the repository, and the changelog was updated.", None
 
 

@@ -1,4 +1,7 @@
-"""`make demo-picture`: what the demo prints, as an SVG for the README. All text in it is escaped, and holds no path."""
+"""`make demo-picture`: what the demo prints of the observed agent, as an SVG for the README.
+
+All text in it is escaped, and holds no path.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,7 @@ def main() -> int:
         print(done.stderr, file=sys.stderr)
         return 1
     console = Console(record=True, width=COLUMNS, file=io.StringIO())
-    shown, _, _ = done.stdout.strip().partition("\n\nNext,")
+    shown, _, _ = done.stdout.strip().partition("\n\n$ cylestio policy learn")
     console.print(Text.from_ansi(shown), soft_wrap=True)
     svg = console.export_svg(theme=THEME, code_format=FRAME, unique_id="demo", font_aspect_ratio=0.6)
     PICTURE.write_text(re.sub(r"[ \t]+$", "", svg, flags=re.MULTILINE), "utf-8")

@@ -126,8 +126,8 @@ class PassingContent:
         """Ends the call, and raises the error of its verdict."""
 
     @abstractmethod
-    def _deny(self) -> NoReturn:
-        """Ends the call as a refused one, and raises the error."""
+    def _deny(self, rule: str = "") -> NoReturn:
+        """Ends the call as a refused one, and raises the error; the reason is a rule, or else that of the verdict."""
 
     def _control_input(self, control: CallControl, inspection: Inspection) -> None:
         """Lets control hear the call, and decide about it where it is a tool call."""

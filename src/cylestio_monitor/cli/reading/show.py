@@ -11,7 +11,7 @@ from cylestio_monitor.cli import options, output
 from cylestio_monitor.cli.group import NEGATIVE, Context
 from cylestio_monitor.cli.reading import conversation
 from cylestio_monitor.errors import StoreError
-from cylestio_monitor.store.read import lists, pages, traces
+from cylestio_monitor.store.read import traces
 from cylestio_monitor.store.sqlite.rows import timestamp
 
 if TYPE_CHECKING:
@@ -47,14 +47,11 @@ def show(obj: Context, span_id: str, *, as_json: bool) -> int:
         if place is None or node is None:
             output.hint(f"no span {span_id}")
             return NEGATIVE
-        origins: list[ValueOrigin] = pages.read_page(
-            connection, lists.VALUES, {"trace_id": place[0], "span_id": place[1]}, limit=200
-        ).rows
     if as_json:
         document = {
             **node.span,
             "findings": [msgspec.structs.asdict(one) for one in node.findings],
-            "values": [msgspec.to_builtins(one) for one in origins],
+            "values": [msgspec.to_builtins(one) for one in node.values],
         }
         output.as_json(document)
         return 0
@@ -68,7 +65,7 @@ def show(obj: Context, span_id: str, *, as_json: bool) -> int:
         output.say("")
         output.say(node.span.get("content_error") or "no content was recorded: see the setting `content`")
     _print_findings(console, node.findings)
-    _print_origins(console, origins)
+    _print_origins(console, node.values)
     return 0
 
 

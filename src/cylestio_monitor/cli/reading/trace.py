@@ -14,13 +14,14 @@ from cylestio_monitor.cli.reading import conversation
 from cylestio_monitor.store.read import traces
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from rich.text import Text
     from rich.tree import Tree
 
     from cylestio_monitor.scan import Scanner
     from cylestio_monitor.store.read.findings import FindingRow
+    from cylestio_monitor.store.sqlite.records import ValueOrigin
 
 MAX_DEPTH = 12
 """Deepest nesting that is drawn; what lies deeper is drawn below the root."""
@@ -59,10 +60,7 @@ def trace(obj: Context, trace_id: str | None, *, content: bool, as_json: bool) -
 def _show_content(roots: list[traces.SpanNode], scanner: Scanner) -> None:
     """Prints the recorded content of every span, in the order of the tree."""
     console = output.console()
-    waiting = roots[::-1]
-    while waiting:
-        node = waiting.pop()
-        waiting += node.children[::-1]
+    for node in _nodes(roots):
         if parts := conversation.blocks(node.span["attributes"]):
             output.say("")
             console.print(output.cell(f"{node.span['name']}  {node.span['span_id']}", "bold"))
@@ -72,22 +70,30 @@ def _show_content(roots: list[traces.SpanNode], scanner: Scanner) -> None:
 def show(roots: list[traces.SpanNode]) -> None:
     """Prints a trace as trees."""
     console = output.console()
+    names = {node.span["span_id"]: node.span["name"] for node in _nodes(roots)}
     for root in roots:
-        console.print(_tree(root))
+        console.print(_tree(root, names))
+
+
+def _nodes(roots: list[traces.SpanNode]) -> Iterator[traces.SpanNode]:
+    """The spans of a trace, each after its parent."""
+    waiting = roots[::-1]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        waiting += node.children[::-1]
 
 
 def _document(roots: list[traces.SpanNode]) -> dict[str, Any]:
     """A trace as a flat list of its spans, each after its parent: nesting would be as deep as a stranger likes."""
     spans = []
-    waiting = roots[::-1]
-    while waiting:
-        node = waiting.pop()
-        spans.append({**node.span, "findings": [msgspec.structs.asdict(one) for one in node.findings]})
-        waiting += node.children[::-1]
+    for node in _nodes(roots):
+        findings = [msgspec.structs.asdict(one) for one in node.findings]
+        spans.append({**node.span, "findings": findings, "values": [msgspec.to_builtins(one) for one in node.values]})
     return {"trace_id": roots[0].span["trace_id"], "spans": spans}
 
 
-def _tree(root: traces.SpanNode) -> Tree:
+def _tree(root: traces.SpanNode, names: Mapping[str, str]) -> Tree:
     from rich.tree import Tree  # noqa: PLC0415 -- a JSON answer does not need it
 
     top = Tree(_span_line(root.span), guide_style="dim")
@@ -96,6 +102,8 @@ def _tree(root: traces.SpanNode) -> Tree:
         node, drawn, depth = waiting.pop()
         for finding in node.findings:
             drawn.add(_finding_line(finding))
+        for value in node.values:
+            drawn.add(_value_line(value, names))
         for child in node.children:
             branch = (drawn if depth < MAX_DEPTH else top).add(_span_line(child.span))
             waiting.append((child, branch, depth + 1))
@@ -125,4 +133,14 @@ def _finding_line(finding: FindingRow) -> Text:
     line.append_text(output.cell(f" {finding.start}-{finding.end}", "dim"))
     if tags := (*finding.owasp, *finding.atlas):
         line.append("  ").append_text(output.cell(" ".join(tags), "dim"))
+    return line
+
+
+def _value_line(value: ValueOrigin, names: Mapping[str, str]) -> Text:
+    """The argument whose value only an untrusted source had said, and the span in which that was."""
+    source = value.source_span_id or ""
+    line = output.cell("").append_text(output.cell("← ", "dim")).append_text(output.cell(value.argument or "value"))
+    line.append(" first said by ", "dim").append_text(output.cell(names.get(source) or value.origin))
+    if source:
+        line.append("  ").append_text(output.cell(source, "dim"))
     return line

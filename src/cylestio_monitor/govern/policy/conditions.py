@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 from fnmatch import translate
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
 from cylestio_monitor.govern.facts import digest, is_masked
 from cylestio_monitor.govern.policy.document import SECONDS, ArgumentCondition, PolicyRule, texts
+from cylestio_monitor.govern.policy.question import argument_of
 from cylestio_monitor.govern.readings.hosts import canonical, ipv4_of
 from cylestio_monitor.govern.readings.numbers import magnitude, spelling
 from cylestio_monitor.govern.readings.paths import from_home, is_below, leads_out, normal_path
@@ -22,9 +24,9 @@ from cylestio_monitor.model import SEVERITY_NUMBER
 from cylestio_monitor.rules import pattern
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
-    from cylestio_monitor.govern.facts import ArgumentFact, CallFacts
+    from cylestio_monitor.govern.facts import ArgumentFact
     from cylestio_monitor.govern.policy.document import (
         AfterCondition,
         BudgetCondition,
@@ -33,28 +35,14 @@ if TYPE_CHECKING:
         RateCondition,
         Texts,
     )
+    from cylestio_monitor.govern.policy.question import Question
 
     Outcome: TypeAlias = bool | None
-    Test: TypeAlias = Callable[["CallFacts", "History"], "Outcome"]
+    Test: TypeAlias = Callable[["Question"], "Outcome"]
     ValueTest: TypeAlias = Callable[["ArgumentFact"], "Outcome"]
 
 
-class History(Protocol):
-    """The earlier calls that a decision may ask about."""
-
-    def tools(self, facts: CallFacts) -> Iterable[str]:
-        """Full names of the tools that ran earlier in the session or trace."""
-
-    def findings(self, facts: CallFacts) -> Iterable[tuple[str, str]]:
-        """Category and rule of the findings reported earlier in the session or trace."""
-
-    def exceeds(self, rule: str, condition: RateCondition, facts: CallFacts) -> bool:
-        """Counts this call for the rule, and tells whether it is beyond the rate."""
-
-    def used(self, subject: str, seconds: int, facts: CallFacts) -> tuple[int, float]:
-        """Tokens and cost used by the calls with the same subject within the last `seconds`."""
-
-
+_PATTERN = frozenset("*?[")
 _WORDS = {"true": True, "false": False}
 _EXACT = 10**6
 """Numbers beyond this may be personal data: a store keeps their magnitude alone."""
@@ -93,18 +81,20 @@ def tests_of(rule: PolicyRule, key: bytes) -> list[Test]:
 def matcher(patterns: Texts) -> Callable[[str], bool]:
     """A test whether a name matches one of the patterns; `*` is any run of characters, case counts."""
     names = texts(patterns)
-    if not any(set(name) & set("*?[") for name in names):
+    if all(_PATTERN.isdisjoint(name) for name in names):
         return frozenset(names).__contains__
     expression = re.compile("|".join(translate(name) for name in names))
     return lambda name: expression.match(name) is not None
 
 
 def _name_test(field: str) -> Callable[[Texts], Test]:
+    name_of = attrgetter(field)
+
     def make(patterns: Texts) -> Test:
         fits = matcher(patterns)
 
-        def test(facts: CallFacts, _: History) -> Outcome:
-            name = getattr(facts, field)
+        def test(question: Question) -> Outcome:
+            name = name_of(question.facts)
             return fits(name) or (None if is_masked(name) else False)
 
         return test
@@ -114,7 +104,12 @@ def _name_test(field: str) -> Callable[[Texts], Test]:
 
 def _role_test(patterns: Texts) -> Test:
     fits = matcher(patterns)
-    return lambda facts, _: any(map(fits, facts.roles)) or (None if any(map(is_masked, facts.roles)) else False)
+
+    def test(question: Question) -> Outcome:
+        roles = question.facts.roles
+        return any(map(fits, roles)) or (None if any(map(is_masked, roles)) else False)
+
+    return test
 
 
 _WHO: dict[str, Callable[[Any], Test]] = {
@@ -131,9 +126,15 @@ def _finding(condition: FindingCondition) -> Test:
         for value in (condition.category, condition.rule, condition.surface)
     )
     least = SEVERITY_NUMBER[condition.severity or "low"]
-    return lambda facts, _: any(
-        SEVERITY_NUMBER[one.severity] >= least and category(one.category) and rule(one.rule) and surface(one.surface)
-        for one in facts.findings
+    return lambda question: (
+        bool(question.facts.findings)
+        and any(
+            SEVERITY_NUMBER[one.severity] >= least
+            and category(one.category)
+            and rule(one.rule)
+            and surface(one.surface)
+            for one in question.facts.findings
+        )
     )
 
 
@@ -141,12 +142,15 @@ def _origin(condition: OriginCondition) -> Test:
     tool = matcher(condition.tool) if condition.tool is not None else _always
     argument = matcher(condition.argument) if condition.argument is not None else _always
     least = SEVERITY_NUMBER[condition.severity or "low"]
-    return lambda facts, _: any(
-        SEVERITY_NUMBER[one.severity] >= least
-        and condition.shape in {None, one.shape}
-        and tool(one.tool)
-        and (argument(one.argument) or argument(_stem(one.argument)))
-        for one in facts.origins
+    return lambda question: (
+        bool(question.facts.origins)
+        and any(
+            SEVERITY_NUMBER[one.severity] >= least
+            and condition.shape in {None, one.shape}
+            and tool(one.tool)
+            and (argument(one.argument) or argument(argument_of(one.argument)))
+            for one in question.facts.origins
+        )
     )
 
 
@@ -157,24 +161,24 @@ def _after(condition: AfterCondition) -> Test:
     kinds = {name for data in condition.data or () for name in _DATA[data]}
     asks_finding = condition.category is not None or condition.rule is not None or bool(kinds)
 
-    def test(facts: CallFacts, history: History) -> bool:
-        if tool is not None and not any(map(tool, history.tools(facts))):
+    def test(question: Question) -> bool:
+        if tool is not None and not any(map(tool, question.earlier_tools())):
             return False
         return not asks_finding or any(
             category(name) and rule(rule_id) and (not kinds or name in kinds)
-            for name, rule_id in history.findings(facts)
+            for name, rule_id in question.earlier_findings()
         )
 
     return test
 
 
 def _rate(rule_id: str, condition: RateCondition) -> Test:
-    return lambda facts, history: history.exceeds(rule_id, condition, facts)
+    return lambda question: question.history.exceeds(rule_id, condition, question.facts)
 
 
 def _budget(condition: BudgetCondition) -> Test:
-    def test(facts: CallFacts, history: History) -> bool:
-        tokens, cost = history.used(condition.by, SECONDS[condition.per], facts)
+    def test(question: Question) -> bool:
+        tokens, cost = question.history.used(condition.by, SECONDS[condition.per], question.facts)
         return (condition.tokens is not None and tokens >= condition.tokens) or (
             condition.cost is not None and cost >= condition.cost
         )
@@ -184,43 +188,48 @@ def _budget(condition: BudgetCondition) -> Test:
 
 def _argument(name: str, given: Any, key: bytes, *, strict: bool) -> Test:
     condition = _condition(given)
-    wanted = matcher(name)
+    is_pattern, wanted = not _PATTERN.isdisjoint(name), matcher(name)
     try:
         # A negated test reads an unreadable value the other way round, so that it still counts against the caller.
         value_tests = _value_tests(condition, key, strict=strict is not condition.negate)
     except (ValueError, re.error) as error:
         raise ValueError(f"arguments.{name}: {error}") from error
-    negate, present = condition.negate, condition.present
+    present, fits = condition.present, _whole(value_tests, negate=condition.negate)
 
-    def test(facts: CallFacts, _: History) -> Outcome:
-        values = [one for one in facts.arguments if wanted(_stem(one.name)) or wanted(one.name)]
-        is_unread = not facts.complete and any(
-            one.kind == "unread" and (not one.name or wanted(one.name)) for one in facts.arguments
-        )
-        if is_unread:
-            values = [one for one in values if one.kind != "unread"]
+    def test(question: Question) -> Outcome:
+        values, is_unread = question.arguments_like(wanted) if is_pattern else question.arguments(name)
         if present is not None and bool(values or is_unread) is not present:
             return strict and is_unread  # the argument may be among what could not be read
-        if not value_tests:
+        if fits is None:
             return True
         if strict and is_unread:
             return True  # a value that was not looked at may fit
-        if not facts.complete and not strict:
+        if not strict and (not values or not question.facts.complete):
             return False  # it may not fit
-        outcomes = [_all(value_tests, value, negate=negate) for value in values]
-        if strict:
-            return True if True in outcomes else None if None in outcomes else False
-        if not outcomes or False in outcomes:
-            return False
-        return None if None in outcomes else True
+        is_undecided = False
+        for value in values:
+            outcome = fits(value)
+            if outcome is strict:  # one value that fits is enough to deny, one that does not is enough not to allow
+                return outcome
+            is_undecided = is_undecided or outcome is None
+        return None if is_undecided else not strict
 
     return test
 
 
-def _all(value_tests: list[ValueTest], value: ArgumentFact, *, negate: bool) -> Outcome:
-    outcomes = [test(value) for test in value_tests]
-    outcome = False if False in outcomes else None if None in outcomes else True
-    return outcome if outcome is None else outcome is not negate
+def _whole(value_tests: list[ValueTest], *, negate: bool) -> ValueTest | None:
+    """The tests of one value as one; ``None`` where there are none."""
+    if not value_tests:
+        return None
+    if len(value_tests) == 1 and not negate:
+        return value_tests[0]
+
+    def test(value: ArgumentFact) -> Outcome:
+        outcomes = [one(value) for one in value_tests]
+        outcome = False if False in outcomes else None if None in outcomes else True
+        return outcome if outcome is None else outcome is not negate
+
+    return test
 
 
 def _condition(given: Any) -> ArgumentCondition:
@@ -351,12 +360,6 @@ def _value(fact: ArgumentFact) -> object:
     if fact.kind == "text" or fact.text is None:
         return fact.number if fact.text is None else fact.text
     return fact.number if fact.kind == "number" else _WORDS.get(fact.text)
-
-
-@lru_cache(maxsize=4096)
-def _stem(name: str) -> str:
-    """The argument that a place belongs to: ``recipients[0].mail`` to ``recipients``."""
-    return re.split(r"[.\[]", name, maxsplit=1)[0]
 
 
 def _always(_: str) -> bool:

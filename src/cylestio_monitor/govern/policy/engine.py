@@ -9,13 +9,15 @@ import msgspec
 
 from cylestio_monitor.govern.policy.conditions import matcher, tests_of
 from cylestio_monitor.govern.policy.document import STRICTNESS, SURFACES, Action, PolicyDocument, texts
+from cylestio_monitor.govern.policy.question import Question
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cylestio_monitor.govern.facts import CallFacts
-    from cylestio_monitor.govern.policy.conditions import History, Test
+    from cylestio_monitor.govern.policy.conditions import Test
     from cylestio_monitor.govern.policy.document import PolicyRule, Surface
+    from cylestio_monitor.govern.policy.question import History
 
 _MAX_TOOLS = 4096  # names of tools that rules were looked up for; a server that invents names must not fill memory
 
@@ -45,6 +47,7 @@ class _CompiledPolicyRule(NamedTuple):
     tool: Callable[[str], bool] | None
     tests: list[Test]
     names: int  # how many of the tests, the first, ask for agent, user, role and session
+    sentence: tuple[str, str]  # the reason, before and after the subject
 
 
 class Policy:
@@ -72,7 +75,7 @@ class Policy:
                 tests = tests_of(rule, key)
             except ValueError as error:
                 raise ValueError(f"rules[{number}].{error}") from error
-            self._rules.append(_CompiledPolicyRule(rule, _tool_test(rule), tests, _names(rule)))
+            self._rules.append(_CompiledPolicyRule(rule, _tool_test(rule), tests, _names(rule), _sentence(rule)))
         self._by_tool: dict[tuple[str, str], list[_CompiledPolicyRule]] = {}
         self._restores = matcher(texts(document.restore)) if document.restore is not None else None
         self.redacts = any(rule.action == "redact" for rule in document.rules)
@@ -84,31 +87,34 @@ class Policy:
             facts: The facts of the call.
             history: What happened before; it counts this call already.
         """
-        fitting: list[PolicyRule] = []
+        fitting: list[_CompiledPolicyRule] = []
         undecided: list[str] = []
+        question = Question(facts, history)
         for compiled in self._of_tool(facts):
             outcome: bool | None = True
             for test in compiled.tests:
-                found = test(facts, history)
+                found = test(question)
                 if found is False:
                     outcome = False
                     break
                 if found is None:
                     outcome = None
             if outcome:
-                fitting.append(compiled.rule)
+                fitting.append(compiled)
             elif outcome is None:
                 undecided.append(compiled.rule.id)
-        default = self._default(facts, tuple(undecided))
-        if not any(map(_allows, fitting)) and (not fitting or default.action == "deny"):
-            return default
-        strictest = max(fitting, key=lambda rule: STRICTNESS[rule.action])
+        if not any(_allows(compiled.rule) for compiled in fitting):
+            default = self._default(facts, tuple(undecided))
+            if not fitting or default.action == "deny":
+                return default
+        strictest = max(fitting, key=_strictness)
+        before, after = strictest.sentence
         return PolicyDecision(
-            strictest.action,
-            strictest.id,
+            strictest.rule.action,
+            strictest.rule.id,
             self.version,
-            strictest.reason or _sentence(strictest, facts),
-            tuple(rule.id for rule in fitting),
+            strictest.rule.reason or f"{before} {_subject(facts)}{after}.",
+            tuple([compiled.rule.id for compiled in fitting]),
             tuple(undecided),
         )
 
@@ -119,6 +125,7 @@ class Policy:
             facts: Facts of agent, user, roles and session with the tool's name; no arguments.
             whoever: Whether it must be denied to every agent, user, role and session.
         """
+        question = Question(facts, _NO_HISTORY)
         for compiled in self._of_tool(facts):
             rule = compiled.rule
             bare = not any(
@@ -126,7 +133,7 @@ class Policy:
             )
             if whoever and compiled.names:
                 continue
-            if rule.action == "deny" and bare and all(test(facts, _NO_HISTORY) for test in compiled.tests):
+            if rule.action == "deny" and bare and all(test(question) for test in compiled.tests):
                 return True
         defaults = [own.default for own in self.document.agents.values()] if whoever else []
         if self._default(facts, ()).action != "deny" or "allow" in defaults:
@@ -134,7 +141,7 @@ class Policy:
         return not any(
             compiled.rule.action != "deny"
             and _allows(compiled.rule)
-            and (whoever or all(test(facts, _NO_HISTORY) for test in compiled.tests[: compiled.names]))
+            and (whoever or all(test(question) for test in compiled.tests[: compiled.names]))
             for compiled in self._of_tool(facts)
         )
 
@@ -149,11 +156,12 @@ class Policy:
             surface: The surface.
             fitting: Ids of the rules that fitted when the call was decided.
         """
+        question = Question(facts, history)
         for compiled in self._of_tool(facts):
             rule = compiled.rule
             if rule.action != "redact" or surface not in (rule.surfaces or SURFACES):
                 continue
-            if rule.id in fitting or (rule.rate is None and all(test(facts, history) for test in compiled.tests)):
+            if rule.id in fitting or (rule.rate is None and all(test(question) for test in compiled.tests)):
                 return rule
         return None
 
@@ -164,10 +172,11 @@ class Policy:
             facts: Facts of agent, user, roles, session and tool.
             surface: The surface.
         """
+        question = Question(facts, _NO_HISTORY)
         for compiled in self._of_tool(facts):
             rule = compiled.rule
             is_asked = rule.action == "redact" and surface in (rule.surfaces or SURFACES)
-            if is_asked and all(test(facts, _NO_HISTORY) for test in compiled.tests[: compiled.names]):
+            if is_asked and all(test(question) for test in compiled.tests[: compiled.names]):
                 return rule
         return None
 
@@ -235,9 +244,17 @@ def _tool_test(rule: PolicyRule) -> Callable[[str], bool] | None:
     return matcher(texts(rule.tool)) if rule.tool is not None else None
 
 
-def _sentence(rule: PolicyRule, facts: CallFacts) -> str:
+def _strictness(compiled: _CompiledPolicyRule) -> int:
+    return STRICTNESS[compiled.rule.action]
+
+
+def _subject(facts: CallFacts) -> str:
+    return f"the tool {facts.full_tool}" if facts.tool else f"the model {facts.model}" if facts.model else "a call"
+
+
+def _sentence(rule: PolicyRule) -> tuple[str, str]:
+    """The reason of a decision of the rule, before and after the subject."""
     verb = {"allow": "allows", "audit": "records", "redact": "redacts", "ask": "asks a person about", "deny": "denies"}
-    subject = f"the tool {facts.full_tool}" if facts.tool else f"the model {facts.model}" if facts.model else "a call"
     because = [
         name
         for name, given in (
@@ -250,4 +267,4 @@ def _sentence(rule: PolicyRule, facts: CallFacts) -> str:
         )
         if given is not None
     ]
-    return f"Rule {rule.id} {verb[rule.action]} {subject}{' because of ' + ' and '.join(because) if because else ''}."
+    return f"Rule {rule.id} {verb[rule.action]}", " because of " + " and ".join(because) if because else ""

@@ -25,19 +25,22 @@ MAX_TEXT: Final = 200_000
 """Code points of one text that are searched for atoms."""
 
 _ATOM: Final = re.compile(
-    r"(?P<url>\b(?:https?|ftps?|wss?|s3|gs|file)://[^\s<>\"'`\\\]\[(){}|^]{1,2000})"
-    r"|(?P<email>[a-z0-9](?:[a-z0-9._%+-]{0,62}[a-z0-9_+-])?@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.){1,8}[a-z]{2,24}\b)"
+    # Most words hold none of the characters of an atom: they are passed over before an alternative is tried.
+    r"(?<![a-z0-9])(?=[^\s@:./\\\d]{0,130}[@:./\\\d]|ids?\b|number\b|n[or]\b)"
+    r"(?:(?P<url>\b(?:https?|ftps?|wss?|s3|gs|file)://[^\s<>\"'`\\\]\[(){}|^]{1,2000})"
+    r"|(?P<email>(?<![a-z0-9][._%+-])(?<![a-z0-9][._%+-]{2})[a-z0-9](?:[a-z0-9._%+-]{0,126}[a-z0-9_+-])?@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.){1,8}[a-z]{2,24}\b)"
     r"|(?P<account>\b[a-z]{2}\d{2}(?:[ -]?[a-z0-9]{4}){2,7}(?:[ -]?[a-z0-9]{1,3})?\b)"
     r"|(?P<path>(?<![\w.])(?:~|\.{1,2})?(?:/[\w.@+-]{1,255}){2,40}/?|(?<!\w)[a-z]:\\[\w.@+\\ -]{1,255})"
     r"|(?P<host>(?<![\w@.-])(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.){1,8}[a-z][a-z0-9]{1,23}\b(?:/[^\s<>\"'`\\\]\[(){}|^]{1,500})?)"
     r"|(?P<record>(?<!\w)(?:ids?|number|no|nr)\b[^\w\n]{1,6}(?:is |of |= )?[\"']?#?\d{1,5}(?![\w.]))"
-    r"|(?P<identifier>(?<![\w.-])(?=[a-z0-9_#-]{0,60}\d)[#@]?[a-z0-9][a-z0-9_-]{3,62}(?![\w-]))"
+    r"|(?P<identifier>(?<![\w.-])(?=[a-z0-9_#-]{0,60}\d)[#@]?[a-z0-9][a-z0-9_-]{3,62}(?![\w-])))"
 )
 _NUMBER: Final = re.compile(r"[\d.,:/-]*")
 _DATE: Final = re.compile(
     r"(?:19|20)\d\d[-/.]?(?:0\d|1[0-2])[-/.]?[0-3]\d(?:t[\d:]+z?)?|\d{1,2}[-/.]\d{1,2}[-/.](?:\d\d){1,2}"
 )
 _WORDS: Final = re.compile(r"[^\W_]+")
+_MARKS: Final = {code: " " for code in range(128) if not chr(code).isalnum()}
 _EDGES: Final = ".,;:!?'\"*_-#"
 _PHRASE_WORDS: Final = (2, 12)
 
@@ -124,7 +127,8 @@ def phrase(folded: str) -> str | None:
 
 def words(folded: str) -> str:
     """The words of a folded text separated by single blanks, with one blank at both ends: made for `in`."""
-    return f" {' '.join(_WORDS.findall(folded))} "
+    found = folded.translate(_MARKS).split() if folded.isascii() else _WORDS.findall(folded)
+    return f" {' '.join(found)} "
 
 
 def _addresses(kind: AtomKind, value: str, start: int, end: int) -> Iterator[Atom]:

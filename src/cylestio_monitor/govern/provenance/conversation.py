@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections import OrderedDict, deque
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from cylestio_monitor.govern.provenance import orders, tools
@@ -90,6 +91,46 @@ class ValueSource(NamedTuple):
     is_exact: bool = False
 
 
+class _Prose:
+    """A text of a tool result in which phrases are searched."""
+
+    __slots__ = ("_orders", "folded", "source", "words")
+
+    def __init__(self, folded: str, source: ValueSource) -> None:
+        self.folded = folded
+        self.words = words(folded)
+        self.source = source
+        self._orders: orders.Places | None = None
+
+    def orders(self) -> orders.Places:
+        """The orders in it, searched once."""
+        if self._orders is None:
+            self._orders = orders.places(self.folded)
+        return self._orders
+
+
+class _Found(NamedTuple):
+    """A value of a call's arguments that only an untrusted source has said.
+
+    Attributes:
+        path: Its place in the arguments.
+        kind: Its kind.
+        text: Its spelling in the folded text.
+        value: Its folded form, as of `Atom`.
+        start: Its offset in the folded text.
+        source: Where it was said first.
+        is_composed: Whether it is the host of an address that nobody has said as a whole.
+    """
+
+    path: str
+    kind: AtomKind
+    text: str
+    value: str
+    start: int
+    source: ValueSource
+    is_composed: bool = False
+
+
 class Origin(NamedTuple):
     """One argument value that only an untrusted source has said.
 
@@ -126,7 +167,7 @@ class Conversation:
         self._values: OrderedDict[str, ValueSource] = OrderedDict()
         self._max_values = max_values
         self._said: dict[str, str] = {"user": " ", "system": " "}
-        self._prose: deque[tuple[str, str, ValueSource]] = deque()
+        self._prose: deque[_Prose] = deque()
         self._prose_size = 0
         self._max_prose = max_prose
         self._marks: OrderedDict[int, None] = OrderedDict()
@@ -180,19 +221,19 @@ class Conversation:
         with self._lock:
             while self._waiting:
                 self._read(*self._waiting.popleft())
-            asked = tools.asked_for(tool, self._said["user"])
+            found = [one for one in self._lookup(arguments) if effect == "acts" or one.kind in _ADDRESS_KINDS]
+            asked = bool(found) and tools.asked_for(tool, self._said["user"])
             return [
                 Origin(
-                    path,
-                    kind,
-                    start,
-                    end,
-                    source,
-                    _severity(kind, source, effect, asked=asked, related=self._is_related(kind, folded[start:end])),
-                    value,
+                    one.path,
+                    one.kind,
+                    one.start,
+                    one.start + len(one.text),
+                    one.source,
+                    _severity(one, effect, asked=asked, related=self._is_related(one.kind, one.text)),
+                    one.value,
                 )
-                for path, kind, folded, start, end, source, value in self._lookup(arguments)
-                if effect == "acts" or kind in _ADDRESS_KINDS
+                for one in found
             ]
 
     def _read(self, speaker: Speaker, content: object, tool: str, part: str, suspect: bool) -> None:
@@ -210,48 +251,56 @@ class Conversation:
         self, speaker: Speaker, folded: str, path: str, tool: str, part: str, suspect: bool, *, is_exact: bool
     ) -> None:
         stripped = folded.strip()
+        said: orders.Places | None = None
         for atom in _atoms_of(path, folded):
             known = self._values.get(atom.value)
             if known is not None and known.speaker in _TRUSTED:
                 continue
             shape: Shape = "field" if len(stripped) <= atom.end - atom.start + 2 else "prose"
-            ordered = speaker == "tool" and shape == "prose" and (suspect or orders.near(folded, atom.start, atom.end))
+            ordered = False
+            if speaker == "tool" and shape == "prose":
+                said = orders.places(folded) if said is None else said
+                ordered = suspect or orders.near(said, atom.start, atom.end)
             if known is None or speaker in _TRUSTED or (known.speaker == "tool" and ordered and not known.ordered):
                 place = ValueSource(speaker, tool, part, path, atom.start, atom.end, shape, ordered, is_exact)
                 self._keep(atom.value, place)
         if speaker == "tool" and " " in stripped:
-            place = ValueSource(speaker, tool, part, path, 0, len(folded), "prose", suspect, is_exact)
-            self._keep_prose(words(folded), folded, place)
+            source = ValueSource(speaker, tool, part, path, 0, len(folded), "prose", suspect, is_exact)
+            self._keep_prose(_Prose(folded, source))
 
     def _keep(self, value: str, source: ValueSource) -> None:
         self._values[value] = source
         if len(self._values) > self._max_values:
             self._values.popitem(last=False)
 
-    def _keep_prose(self, text: str, folded: str, source: ValueSource) -> None:
-        self._prose.append((text, folded, source))
-        self._prose_size += len(text)
+    def _keep_prose(self, prose: _Prose) -> None:
+        self._prose.append(prose)
+        self._prose_size += len(prose.words)
         while self._prose_size > self._max_prose:
-            self._prose_size -= len(self._prose.popleft()[0])
+            self._prose_size -= len(self._prose.popleft().words)
 
-    def _lookup(self, arguments: object) -> Iterator[tuple[str, AtomKind, str, int, int, ValueSource, str]]:
+    def _lookup(self, arguments: object) -> Iterator[_Found]:
         for leaf in leaves(arguments):
             folded = fold(leaf.text)
             seen = False
+            unsaid = -1  # where an address starts that nobody has said as a whole
             for atom in _atoms_of(leaf.path, folded):
                 seen = True
                 if atom.kind == "record" and self._is_said(atom.value.removeprefix("id ")):
                     continue
                 source = self._values.get(atom.value)
+                if source is None and atom.kind == "url":
+                    unsaid = atom.start
                 if source is None or source.speaker != "tool":
                     continue
                 if source.ordered or atom.kind not in _LOOSE_KINDS or not _is_free_text(leaf.path):
-                    yield leaf.path, atom.kind, folded, atom.start, atom.end, source, atom.value
+                    text, composed = folded[atom.start : atom.end], unsaid == atom.start
+                    yield _Found(leaf.path, atom.kind, text, atom.value, atom.start, source, composed)
             if seen:
                 continue
             chosen = not _is_free_text(leaf.path)
             if (name := phrase(folded)) and (source := self._phrase(name, chosen=chosen)) is not None:
-                yield leaf.path, "phrase", folded, 0, len(folded), source, name
+                yield _Found(leaf.path, "phrase", folded, name, 0, source)
 
     def _is_related(self, kind: AtomKind, value: str) -> bool:
         """Returns whether an address holds a name that the user said, as ``dora@example.org`` does for ``Dora``."""
@@ -264,14 +313,15 @@ class Conversation:
         if self._is_said(name):
             return None
         wanted = f" {name} "
-        spelled = re.compile(r"[\W_]+".join(name.split()))
-        for text, folded, source in self._prose:
-            place = spelled.search(folded) if wanted in text else None
+        for prose in self._prose:
+            if wanted not in prose.words:
+                continue
+            place = re.search(r"[\W_]+".join(name.split()), prose.folded)
             if place is None:
                 continue
-            ordered = source.ordered or orders.near(folded, place.start(), place.end())
-            if chosen or (ordered and _is_quoted(folded, place.start(), place.end())):
-                return source._replace(ordered=ordered, start=place.start(), end=place.end())
+            ordered = prose.source.ordered or orders.near(prose.orders(), place.start(), place.end())
+            if chosen or (ordered and _is_quoted(prose.folded, place.start(), place.end())):
+                return prose.source._replace(ordered=ordered, start=place.start(), end=place.end())
         return None
 
     def _is_said(self, name: str) -> bool:
@@ -291,15 +341,18 @@ def _is_quoted(folded: str, start: int, end: int) -> bool:
     return folded[:start].rstrip()[-1:] in _QUOTES and folded[end : end + 2].lstrip(" .!")[:1] in _QUOTES
 
 
+@lru_cache(maxsize=4096)
 def _is_free_text(path: str) -> bool:
     """Returns whether an argument holds composed text, such as a body, that may quote a result."""
     return not _FREE_TEXT.isdisjoint(_NAME.findall(path.lower()))
 
 
-def _severity(kind: AtomKind, source: ValueSource, effect: Effect, *, asked: bool, related: bool) -> Severity:
-    if kind == "record" and source.shape == "field":
+def _severity(found: _Found, effect: Effect, *, asked: bool, related: bool) -> Severity:
+    if found.kind == "record" and found.source.shape == "field":
         return "low"  # the number that a list gives a record is the only way to name it
-    level = 0 if source.shape == "field" else 2 if source.ordered else 1
+    if effect == "fetches" and asked and not found.is_composed:
+        return "low"  # who lets an agent browse lets it follow what a page mentions; a composed address may carry data
+    level = 0 if found.source.shape == "field" else 2 if found.source.ordered else 1
     if effect == "fetches":  # an address is read far more often than money is sent to it
         level -= 1
     if related:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from cylestio_monitor.govern.facts import CallFacts
     from cylestio_monitor.govern.policy import Action, Policy, PolicyRule
-    from cylestio_monitor.govern.policy.conditions import History
     from cylestio_monitor.govern.policy.document import Surface
+    from cylestio_monitor.govern.policy.question import History
     from cylestio_monitor.govern.redaction.held_text import OpenPlaces
     from cylestio_monitor.govern.redaction.redactor import Find
     from cylestio_monitor.govern.redaction.tokens import SessionTokens

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from cylestio_monitor.errors import StoreError
 from cylestio_monitor.store.read.findings import findings_of
-from cylestio_monitor.store.read.pages import MOST
+from cylestio_monitor.store.read.lists import VALUES
+from cylestio_monitor.store.read.pages import MOST, read_page
 from cylestio_monitor.store.read.values import decoded
 from cylestio_monitor.store.sqlite import content, keys
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from cylestio_monitor.store.read.findings import FindingRow
     from cylestio_monitor.store.read.queries import Row
+    from cylestio_monitor.store.sqlite.records import ValueOrigin
 
 
 @dataclass(slots=True)
@@ -29,11 +31,13 @@ class SpanNode:
         span: The row of the `spans` view; `attributes`, `events`, `links` and `resource` decoded, and the content
             attributes among the attributes.
         findings: Its rows of `findings`.
+        values: The untrusted values that it passed on, with the span that said each first.
         children: By start.
     """
 
     span: Row
     findings: list[FindingRow]
+    values: list[ValueOrigin] = field(default_factory=list)
     children: list[SpanNode] = field(default_factory=list)
 
 
@@ -63,6 +67,10 @@ def trace(connection: sqlite3.Connection, trace_id: str, path: Path | None = Non
     for finding in findings_of(connection, found[0][0]):
         if finding.span_id in nodes:
             nodes[finding.span_id].findings.append(finding)
+    values: list[ValueOrigin] = read_page(connection, VALUES, {"trace_id": found[0][0]}, limit=MOST).rows
+    for value in reversed(values):  # the newest come first
+        if value.span_id in nodes:
+            nodes[value.span_id].values.append(value)
     roots: list[SpanNode] = []
     for node in nodes.values():
         parent = nodes.get(node.span["parent_span_id"] or "")
