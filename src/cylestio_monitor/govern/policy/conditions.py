@@ -35,10 +35,10 @@ if TYPE_CHECKING:
         RateCondition,
         Texts,
     )
-    from cylestio_monitor.govern.policy.question import Question
+    from cylestio_monitor.govern.policy.question import PolicyQuestion
 
     Outcome: TypeAlias = bool | None
-    Test: TypeAlias = Callable[["Question"], "Outcome"]
+    Test: TypeAlias = Callable[["PolicyQuestion"], "Outcome"]
     ValueTest: TypeAlias = Callable[["ArgumentFact"], "Outcome"]
 
 
@@ -93,7 +93,7 @@ def _name_test(field: str) -> Callable[[Texts], Test]:
     def make(patterns: Texts) -> Test:
         fits = matcher(patterns)
 
-        def test(question: Question) -> Outcome:
+        def test(question: PolicyQuestion) -> Outcome:
             name = name_of(question.facts)
             return fits(name) or (None if is_masked(name) else False)
 
@@ -105,7 +105,7 @@ def _name_test(field: str) -> Callable[[Texts], Test]:
 def _role_test(patterns: Texts) -> Test:
     fits = matcher(patterns)
 
-    def test(question: Question) -> Outcome:
+    def test(question: PolicyQuestion) -> Outcome:
         roles = question.facts.roles
         return any(map(fits, roles)) or (None if any(map(is_masked, roles)) else False)
 
@@ -161,7 +161,7 @@ def _after(condition: AfterCondition) -> Test:
     kinds = {name for data in condition.data or () for name in _DATA[data]}
     asks_finding = condition.category is not None or condition.rule is not None or bool(kinds)
 
-    def test(question: Question) -> bool:
+    def test(question: PolicyQuestion) -> bool:
         if tool is not None and not any(map(tool, question.earlier_tools())):
             return False
         return not asks_finding or any(
@@ -177,7 +177,7 @@ def _rate(rule_id: str, condition: RateCondition) -> Test:
 
 
 def _budget(condition: BudgetCondition) -> Test:
-    def test(question: Question) -> bool:
+    def test(question: PolicyQuestion) -> bool:
         tokens, cost = question.history.used(condition.by, SECONDS[condition.per], question.facts)
         return (condition.tokens is not None and tokens >= condition.tokens) or (
             condition.cost is not None and cost >= condition.cost
@@ -196,7 +196,7 @@ def _argument(name: str, given: Any, key: bytes, *, strict: bool) -> Test:
         raise ValueError(f"arguments.{name}: {error}") from error
     present, fits = condition.present, _whole(value_tests, negate=condition.negate)
 
-    def test(question: Question) -> Outcome:
+    def test(question: PolicyQuestion) -> Outcome:
         values, is_unread = question.arguments_like(wanted) if is_pattern else question.arguments(name)
         if present is not None and bool(values or is_unread) is not present:
             return strict and is_unread  # the argument may be among what could not be read

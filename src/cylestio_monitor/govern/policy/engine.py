@@ -9,7 +9,7 @@ import msgspec
 
 from cylestio_monitor.govern.policy.conditions import matcher, tests_of
 from cylestio_monitor.govern.policy.document import STRICTNESS, SURFACES, Action, PolicyDocument, texts
-from cylestio_monitor.govern.policy.question import Question
+from cylestio_monitor.govern.policy.question import PolicyQuestion
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,7 +89,7 @@ class Policy:
         """
         fitting: list[_CompiledPolicyRule] = []
         undecided: list[str] = []
-        question = Question(facts, history)
+        question = PolicyQuestion(facts, history)
         for compiled in self._of_tool(facts):
             outcome: bool | None = True
             for test in compiled.tests:
@@ -125,7 +125,7 @@ class Policy:
             facts: Facts of agent, user, roles and session with the tool's name; no arguments.
             whoever: Whether it must be denied to every agent, user, role and session.
         """
-        question = Question(facts, _NO_HISTORY)
+        question = PolicyQuestion(facts, _NO_HISTORY)
         for compiled in self._of_tool(facts):
             rule = compiled.rule
             bare = not any(
@@ -156,7 +156,7 @@ class Policy:
             surface: The surface.
             fitting: Ids of the rules that fitted when the call was decided.
         """
-        question = Question(facts, history)
+        question = PolicyQuestion(facts, history)
         for compiled in self._of_tool(facts):
             rule = compiled.rule
             if rule.action != "redact" or surface not in (rule.surfaces or SURFACES):
@@ -172,7 +172,7 @@ class Policy:
             facts: Facts of agent, user, roles, session and tool.
             surface: The surface.
         """
-        question = Question(facts, _NO_HISTORY)
+        question = PolicyQuestion(facts, _NO_HISTORY)
         for compiled in self._of_tool(facts):
             rule = compiled.rule
             is_asked = rule.action == "redact" and surface in (rule.surfaces or SURFACES)

@@ -29,7 +29,7 @@ class History(Protocol):
         """Tokens and cost used by the calls with the same subject within the last `seconds`."""
 
 
-class Question:
+class PolicyQuestion:
     """The facts of one call and what happened before it.
 
     Attributes:
