@@ -70,14 +70,16 @@ SUITES: dict[str, tuple[Suite, ...]] = {
     "google-genai": framework("google_genai"),
     "langchain-core": framework("langchain", "langchain", "langchain-openai", "langgraph"),
     "openai-agents": framework("openai_agents"),
-    "litellm": framework("litellm", "openai", "anthropic"),
+    # Earlier releases import packages that they do not name: the SDKs of their time had them.
+    "litellm": framework("litellm", "openai", "anthropic", "httpx"),
     "pydantic-ai-slim": framework("pydantic_ai", "openai"),
     "llama-index-core": framework("llamaindex", "llama-index-llms-openai"),
     "crewai": framework("crewai", "openai", "litellm"),
     "smolagents": framework("smolagents", "openai"),
     "strands-agents": framework("strands", "openai"),
-    "google-adk": framework("google_adk"),
-    "agent-framework-core": framework("agent_framework", "agent-framework-openai"),
+    "google-adk": framework("google_adk", "deprecated"),
+    # The bracket tells the parameter of a test from the name of the file.
+    "agent-framework-core": framework("agent_framework]", "agent-framework-openai"),
     "claude-agent-sdk": framework("claude_agent"),
 }
 
@@ -185,6 +187,9 @@ def installed(place: Path, pinned: str, suite: Suite) -> Path:
     python = environment / "bin" / "python"
     wanted = [pinned, *suite.beside, *(TOOLS if suite.inside else ())]
     quietly([*UV, "install", "--quiet", "--python", str(python), "-r", str(ROOT / "pyproject.toml"), *wanted])
+    # Not by a variable alone: the programs that a test starts through an SDK do not inherit all of them.
+    (packages,) = environment.glob("lib/python*/site-packages")
+    (packages / "checkout.pth").write_text(f"{ROOT / 'src'}\n", "utf-8")
     return python
 
 

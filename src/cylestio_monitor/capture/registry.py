@@ -41,7 +41,7 @@ SDKS: Final[dict[str, Sdk]] = {
         "AnthropicInstrumentor",
         "sdks.anthropic.endpoints",
         ("anthropic._base_client", "anthropic.lib.tools._beta_functions", "anthropic.lib.tools._beta_runner"),
-        ("anthropic >= 0.40",),
+        ("anthropic >= 0.54",),
         "Monitors every model request of the Anthropic SDK, whichever client and method makes it.",
     ),
     "openai": Sdk(
@@ -55,7 +55,7 @@ SDKS: Final[dict[str, Sdk]] = {
         "BedrockInstrumentor",
         "sdks.bedrock.hooks",
         ("botocore.client",),
-        ("botocore >= 1.34",),
+        ("botocore >= 1.34.116",),
         "Monitors the model calls of every `bedrock-runtime` client of boto3, existing clients included.",
     ),
     "google_genai": Sdk(

@@ -19,7 +19,8 @@ def python():
 
 
 def rules(span):
-    return tuple(span["attributes"].get(semconv.RULES, ()))
+    """The rules that found something, without the learned one, which a framework's own prompt may look odd to."""
+    return tuple(rule for rule in span["attributes"].get(semconv.RULES, ()) if not rule.startswith("learned."))
 
 
 def operation(span):
