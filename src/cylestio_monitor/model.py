@@ -6,7 +6,7 @@ every layer below read them. The mutable types are `msgspec` structs, which are 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -60,6 +60,8 @@ class Finding:
         reason: For the rule ``scan.incomplete``: the cap that was reached, or the type of the error. For the rule
             ``learned.injection``: the features that weighed most, the weightiest first, separated by commas. For rules
             of sign-ins: the numbers that were counted. For moderators: the categories of their answer.
+        excerpt: The words around the match with secrets and personal data masked, for the local store; empty where none
+            are kept.
     """
 
     rule_id: str
@@ -75,6 +77,7 @@ class Finding:
     atlas: tuple[str, ...] = ()
     match_hash: str = ""
     reason: str = ""
+    excerpt: str = field(default="", repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,7 +151,9 @@ class Pipeline:
         self.settings = settings
         self.scanner = scanner
         self.store = store
-        self.content: str = config.content_mode(settings)
+        mode = config.content_mode(settings)
+        self.content: str = "none" if mode == "findings" else mode
+        self.keeps_excerpts = mode == "findings" and store is not None
         self.tracer = trace.get_tracer(semconv.SCOPE, __version__, tracer_provider, semconv.SCHEMA_URL)
         meter = otel_metrics.get_meter(semconv.SCOPE, __version__, meter_provider, semconv.SCHEMA_URL)
         self.metrics = Metrics(meter, scanner.rules)
@@ -315,6 +317,7 @@ class Pipeline:
             self.seen,
             redact=self.redact,
             is_full=self.content == "full",
+            keeps_excerpts=self.keeps_excerpts and reported_in is None,
             questions=self._questions(span) if reported_in is None else None,
             only_new=None if reported_in is None else functools.partial(self.reported.new, reported_in),
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from cylestio_monitor.config import options
 
 
@@ -65,6 +67,13 @@ def test_a_settings_file_that_is_named_and_missing_is_a_problem(cylestio):
     answer = cylestio("--config", "gone.yaml", "config", "check", "--json")
     assert answer.code == 1
     assert answer.json["problems"] == [{"file": "gone.yaml", "line": None, "key": "", "reason": "no such file"}]
+
+
+@pytest.mark.parametrize("command", ["status", "findings", "ui", "scan -", "alerts test"])
+def test_another_command_does_not_go_on_with_other_settings_than_those_named(cylestio, command):
+    answer = cylestio("--config", "gone.yaml", *command.split())
+    assert (answer.code, answer.out) == (3, "")
+    assert answer.err == "error: gone.yaml: there is no such settings file\n"
 
 
 def test_every_problem_says_what_cylestio_does_instead(place, cylestio):

@@ -28,6 +28,10 @@ def opened(cylestio, *words):
 def test_an_incident_from_its_finding_to_its_evidence(cylestio, store, place):
     finding = next(one for one in cylestio("findings", "--json").lines if one["rule_id"] == "secret.aws")
     made = opened(cylestio, finding["id"], "--owner", "ann")
+    touched = cylestio("incident", "open", finding["id"], "--title", "again").out
+    assert "entry point: " in touched
+    assert "evil.example" in touched
+    assert cylestio("incident", "close", re.search(r"incident ([0-9a-f]{12})", touched)[1]).code == 0
     assert made in cylestio("incident", "list").out
     shown = cylestio("incident", "show", made[:6])
     assert "evil.example" in shown.out

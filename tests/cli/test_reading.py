@@ -132,6 +132,54 @@ def test_a_trace_names_the_span_that_said_an_untrusted_value_first(cylestio, pla
     assert cylestio("show", spans["execute_tool send_email"]["span_id"], "--json").json["values"] == [value]
 
 
+@pytest.mark.parametrize(("content", "is_kept"), [("findings", True), ("none", False)])
+def test_without_recorded_content_the_words_around_a_finding_are_shown(cylestio, place, content, is_kept):
+    setup.start({"content": content})
+    try:
+        fetch(f"https://one.example/ {HOSTILE}")
+    finally:
+        setup.stop()
+    (tree,) = re.findall(r"span ([0-9a-f]{8})", cylestio("trace").out)
+    for words in (("trace", "--content"), ("show", tree)):
+        answer = cylestio(*words)
+        assert answer.code == 0
+        assert (INJECTION[:32] in answer.out) is is_kept
+        assert ("[secret:aws-access-key-id:" in answer.out) is is_kept
+        assert KEY not in answer.out
+        assert not {"\x1b", "\x9b", "\u202e"} & set(answer.out)
+
+
+def test_each_span_of_a_trace_has_an_id_for_show(cylestio, recorded):
+    for trace, span in re.findall(r"trace ([0-9a-f]{12}) span ([0-9a-f]{8})", cylestio("trace").out):
+        assert cylestio("show", span).code == 0
+        mistaken = cylestio("show", trace)
+        assert (mistaken.code, mistaken.err) == (1, f"{trace} is a trace: cylestio trace {trace}\n")
+
+
+def test_findings_name_the_trace_and_the_next_command(cylestio, recorded, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    answer = cylestio("findings", "--severity", "high")
+    command = re.search(r"next: cylestio (trace [0-9a-f]{12} --content)", answer.err)[1]
+    assert command.split()[1] in answer.out
+    assert cylestio(*command.split()).code == 0
+
+
+@pytest.mark.parametrize("width", ["80", "200"])
+def test_ids_in_a_table_with_prose_are_whole(cylestio, recorded, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", width)
+    lines = cylestio("events").out.splitlines()
+    assert max(map(len, lines)) <= int(width)
+    assert sum(bool(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ", line)) for line in lines) == 4
+    rules = cylestio("rules", "list").out
+    assert all(len(line) <= int(width) for line in rules.splitlines())
+    assert "secret.aws-access-key-id " in rules
+
+
+def test_a_level_that_does_not_exist_is_refused(cylestio, recorded):
+    assert cylestio("events", "--level", "BAD").code == 2
+    assert cylestio("events", "--level", "warning", "--json").lines
+
+
 def test_a_finding_is_no_failure(cylestio, recorded):
     events = cylestio("events", "--json").lines
     assert {(row["data"].get("tool"), row["level"]) for row in events if row["event_type"] == "tool_call"} == {

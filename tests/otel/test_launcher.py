@@ -81,6 +81,24 @@ tracer_provider:
     assert machine.rows("SELECT service_name FROM spans") == [("from-the-file",)]
 
 
+@pytest.mark.parametrize(
+    ("variables", "name"),
+    [
+        ({}, "own"),
+        ({"OTEL_RESOURCE_ATTRIBUTES": "deployment.environment=test"}, "own"),
+        ({"OTEL_SERVICE_NAME": "mine"}, "mine"),
+        ({"OTEL_RESOURCE_ATTRIBUTES": "service.name=yours"}, "yours"),
+        ({"OTEL_TRACES_EXPORTER": "console"}, "own"),
+    ],
+)
+def test_the_service_has_the_name_of_the_program_unless_it_is_given_one(machine, variables, name):
+    text = f"{OWN_SPAN}import os\nprint(os.environ.get('OTEL_SERVICE_NAME'))\n"
+    done = machine.launch("bare", "python", machine.write("own.py", text), **variables)
+    assert done.code == 0
+    assert done.out.splitlines()[-1] != "own"
+    assert machine.rows("SELECT service_name FROM spans") == [(name,)]
+
+
 def test_a_configuration_file_without_its_package_is_one_line(machine):
     machine.write("otel.yaml", 'file_format: "1.0"\n')
     program = machine.write("own.py", OWN_SPAN)

@@ -112,9 +112,11 @@ def test_an_unreadable_file_is_a_problem(tmp_path):
 @pytest.mark.parametrize(
     ("setting", "variable", "mode"),
     [
-        (None, None, "none"),
+        (None, None, "findings"),
         (None, "NO_CONTENT", "none"),
-        (None, "EVENT_ONLY", "none"),
+        (None, "EVENT_ONLY", "findings"),
+        (None, "false", "none"),
+        ("findings", "SPAN_ONLY", "findings"),
         (None, "SPAN_ONLY", "masked"),
         (None, "span_and_event", "masked"),
         ("full", "NO_CONTENT", "full"),

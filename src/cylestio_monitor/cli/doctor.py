@@ -60,7 +60,7 @@ def doctor(obj: Context, *, no_probe: bool, as_json: bool) -> int:
 def sdk_table(sdks: Sequence[diagnosis.SDK]) -> Table:
     """The SDKs as a table."""
     return output.table(
-        ("SDK", "version", "supported", "state", "why"),
+        ("SDK", "version", "supported", "state", "why~"),
         (
             (
                 sdk.distribution,

@@ -56,7 +56,7 @@ COMMANDS = {
 }
 """Every command and where it is defined below `cylestio_monitor.cli`; a module is imported when its command is used."""
 
-START = "Run `opentelemetry-instrument python agent.py` to record one, or `cylestio demo` to see an example"
+START = "Record one: opentelemetry-instrument python agent.py\nSee an example: cylestio demo"
 """The hint of a command where there is no store."""
 
 NEGATIVE = 1
@@ -162,7 +162,8 @@ class LazyGroup(click.Group):
         except CylestioError as error:
             hint(f"error: {error}")
             if isinstance(error, NoStoreError):
-                hint(START)
+                for line in START.splitlines():
+                    hint(line)
             code = UNUSABLE
         except click.Abort:
             code = 130  # as a shell reports an interrupt
@@ -192,8 +193,9 @@ def main(ctx: click.Context, config_file: str | None, database_file: str | None)
     """Show what monitored agents did, and what was found in it.
 
     \b
-    Exit codes: 0 done; 1 the answer calls for action (a finding, a problem, no such trace);
-    2 the command line is wrong; 3 a store, file or rule cannot be read.
+    Exit codes: 0 done; 1 the answer calls for action (a finding, a problem, no
+    such trace); 2 the command line is wrong; 3 a store, file or rule cannot be
+    read.
 
     \b
     Example: cylestio findings --severity high
@@ -202,4 +204,6 @@ def main(ctx: click.Context, config_file: str | None, database_file: str | None)
 
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
+    elif config_file and ctx.invoked_subcommand != "config" and not Path(config_file).exists():
+        raise CylestioError(f"{config_file}: there is no such settings file")
     ctx.obj = Context(Path(config_file) if config_file else None, Path(database_file) if database_file else None)

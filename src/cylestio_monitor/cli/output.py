@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
@@ -28,6 +28,8 @@ STYLES = {
     "suspicious": "yellow",
 }
 """Colours of severities and alert levels; where a terminal has no colour the word says it."""
+
+_PROSE = 24  # columns that a text which is wrapped needs
 
 CELL = 400
 """Longest text of one cell, in characters."""
@@ -75,13 +77,23 @@ def level(name: str) -> Text:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> Table:
-    """A plain table; a column whose name ends in ``#`` holds numbers and is set to the right."""
+    """A plain table.
+
+    Args:
+        columns: Names. One that ends in ``#`` holds numbers and is set to the right. One that ends in ``~`` holds
+            prose: it is wrapped first, so that the ids in the other columns stay whole and can be copied.
+        rows: Texts and values, one per column.
+        title: The title.
+    """
     from rich.table import Table  # noqa: PLC0415 -- imported on use
     from rich.text import Text  # noqa: PLC0415 -- imported on use
 
     made = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    has_prose = any(name.endswith("~") for name in columns)
     for name in columns:
-        made.add_column(name.rstrip("#"), justify="right" if name.endswith("#") else "left", overflow="fold")
+        justify: Literal["left", "right"] = "right" if name.endswith("#") else "left"
+        is_whole = has_prose and not name.endswith("~")
+        made.add_column(name.rstrip("#~"), justify=justify, overflow="fold", no_wrap=is_whole)
     for row in rows:
         made.add_row(*(item if isinstance(item, Text) else cell(item) for item in row))
     return made
@@ -92,7 +104,7 @@ def fitted(columns: Sequence[tuple[str, int]], rows: Iterable[Sequence[object]])
 
     Args:
         columns: Name and rank of each column; a column of rank 0 is always shown, the highest rank goes first. A name
-            that ends in ``#`` is set to the right.
+            that ends in ``#`` is set to the right; one that ends in ``~`` is wrapped instead of left out.
         rows: Texts and values, one per column.
     """
     from rich.text import Text  # noqa: PLC0415 -- 40 ms that a JSON answer does not need
@@ -101,7 +113,8 @@ def fitted(columns: Sequence[tuple[str, int]], rows: Iterable[Sequence[object]])
     shown = list(range(len(columns)))
     # A column without any value says nothing.
     shown = [n for n in shown if columns[n][1] == 0 or any(row[n].plain not in {"", "-"} for row in body)]
-    widths = [max([len(name.rstrip("#")), *(row[n].cell_len for row in body)]) for n, (name, _) in enumerate(columns)]
+    widths = [max([len(name.rstrip("#~")), *(row[n].cell_len for row in body)]) for n, (name, _) in enumerate(columns)]
+    widths = [min(width, _PROSE) if columns[n][0].endswith("~") else width for n, width in enumerate(widths)]
     room = console().width
     while sum(widths[n] + 2 for n in shown) - 2 > room:
         worst = max(shown, key=lambda n: columns[n][1])

@@ -51,7 +51,7 @@ def list_rules(obj: Context, category: str | None, *, as_json: bool) -> int:
         output.as_json([_row(rule) for rule in kept])
     else:
         body = ((rule.id, output.level(rule.severity), rule.category, rule.title) for rule in kept)
-        output.console().print(output.table(("rule", "severity", "category", "title"), body))
+        output.console().print(output.fitted((("rule", 0), ("severity", 0), ("category", 1), ("title~", 0)), body))
         output.say(counted(len(kept), "rule"))
     return 0 if kept else NEGATIVE
 

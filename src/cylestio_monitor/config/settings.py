@@ -7,7 +7,7 @@ table.
 
 import os
 from collections.abc import Callable, Iterator, Mapping  # noqa: TC003 -- msgspec evaluates the annotations of this module
-from typing import Annotated, Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, get_args
 
 import msgspec
 from msgspec import Meta
@@ -17,6 +17,7 @@ from cylestio_monitor.config.alerts import AlertSettings
 from cylestio_monitor.config.moderation import ModerationSettings
 from cylestio_monitor.config.section import Local, Section, setting
 
+ContentMode: TypeAlias = Literal["none", "findings", "masked", "full"]
 CONTENT_VARIABLE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 
 
@@ -270,10 +271,11 @@ class Settings(Section, frozen=True, kw_only=True):
         setting("Mode `block` refuses a part of a call that could not be scanned, or not as a whole.", local="greater"),
     ] = True
     content: Annotated[
-        Literal["none", "masked", "full"] | None,
+        ContentMode | None,
         setting(
-            "Records messages, arguments and results on the span: `none`, `masked` (without secrets and personal data) "
-            f"or `full`. Without it, the standard variable `{CONTENT_VARIABLE}` chooses between `none` and `masked`.",
+            "Content that is recorded: `none`; `findings`, the words around each finding, in the local store alone; "
+            "`masked`, messages, arguments and results on the span, without secrets and personal data; `full`. "
+            f"Unset, the standard variable `{CONTENT_VARIABLE}` chooses `none` or `masked`, else it is `findings`.",
             local="less",
         ),
     ] = None
@@ -368,12 +370,14 @@ def options(section: type[Section] = Settings, prefix: str = "") -> Iterator[Opt
         yield Option(key, env, hint, defaults[name], meta.description or "", local, check)
 
 
-def content_mode(settings: Settings, environ: Mapping[str, str] | None = None) -> Literal["none", "masked", "full"]:
-    """Returns the content that spans record: the setting, or else the choice of the standard variable."""
+def content_mode(settings: Settings, environ: Mapping[str, str] | None = None) -> ContentMode:
+    """Returns the content that is recorded: the setting, or else the choice of the standard variable."""
     if settings.content is not None:
         return settings.content
     standard = (os.environ if environ is None else environ).get(CONTENT_VARIABLE, "").strip().upper()
-    return "masked" if standard in {"SPAN_ONLY", "SPAN_AND_EVENT", "TRUE"} else "none"
+    if standard in {"SPAN_ONLY", "SPAN_AND_EVENT", "TRUE"}:
+        return "masked"
+    return "none" if standard in {"NO_CONTENT", "FALSE"} else "findings"
 
 
 def json_schema() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from opentelemetry.trace import Status, StatusCode
@@ -139,7 +140,9 @@ def report(
     store: FindingStore | None,
     is_late: bool,
 ) -> PendingFindings | None:
-    """Counts findings, and hands severe and late ones to the store at once; the others go there with their span.
+    """Counts findings, and hands those to the store that need it at once; the others go there with their span.
+
+    Severe and late findings are handed over, and those with an excerpt: a span does not have it, as spans are exported.
 
     Args:
         found: The findings that are kept.
@@ -151,16 +154,17 @@ def report(
         is_late: The span has ended.
 
     Returns:
-        What to wait for, where they were handed to the store.
+        What to wait for, where they are severe or late.
     """
     call, labels = origin.call, origin.attributes
     tool, model = _text(labels, semconv.TOOL_NAME), _text(labels, semconv.REQUEST_MODEL)
     metrics.findings(tally, action=verdict.action, operation=call.operation, tool=tool)
     if store is None or not found:
         return None
-    if not is_late and not is_urgent(found):
+    is_awaited = is_late or is_urgent(found)
+    if not is_awaited and not any(finding.excerpt for finding in found):
         return None
-    return store.add_findings(
+    pending = store.add_findings(
         origin.span.trace_id,
         origin.span.span_id,
         found,
@@ -173,6 +177,7 @@ def report(
         tool=tool,
         user_id=_text(labels, semconv.ENDUSER_ID),
     )
+    return pending if is_awaited else None
 
 
 def possible(verdict: Verdict | None, *, may_refuse: bool) -> Verdict:
@@ -203,7 +208,8 @@ def blocked_error(
         text = f"Cylestio blocked this {subject}: limit {name} is used up, try again in {seconds:.0f} s"
         return RateLimitedError(text, found, retry_after=seconds)
     of_tool = f" of tool {sanitize.one_line(tool, 64)}" if tool else ""
-    findings = sorted(found, key=lambda finding: -SEVERITY_NUMBER[finding.severity])
+    ranked = sorted(found, key=lambda finding: -SEVERITY_NUMBER[finding.severity])
+    findings = [replace(finding, excerpt="") if finding.excerpt else finding for finding in ranked]
     path = next((finding.path for finding in findings if finding.rule_id == verdict.reason), "")
     place = f" at {sanitize.one_line(path, 256)}" if path else ""
     return BlockedError(f"Cylestio blocked this {subject}{of_tool}: rule {verdict.reason}{place}", findings)

@@ -11,6 +11,7 @@ from cylestio_monitor.model import INCOMPLETE, LocatedFinding
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cylestio_monitor.inspection.excerpts import Excerpts
     from cylestio_monitor.model import Finding
 
     Tally: TypeAlias = Counter[tuple[str, str, str]]
@@ -46,18 +47,33 @@ class CollectedFindings:
         original_paths: The paths that were redacted, by what they are in the findings.
     """
 
-    __slots__ = ("_by_bucket", "_only_new", "_redact", "_taken", "_tally", "count", "kept", "original_paths")
+    __slots__ = (
+        "_by_bucket",
+        "_excerpts",
+        "_only_new",
+        "_redact",
+        "_taken",
+        "_tally",
+        "count",
+        "kept",
+        "original_paths",
+    )
 
     def __init__(
-        self, redact: Callable[[str], str], only_new: Callable[[list[Finding]], list[Finding]] | None = None
+        self,
+        redact: Callable[[str], str],
+        only_new: Callable[[list[Finding]], list[Finding]] | None,
+        excerpts: Excerpts,
     ) -> None:
         """Starts empty.
 
         Args:
             redact: Makes the path of a finding safe: keys of the application's data are part of it.
             only_new: Drops findings that another call has reported.
+            excerpts: Gives the words around a finding.
         """
         self._redact = redact
+        self._excerpts = excerpts
         self._only_new = only_new
         self._by_bucket: Counter[str] = Counter()
         self._tally: Tally = Counter()
@@ -68,6 +84,7 @@ class CollectedFindings:
 
     def add(self, found: list[Finding]) -> None:
         """Keeps and counts findings; those without a severity, such as an e-mail address, are only masked."""
+        self._excerpts.note(found)
         if found and self._only_new is not None:
             found = self._only_new(found)
         for finding in found:
@@ -102,7 +119,9 @@ class CollectedFindings:
         return self.kept[self._taken :]
 
     def _with_safe_texts(self, finding: Finding) -> Finding:
-        """Redacts the path and the reason: both may repeat keys and values of the application's data."""
+        """Redacts the path and the reason, which may repeat data of the application, and adds the words around."""
+        if excerpt := self._excerpts.of(finding):
+            finding = replace(finding, excerpt=excerpt)
         path, reason = self._redact(finding.path), self._redact(finding.reason)
         if path != finding.path:
             self.original_paths[path] = finding.path

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cylestio_monitor.inspection.collected import CollectedFindings
+from cylestio_monitor.inspection.excerpts import Excerpts
 from cylestio_monitor.inspection.streamed_text import StreamedText, needs_mask
 from cylestio_monitor.model import (
     ASSISTANT_ROLES,
@@ -85,7 +86,9 @@ class Inspection:
 
     __slots__ = (
         "_checked",
+        "_contents",
         "_is_full",
+        "_keeper",
         "_leaks",
         "_marks",
         "_masked_texts",
@@ -107,6 +110,7 @@ class Inspection:
         *,
         redact: Callable[[str], str],
         is_full: bool = False,
+        keeps_excerpts: bool = False,
         questions: Questions | None = None,
         only_new: Callable[[list[Finding]], list[Finding]] | None = None,
     ) -> None:
@@ -117,6 +121,7 @@ class Inspection:
             seen: The parts that were scanned before.
             redact: Makes the path of a finding safe: keys of the application's data are part of it.
             is_full: Content is recorded as it is.
+            keeps_excerpts: Each finding keeps the masked words around it.
             questions: What detectors and moderators are asked beside the rules.
             only_new: Drops findings that another call has reported.
         """
@@ -131,6 +136,8 @@ class Inspection:
         self._masked_texts: dict[int, tuple[str, MaskedText]] = {}
         self._redact = redact
         self._only_new = only_new
+        self._keeper = scanner if keeps_excerpts else None
+        self._contents: list[tuple[str, object]] = []
         self.found: CollectedFindings | None = None
         self.masked: set[int] = set()
         self.masked_paths: set[str] = set()
@@ -163,6 +170,7 @@ class Inspection:
             leaks = self._leaks.stream(path) if self._leaks is not None and subtype == "llm" else None
             stream = self._scanner.stream(target="output", subtype=subtype, path=path, silenced=True)
             known = self._streamed[path] = StreamedText(stream, leaks, self._report, on_found)
+            self._contents.append((path, known))
         return known
 
     def parts(self, parts: Iterable[Part]) -> None:
@@ -244,9 +252,9 @@ class Inspection:
 
     def _answer_part(self, part: Part, is_masked: bool | None) -> None:
         """Scans a part of the answer, unless it was scanned while it streamed or before the answer was complete."""
+        target, subtype = surface(part, "assistant")
         if is_masked is not None:
             self._mark(part, is_masked=is_masked)
-            target, subtype = surface(part, "assistant")
             self._ask(part.content, target, subtype, part.path)
             return
         checked = self._checked.get(part.path)
@@ -254,7 +262,6 @@ class Inspection:
             if id(checked) in self.masked:
                 self.masked.add(id(part))
             return
-        target, subtype = surface(part, "assistant")
         self._part(part, target, subtype, known=False)
 
     def _part(self, part: Part, target: Target, subtype: Subtype, *, known: bool) -> None:
@@ -277,6 +284,7 @@ class Inspection:
                 if masked:
                     self.masked.add(id(part))
                 return
+        self._contents.append((part.path, content))
         if part.type == _UNREADABLE:
             self._report([incomplete(str(content), target=target, subtype=subtype, path=part.path)])
         elif isinstance(content, str) and subtype != "tool_call":
@@ -288,7 +296,7 @@ class Inspection:
                 self._report(self._leaks.text(content, part.path))
         else:
             tool = part.name if subtype == "tool_call" else None
-            self._scan_value(content, target, subtype, part.path, tool, id(part))
+            self._scan(content, target, subtype, part.path, tool, id(part))
         self._ask(content, target, subtype, part.path)
         self._marks.append((mark, id(part) in self.masked))
 
@@ -301,6 +309,7 @@ class Inspection:
                 if tool.type == _UNREADABLE:
                     reason = str(tool.description or tool.name)
                     found.append(incomplete(reason, target="input", subtype="tool_definition", path=tool.path))
+                self._contents.append((tool.path, tool))
                 self._report(found)
                 masked = bool(found) and needs_mask(found)
                 self._marks.append((mark, masked))
@@ -311,15 +320,14 @@ class Inspection:
             self.add_incomplete(error, "input", "tool_definition", tool.path)
 
     def _value(self, value: object, target: Target, subtype: Subtype, path: str, tool: str | None, owner: int) -> None:
+        self._contents.append((path, value))
         try:
-            self._scan_value(value, target, subtype, path, tool, owner)
+            self._scan(value, target, subtype, path, tool, owner)
         except Exception as error:  # noqa: BLE001 -- as for a part
             self.masked.add(owner)
             self.add_incomplete(error, target, subtype, path)
 
-    def _scan_value(
-        self, value: object, target: Target, subtype: Subtype, path: str, tool: str | None, owner: int
-    ) -> None:
+    def _scan(self, value: object, target: Target, subtype: Subtype, path: str, tool: str | None, owner: int) -> None:
         found = self._scanner.value(value, target=target, subtype=subtype, path=path, tool=tool, silenced=True)
         self._report(found)
         if found and needs_mask(found):
@@ -333,7 +341,7 @@ class Inspection:
     def _report(self, found: list[Finding]) -> None:
         if found:
             if self.found is None:
-                self.found = CollectedFindings(self._redact, self._only_new)
+                self.found = CollectedFindings(self._redact, self._only_new, Excerpts(self._keeper, self._contents))
             self.found.add(found)
             self.masked_paths.update(finding.path for finding in found if finding.category in MASKED_CATEGORIES)
 
@@ -349,10 +357,7 @@ class Inspection:
 
 def history_length(messages: list[Message]) -> int:
     """Returns the number of messages up to and including the last one of the model."""
-    for number in range(len(messages), 0, -1):
-        if messages[number - 1].role in ASSISTANT_ROLES:
-            return number
-    return 0
+    return next((n for n in range(len(messages), 0, -1) if messages[n - 1].role in ASSISTANT_ROLES), 0)
 
 
 def last_turn(messages: list[Message]) -> list[Message]:

@@ -54,6 +54,10 @@ class StreamedText:
         """Returns one that only keeps the text."""
         return cls(None, None, lambda _: None, lambda: None)
 
+    def text(self) -> str:
+        """Returns the text so far."""
+        return "".join(self.pieces)
+
     def add(self, piece: str) -> None:
         """Takes the next piece."""
         self.pieces.append(piece)

@@ -10,14 +10,18 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from contextlib import contextmanager
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from opentelemetry import trace
 from opentelemetry.util._once import Once
 
+from cylestio_monitor.sanitize import one_line
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import ModuleType
 
     from opentelemetry.sdk.trace import SpanProcessor
@@ -27,6 +31,8 @@ log = logging.getLogger("cylestio_monitor")
 
 SIGNALS = ("TRACES", "METRICS", "LOGS")
 CONFIG_FILE = "OTEL_CONFIG_FILE"
+_NAME = 64  # longest name of a program, in bytes
+_SERVICE = "OTEL_SERVICE_NAME"
 
 
 def ensure(on_replaced: Callable[[TracerProvider], None]) -> TracerProvider:
@@ -39,7 +45,8 @@ def ensure(on_replaced: Callable[[TracerProvider], None]) -> TracerProvider:
     if not isinstance(provider, trace.ProxyTracerProvider):
         return provider
     if _is_configured():
-        _configure()
+        with _named_service():
+            _configure()
         from opentelemetry import _logs, metrics  # noqa: PLC0415 -- set up just now
 
         _give_way(metrics._internal, "_METER_PROVIDER_SET_ONCE")  # noqa: SLF001 -- see _give_way
@@ -48,7 +55,8 @@ def ensure(on_replaced: Callable[[TracerProvider], None]) -> TracerProvider:
     if isinstance(provider, trace.ProxyTracerProvider):
         from opentelemetry.sdk.trace import TracerProvider as SDKTracerProvider  # noqa: PLC0415 -- costs most of a start
 
-        trace.set_tracer_provider(SDKTracerProvider())
+        with _named_service():
+            trace.set_tracer_provider(SDKTracerProvider())
         provider = trace.get_tracer_provider()
     _give_way(trace, "_TRACER_PROVIDER_SET_ONCE", lambda: on_replaced(trace.get_tracer_provider()))
     return provider
@@ -71,6 +79,44 @@ def otlp_exporter(signal: str) -> str | None:
         url = urlsplit(endpoint if "//" in endpoint else f"//{endpoint}")
         protocol = "http/protobuf" if url.path.strip("/") or url.netloc.endswith(":4318") else "grpc"
     return "otlp_proto_grpc" if protocol == "grpc" else "otlp_proto_http"
+
+
+def program_name(arguments: Sequence[str]) -> str:
+    """Returns the name of the program that a command line of Python runs; empty where it names none.
+
+    Args:
+        arguments: `sys.orig_argv`: the interpreter, its options, and the script or ``-m`` and the module.
+    """
+    words = iter(arguments[1:])
+    for word in words:
+        if word == "-m":
+            return next(words, "")[:_NAME]
+        if word in {"-W", "-X", "--check-hash-based-pycs"}:
+            next(words, None)
+        elif word in {"-", "-c"}:
+            return ""
+        elif not word.startswith("-"):
+            path = PurePath(word)
+            return one_line(path.parent.name if path.stem == "__main__" else path.stem, _NAME)
+    return ""
+
+
+@contextmanager
+def _named_service() -> Iterator[None]:
+    """Gives the service the name of the program for a provider that is made inside, where the environment gives none.
+
+    The variable is there for that moment alone: the programs that this one starts have names of their own.
+    """
+    is_named = _variable(_SERVICE) or "service.name=" in _variable("OTEL_RESOURCE_ATTRIBUTES")
+    name = "" if is_named or _variable("OTEL_EXPERIMENTAL_RESOURCE_DETECTORS") else program_name(sys.orig_argv)
+    if not name:
+        yield
+        return
+    os.environ[_SERVICE] = name
+    try:
+        yield
+    finally:
+        del os.environ[_SERVICE]
 
 
 def _variable(name: str) -> str:

@@ -14,16 +14,19 @@ from opentelemetry.sdk.trace import SpanProcessor
 
 from cylestio_monitor import semconv
 from cylestio_monitor.errors import counted
+from cylestio_monitor.store.ingest.attribute_cache import event_type
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
+
+_CALLS: Final = frozenset({"llm_call", "tool_call", "embeddings"})  # not the turns of an agent around them
 
 _MARK: Final = "_CYLESTIO_RUN"
 """Environment variable that the first process of a run sets: its children print no line of their own."""
 
 
 class RunSummary(SpanProcessor):
-    """Counts the calls of this process and their findings; equal findings count once."""
+    """Counts the calls of models and tools in this process, and the findings; equal findings count once."""
 
     def __init__(self) -> None:
         """Starts at zero."""
@@ -51,17 +54,20 @@ class RunSummary(SpanProcessor):
                     values = event.attributes or {}
                     key = (values.get(semconv.FINDING_RULE), values.get(semconv.FINDING_HASH))
                     found[key] = str(values.get(semconv.FINDING_ALERT))
+        kind, _ = event_type(
+            _text(attributes.get(semconv.OPERATION_NAME)), attributes.get(semconv.MCP_METHOD), scanned=True
+        )
         with self._lock:
-            self._calls += 1
+            self._calls += kind in _CALLS
             self._findings.update(found)
 
     def text(self, *, is_stored: bool) -> str:
-        """Returns the line; empty where no call was made.
+        """Returns the line; empty where no call was made and nothing was found.
 
         Args:
             is_stored: The store holds the calls, so that the line can name the command that shows them.
         """
-        if not self._calls:
+        if not self._calls and not self._findings:
             return ""
         counts = Counter(self._findings.values())
         parts = [counted(self._calls, "call")]
@@ -76,6 +82,10 @@ class RunSummary(SpanProcessor):
             return
         with suppress(OSError, ValueError, AttributeError):  # the program has closed or replaced its standard error
             sys.stderr.write(f"{line}\n")
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def of_this_run() -> RunSummary | None:

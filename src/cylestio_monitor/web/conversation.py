@@ -69,8 +69,9 @@ class Note(NamedTuple):
         copies: Spans that report the same text beside the first.
         is_masked: Whether the text is masked.
         is_placed: Whether its place in the text is known.
-        is_marked: Whether its mark stands in the page: the text may be cut before it, or have too many marks.
         letters: Letters of the values in the same text range.
+        around: The words around it that the store keeps, where its text is not recorded.
+        is_marked: Whether its mark stands in the page: the text may be cut before it, or have too many marks.
     """
 
     number: int
@@ -80,6 +81,7 @@ class Note(NamedTuple):
     is_masked: bool
     is_placed: bool
     letters: tuple[str, ...]
+    around: list[excerpts.TextPiece]
     is_marked: bool = False
 
 
@@ -162,6 +164,7 @@ class ConversationView:
         values: Sequence[ShownValue],
         decisions: Mapping[str, list[Decision]],
         titles: Callable[[str], str],
+        key: bytes,
     ) -> None:
         """Numbers the findings and gives the values their letters.
 
@@ -172,8 +175,10 @@ class ConversationView:
             values: Its untrusted values.
             decisions: The decisions about each span.
             titles: Gives the title of a rule.
+            key: The key of the hashes of matches.
         """
         self._titles = titles
+        self._key = key
         self._read = read
         self._findings = findings
         self._decisions = decisions
@@ -230,7 +235,7 @@ class ConversationView:
         segments = (segment for row in rows for piece in row.pieces for segment in piece.segments)
         marked = {mark for segment in segments for mark in segment.starts}
         own = (note for note, found in zip(self.notes, self._findings, strict=True) if found.turn == turn)
-        return [note._replace(is_marked=f"m{note.number}" in marked) for note in own]
+        return [note if note.around else note._replace(is_marked=f"m{note.number}" in marked) for note in own]
 
     def _part(self, turn: int, index: int, part: TurnPart, budget: int) -> PartView:
         rows = []
@@ -258,7 +263,10 @@ class ConversationView:
         )
         copies = len({one.span_id for one in found.again} - {found.finding.span_id})
         name = self._titles(found.finding.rule_id)
-        return Note(number, found.finding, name, copies, found.is_masked, found.place is not None, letters)
+        is_placed = found.place is not None
+        around = [] if is_placed else excerpts.around(found.finding, self._key, name, number)
+        is_marked = any(segment.starts for piece in around for segment in piece.segments)
+        return Note(number, found.finding, name, copies, found.is_masked, is_placed, letters, around, is_marked)
 
     def address(self, turn: int, first: int) -> str:
         """The address of a turn from the page that begins with another one.

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from cylestio_monitor.scan.results.match_hash import match_hash
 from cylestio_monitor.web import marks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from cylestio_monitor.store.read.findings import FindingRow
     from cylestio_monitor.web.marks import Mark, MarkedSegment
 
 MAX_TEXT: Final = 65_536
 """Code points of one text that a page holds; the rest is counted."""
 
+_MASK: Final = re.compile(r"\[(?:secret|pii):([a-z0-9.-]+):([0-9a-f]{6})\]")
+_STARTS: Final = 1000  # starts that are tried for a finding in its excerpt
 _SHORT: Final = 1200  # code points up to which a text is not folded
 _FEW_LINES: Final = 16
 _LINE: Final = 200  # code points after which a line counts as another one
@@ -32,6 +37,40 @@ class TextPiece(NamedTuple):
     segments: list[MarkedSegment]
     is_folded: bool
     size: int
+
+
+def around(row: FindingRow, key: bytes, title: str, number: int) -> list[TextPiece]:
+    """The words around a finding that the store keeps where no content is recorded, under the mark of the finding.
+
+    Args:
+        row: The finding, with an excerpt that is not sealed.
+        key: The key of the hashes of matches.
+        title: The title of its rule, shown in place of a mask.
+        number: The number that the mark leads to.
+    """
+    if not row.excerpt:
+        return []
+    place = _place(row, key)
+    over = []
+    if place is not None:
+        start, end, is_masked = place
+        name = title if is_masked else ""
+        over.append(marks.Mark(f"m{number}", start, end, severity=row.severity, number=number, masked=name))
+    return pieces(row.excerpt, over)[0]
+
+
+def _place(row: FindingRow, key: bytes) -> tuple[int, int, bool] | None:
+    """The range of a finding in its excerpt, and whether a mask stands there; `None` where it is not proved."""
+    text, name, length = row.excerpt or "", row.rule_id.partition(".")[2], row.end - row.start
+    if not row.match_hash or length <= 0:
+        return None
+    for mask in _MASK.finditer(text):
+        if mask[1] == name and row.match_hash.startswith(mask[2]):
+            return mask.start(), mask.end(), True
+    for start in range(min(len(text) - length, _STARTS) + 1):
+        if match_hash(text[start : start + length], key) == row.match_hash:
+            return start, start + length, False
+    return None
 
 
 def pieces(text: str, over: Sequence[Mark], limit: int = MAX_TEXT) -> tuple[list[TextPiece], int]:

@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode
 
 import jinja2
 
+from cylestio_monitor.errors import counted
 from cylestio_monitor.model import SEVERITIES
 from cylestio_monitor.web import marks
 
@@ -40,7 +41,7 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     made.filters.update(iso=iso, utc=utc, day_time=day_time, ago=ago, duration=duration)
-    made.filters.update(number=number, money=money, short=short, quoted=quoted)
+    made.filters.update(number=number, money=money, short=short, quoted=quoted, counted=counted, code=code_pieces)
     made.globals.update(segments=marks.segments, severities=SEVERITIES, static=static_addresses())
     return made
 
@@ -48,6 +49,11 @@ def environment() -> jinja2.Environment:
 def page(name: str, values: Mapping[str, Any]) -> str:
     """A template as HTML."""
     return str(environment().get_template(name).render(values))
+
+
+def code_pieces(text: str) -> list[tuple[str, bool]]:
+    """A sentence in pieces, and of each whether it stands between back quotes: such as a name or a value."""
+    return [(piece, number % 2 == 1) for number, piece in enumerate(text.split("`")) if piece]
 
 
 def visible(value: Any) -> Any:

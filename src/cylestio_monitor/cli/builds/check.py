@@ -40,7 +40,7 @@ def check(
     Exit code 1 if a finding reaches --fail-on, 3 if the store cannot be read.
 
     \b
-    Example: cylestio --db test-run.db check --since 1h --fail-on medium --format junit --output check.xml
+    Example: cylestio --db run.db check --fail-on medium --format junit --output a.xml
     """  # noqa: D301 -- \b is click's mark for lines that are not to be wrapped
     with obj.store() as connection:
         rows = finding_reads.findings(connection, limit=MOST, agent_id=agent, since=since)

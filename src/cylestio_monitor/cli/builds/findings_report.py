@@ -76,7 +76,7 @@ def finish(
             "github": lambda: formats.github(kept, report.rules),
         }[report_format]()
     if text is None:
-        _print(kept, report)
+        _print(kept, report, fail_on)
     elif output_file is None:
         click.echo(text, nl=False)
     else:
@@ -115,7 +115,7 @@ def row(finding: PlacedFinding) -> dict[str, Any]:
     }
 
 
-def _print(kept: list[PlacedFinding], report: Report) -> None:
+def _print(kept: list[PlacedFinding], report: Report, fail_on: str) -> None:
     console = output.console()
     for name, found in _by_file(kept).items():
         if name and (len(report.names) > 1):
@@ -125,12 +125,15 @@ def _print(kept: list[PlacedFinding], report: Report) -> None:
                 f"{one.line}:{one.column}" if one.file else one.time[:19],
                 output.level(one.severity),
                 one.rule_id,
+                one.trace_id[:12],
                 _tags(one),
             )
             for one in found
         )
-        console.print(output.table(("line" if name else "time (UTC)", "severity", "rule", "taxonomy"), rows))
-    output.say(_summary(kept, report))
+        columns = (("line" if name else "time (UTC)", 0), ("severity", 0), ("rule", 0), ("trace", 1), ("taxonomy", 2))
+        console.print(output.fitted(columns, rows))
+    is_passed = bool(kept) and not any(one.reaches(fail_on) for one in kept)
+    output.say(f"{_summary(kept, report)}{f', none of severity {fail_on} or higher' if is_passed else ''}")
 
 
 def _text(kept: list[PlacedFinding], report: Report) -> str:

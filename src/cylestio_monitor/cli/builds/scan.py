@@ -50,7 +50,7 @@ def scan(
     Exit code 1 if a finding reaches --fail-on, 3 if a file cannot be read.
 
     \b
-    Example: cylestio scan prompts/ mcp.json 'skills/**/*.md' --fail-on high --format sarif --output scan.sarif
+    Example: cylestio scan prompts 'skills/**/*.md' --format sarif --output scan.sarif
     """  # noqa: D301 -- \b is click's mark for lines that are not to be wrapped
     scanner = obj.scanner()
     for problem in (*obj.loaded.problems, *scanner.problems):

@@ -201,7 +201,7 @@ def check(
     Exit code 1 if a finding reaches --fail-on, 3 if a file cannot be read or a server does not answer.
 
     \b
-    Example: cylestio tools check mcp.json --start --fail-on medium --format sarif --output tools.sarif
+    Example: cylestio tools check mcp.json --start --format sarif --output tools.sarif
     """  # noqa: D301 -- as above
     scanner = obj.scanner()
     read = [checking.read(path, start=start, timeout_s=timeout) for path in paths]

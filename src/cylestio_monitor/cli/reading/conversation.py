@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast, get_args
 
 from cylestio_monitor import semconv
 from cylestio_monitor.cli import output
+from cylestio_monitor.model import Subtype
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from rich.console import Console
 
-    from cylestio_monitor.model import Finding, Subtype, Target
+    from cylestio_monitor.model import Finding, Target
     from cylestio_monitor.scan import Scanner
+    from cylestio_monitor.store.read.findings import FindingRow
 
 MAX_TEXT = 4000
 """Longest text that is shown of one part, in code points."""
 
 _MASK = re.compile(r"\[[a-z_]+:[a-z0-9.-]+:[0-9a-f]{4,}\]")
+_NEAR = 160  # code points: what an excerpt shows on each side of its match
 
 
 class Block(NamedTuple):
@@ -54,6 +57,20 @@ def blocks(attributes: Mapping[str, Any]) -> list[Block]:
     if result := attributes.get(semconv.TOOL_CALL_RESULT):
         found.append(Block(f"result of {tool}", _pretty(result), "input", "tool_result"))
     return [block for block in found if block.text]
+
+
+def around(findings: Iterable[FindingRow]) -> list[Block]:
+    """Returns the words that are kept around findings, those of near ones once; none of what has no excerpt."""
+    found: list[Block] = []
+    shown: dict[str, list[int]] = {}
+    for one in findings:
+        starts = shown.setdefault(one.path, [])
+        if one.excerpt and not any(abs(one.start - start) <= _NEAR for start in starts):
+            starts.append(one.start)
+            surface = cast("Subtype", one.subtype if one.subtype in get_args(Subtype) else "llm")
+            target: Target = "output" if one.target == "output" else "input"
+            found.append(Block(f"around the finding in {one.path or one.target}", one.excerpt, target, surface))
+    return found
 
 
 def show(console: Console, parts: Iterable[Block], scanner: Scanner | None, *, indent: str = "") -> None:

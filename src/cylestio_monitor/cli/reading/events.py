@@ -20,14 +20,16 @@ if TYPE_CHECKING:
 
     from cylestio_monitor.cli.group import Context
 
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LEVELS = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "bold red"}
+_COLUMNS = (("time (UTC)", 0), ("level", 2), ("channel", 3), ("type", 1), ("what~", 0), ("alert", 0))
 ALERTS = ("none", "suspicious", "dangerous")
 
 
 @click.command()
 @click.option("--type", "event_type", metavar="TYPE", help="Of this type only, such as llm_call or tool_call.")
 @click.option("--channel", metavar="NAME", help="Of this channel only, such as LLM, TOOL or MCP.")
-@click.option("--level", metavar="NAME", help="Of this level only: DEBUG, INFO, WARNING, ERROR or CRITICAL.")
+@click.option("--level", type=click.Choice(_LEVELS, case_sensitive=False), help="Of this level only.")
 @click.option("--alert", type=click.Choice(ALERTS), help="With this alert only.")
 @options.filters("agent", "session", "tool", "since")
 @click.option("--search", metavar="TEXT", help="Only those whose type or data hold this text, in any case.")
@@ -76,8 +78,8 @@ def events(
         for row in rows:
             output.as_json(msgspec.structs.asdict(row), lines=True)
     elif rows:
-        columns = ("time (UTC)", "level", "channel", "type", "what", "alert")
-        output.console().print(output.table(columns, (_cells(row) for row in rows)))
+        body = ((row.timestamp[:19], *_cells(row)[1:]) for row in rows)
+        output.console().print(output.fitted(_COLUMNS, body))
     else:
         output.hint("no events")
 

@@ -25,13 +25,13 @@ _COLUMNS = (
     ("severity", 0),
     ("rule", 0),
     ("count#", 0),
-    ("first place", 1),
+    ("first place", 2),
     ("surface", 4),
     ("tool or model", 3),
     ("agent", 5),
     ("session", 6),
     ("action", 3),
-    ("trace", 2),
+    ("trace", 1),
 )
 
 
@@ -59,7 +59,7 @@ def findings(
     """List findings, the newest first.
 
     Findings of the same rule with the same match are one row: the number of them, and the first place. Alerts that the
-    application logged with `log_event` are listed too. The matched text is not in the store; place and hash are. With
+    application logged with `log_event` are listed too. `cylestio show SPAN` shows the words around a finding. With
     --json every finding is a line.
 
     \b
@@ -84,6 +84,7 @@ def findings(
                 where = event_reads.EventFilter(alert=alert, agent_id=agent, since=since)
                 logged += [one for one in event_reads.events(connection, where, limit=MOST) if _is_logged(one)]
     if as_json:
+        rows = finding_reads.opened(rows, obj.database)
         lines = [*map(_line, rows), *map(_event_line, logged)]
         lines.sort(key=lambda line: str(line["timestamp"]), reverse=True)
         for line in lines[:limit]:
@@ -97,6 +98,8 @@ def findings(
     body.sort(key=lambda pair: pair[0], reverse=True)
     if body:
         output.console().print(output.fitted(_COLUMNS, (cells for _, cells in body[:limit])))
+        if rows:
+            output.hint(f"next: cylestio trace {rows[0].trace_id[:12]} --content")
     else:
         output.hint("no findings")
 

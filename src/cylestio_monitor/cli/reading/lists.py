@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import click
 
 from cylestio_monitor.cli import options, output
+from cylestio_monitor.errors import counted
 from cylestio_monitor.model import SEVERITIES, SEVERITY_NUMBER
 from cylestio_monitor.store.read import lists
 from cylestio_monitor.store.read.search import search as search_spans
+from cylestio_monitor.store.read.search import unsearched
 from cylestio_monitor.store.read.values import to_ns
 from cylestio_monitor.store.sqlite.rows import timestamp
 
@@ -93,6 +95,14 @@ def _trace_cells(row: lists.RunRow) -> tuple[object, ...]:
     )
 
 
+_NONE = {
+    "agent": "no agents: the setting `agent_id` or `identify(agent_id=...)` names the agent of a call",
+    "session": "no sessions: the setting `session_id` or `identify(session_id=...)` names them",
+    "user": "no users: `identify(user_id=...)` or the web middleware names the user of a call",
+}
+"""The hint where calls name no entity of a kind."""
+
+
 def _entity_command(kind: str, plural: str, description: str) -> click.Command:
     """Builds the command that lists one kind of entity."""
 
@@ -140,7 +150,7 @@ def _entity_command(kind: str, plural: str, description: str) -> click.Command:
                 _worst(row.severity_number, row.findings),
             )
 
-        output.listing(rows, as_json=as_json, empty=f"no {plural}", columns=columns, cells=cells)
+        output.listing(rows, as_json=as_json, empty=_NONE.get(kind, f"no {plural}"), columns=columns, cells=cells)
 
     return command
 
@@ -173,6 +183,7 @@ def search(obj: Context, words: tuple[str, ...], *, limit: int, as_json: bool) -
     """  # noqa: D301 -- \b is click's mark for lines that are not to be wrapped
     with obj.store() as connection:
         rows = search_spans(connection, " ".join(words), limit=limit)
+        left_out = unsearched(connection)
     columns = (("span", 0), ("time (UTC)", 0), ("name", 0), ("agent", 2), ("session", 3), ("trace", 1), ("alert", 0))
 
     def cells(row: lists.SpanSummary) -> tuple[object, ...]:
@@ -181,6 +192,10 @@ def search(obj: Context, words: tuple[str, ...], *, limit: int, as_json: bool) -
         return row.span_id, time, row.name, row.agent_id, row.session_id, row.trace_id[:12], alert
 
     output.listing(rows, as_json=as_json, empty="nothing found", columns=columns, cells=cells)
+    if left_out:
+        output.hint(
+            f"{counted(left_out, 'older span')} not indexed yet and not searched: a program indexes them when idle"
+        )
 
 
 def _worst(severity_number: int, findings: int) -> Text:

@@ -11,7 +11,7 @@ from cylestio_monitor.cli import options, output
 from cylestio_monitor.cli.group import NEGATIVE, Context
 from cylestio_monitor.cli.reading import conversation
 from cylestio_monitor.errors import StoreError
-from cylestio_monitor.store.read import traces
+from cylestio_monitor.store.read import lists, traces
 from cylestio_monitor.store.sqlite.rows import timestamp
 
 if TYPE_CHECKING:
@@ -35,8 +35,9 @@ _FIELDS = (
 def show(obj: Context, span_id: str, *, as_json: bool) -> int:
     """Show one span: prompt, answer, arguments, result, and the findings marked in the text.
 
-    SPAN is a span id or the first digits of one; `cylestio trace` and `cylestio search` print them. Content is shown if
-    it was recorded (setting `content`). Exit code 1 if there is no such span.
+    SPAN is a span id or the first digits of one; `cylestio trace` and `cylestio search` print them. Where no content
+    was recorded, the words around each finding are shown: see the setting `content`. Exit code 1 if there is no such
+    span.
 
     \b
     Example: cylestio show 3f9a2c81d4e5b607
@@ -45,7 +46,8 @@ def show(obj: Context, span_id: str, *, as_json: bool) -> int:
         place = _find(connection, span_id)
         node = _node(traces.trace(connection, place[0], obj.database), place[1]) if place else None
         if place is None or node is None:
-            output.hint(f"no span {span_id}")
+            is_trace = bool(lists.traces_beginning(connection, span_id.lower()))
+            output.hint(f"{span_id} is a trace: cylestio trace {span_id}" if is_trace else f"no span {span_id}")
             return NEGATIVE
     if as_json:
         document = {
@@ -57,7 +59,7 @@ def show(obj: Context, span_id: str, *, as_json: bool) -> int:
         return 0
     console = output.console()
     _print_head(console, node.span)
-    parts = conversation.blocks(node.span["attributes"])
+    parts = conversation.blocks(node.span["attributes"]) or conversation.around(node.findings)
     if parts:
         output.say("")
         conversation.show(console, parts, obj.scanner())

@@ -29,14 +29,19 @@ MAX_DEPTH = 12
 
 @click.command()
 @click.argument("trace_id", metavar="[ID]", required=False)
-@click.option("--content", is_flag=True, help="Also show what was recorded: prompts, answers, arguments and results.")
+@click.option(
+    "--content",
+    is_flag=True,
+    help="Also show what was recorded: messages, arguments and results, or the words around each finding.",
+)
 @options.json_document
 @click.pass_obj
 def trace(obj: Context, trace_id: str | None, *, content: bool, as_json: bool) -> int:
     """Show a trace as a tree of spans, each with its findings.
 
     ID is a trace id or the first digits of one. Without it, the traces of the program that ran last are shown, the
-    newest 50: a program without a span around its calls makes a trace of each. Exit code 1 if there is no such trace.
+    newest 50: a program without a span around its calls makes a trace of each. Each line ends with the first digits of
+    the span's id, for `cylestio show`. Exit code 1 if there is no such trace.
 
     \b
     Example: cylestio trace 333740bfbeb7 --content
@@ -61,10 +66,12 @@ def _show_content(roots: list[traces.SpanNode], scanner: Scanner) -> None:
     """Prints the recorded content of every span, in the order of the tree."""
     console = output.console()
     for node in _nodes(roots):
-        if parts := conversation.blocks(node.span["attributes"]):
+        if parts := conversation.blocks(node.span["attributes"]) or conversation.around(node.findings):
             output.say("")
             console.print(output.cell(f"{node.span['name']}  {node.span['span_id']}", "bold"))
             conversation.show(console, parts, scanner, indent="  ")
+        elif error := node.span.get("content_error"):
+            output.say(f"{node.span['name']}  {node.span['span_id']}: {error}")
 
 
 def show(roots: list[traces.SpanNode]) -> None:
@@ -96,7 +103,8 @@ def _document(roots: list[traces.SpanNode]) -> dict[str, Any]:
 def _tree(root: traces.SpanNode, names: Mapping[str, str]) -> Tree:
     from rich.tree import Tree  # noqa: PLC0415 -- a JSON answer does not need it
 
-    top = Tree(_span_line(root.span), guide_style="dim")
+    first = _span_line(root.span).append(f"  trace {root.span['trace_id'][:12]} span {root.span['span_id'][:8]}", "dim")
+    top = Tree(first, guide_style="dim")
     waiting = [(root, top, 0)]
     while waiting:
         node, drawn, depth = waiting.pop()
@@ -105,7 +113,8 @@ def _tree(root: traces.SpanNode, names: Mapping[str, str]) -> Tree:
         for value in node.values:
             drawn.add(_value_line(value, names))
         for child in node.children:
-            branch = (drawn if depth < MAX_DEPTH else top).add(_span_line(child.span))
+            line = _span_line(child.span).append(f"  {child.span['span_id'][:8]}", "dim")
+            branch = (drawn if depth < MAX_DEPTH else top).add(line)
             waiting.append((child, branch, depth + 1))
     return top
 

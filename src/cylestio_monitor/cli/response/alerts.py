@@ -77,8 +77,8 @@ def list_all(obj: Context, *, limit: int, as_json: bool) -> None:
     with obj.store() as connection:
         rows = alert_rows.alerts(connection, limit=limit)
     columns = (
-        *(("made (UTC)", 0), ("state", 0), ("severity", 0), ("condition", 1), ("target", 0), ("findings#", 2)),
-        *(("group", 2), ("problem", 1)),
+        *(("made (UTC)", 0), ("state", 0), ("severity", 0), ("condition", 4), ("target", 3), ("findings#", 5)),
+        *(("group", 2), ("problem~", 1)),
     )
 
     def cells(row: alert_rows.AlertRow) -> tuple[object, ...]:

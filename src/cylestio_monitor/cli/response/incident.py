@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from cylestio_monitor.cli.group import Context
+    from cylestio_monitor.store.read.blast_radius import EntryPoint
     from cylestio_monitor.store.read.incidents import Incident, Kind
     from cylestio_monitor.store.read.lists import IncidentRow
 
@@ -59,7 +60,7 @@ def open_one(
     severity: str | None,
     existing: str | None,
 ) -> None:
-    """Open an incident on a finding, a trace, a session or a group of findings.
+    """Open an incident on a finding, a trace, a session or a group of findings, and show what it touched.
 
     Ids are those that `findings --json`, `traces` and `sessions` print; of a trace, the first digits are enough.
 
@@ -81,6 +82,11 @@ def open_one(
         obj.database, settings, title or found.title, by=by, severity_number=number, items=item, owner=owner
     )
     output.say(f"incident {made} is open: {found.kind} {found.ref}")
+    with obj.store() as connection:
+        examined = incidents.examine(connection, incidents.find(connection, made))
+    if examined.entry is not None:
+        output.say(_entry_line(examined.entry))
+    _print_radius(output.console(), examined)
     output.hint(f"next: cylestio incident show {made}")
 
 
@@ -188,7 +194,7 @@ def close(obj: Context, incident_id: str, *, text: str | None, reopen: bool) -> 
     """Close an incident, or open it again.
 
     \b
-    Example: cylestio incident close 3f9a2c --note "the key was revoked, nothing was sent"
+    Example: cylestio incident close 3f9a2c --note "the key was revoked"
     """  # noqa: D301 -- as above
     known = _find(obj, incident_id)
     by, settings = control.user_name(), obj.loaded.settings.store
@@ -236,10 +242,13 @@ def _print_head(console: Console, found: Incident) -> None:
         *(("about", f"{kind} {ref}") for kind, ref in found.items),
     ]
     if entry is not None:
-        source = f", first said by {entry.source}" if entry.source else ""
-        values.append(("entry point", f"{entry.name}{source}"))
+        values.append(("entry point", _entry_line(entry).removeprefix("entry point: ")))
         values.append(("", f"{timestamp(entry.time_ns)[:19]}, span {entry.span_id}, {entry.place}"))
     console.print(output.table(("", ""), (pair for pair in values if pair[1])))
+
+
+def _entry_line(entry: EntryPoint) -> str:
+    return f"entry point: {entry.name}{f', first said by {entry.source}' if entry.source else ''}"
 
 
 def _print_radius(console: Console, found: Incident) -> None:

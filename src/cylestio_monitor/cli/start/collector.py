@@ -23,7 +23,7 @@ def collector_config(folder: Path) -> None:
     Example: cylestio collector-config ./collector
     """  # noqa: D301 -- \b is click's mark for lines that are not to be wrapped
     source = _source()
-    files = sorted(path for path in source.rglob("*") if path.is_file())
+    files = sorted(path for path in source.rglob("*") if path.is_file() and path.parent.name != "__pycache__")
     targets = [folder / path.relative_to(source) for path in files]
     for target in targets:
         if target.exists():

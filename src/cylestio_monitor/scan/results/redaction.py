@@ -67,6 +67,11 @@ class PrivateSpan(NamedTuple):
     end: int
 
 
+def token_of(rule_id: str, category: str, text_hash: str) -> str:
+    """Returns the token that stands for a secret or a piece of personal data with this keyed hash."""
+    return f"[{_KINDS[category]}:{rule_id.partition('.')[2]}:{text_hash[:6]}]"
+
+
 class Redaction:
     """Redacts texts and values. Never raises, and never returns a text that it did not search whole."""
 
@@ -147,8 +152,7 @@ class Redaction:
         masks: list[tuple[int, int, int]] = []
         at = 0
         for rule_id, category, start, end in _private(found):
-            name = rule_id.partition(".")[2]
-            token = f"[{_KINDS[category]}:{name}:{self._hashed(text[start:end])[:6]}]"
+            token = token_of(rule_id, category, self._hashed(text[start:end]))
             out += [text[at:start], token]
             masks.append((start, end, len(token)))
             at = end

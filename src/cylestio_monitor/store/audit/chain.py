@@ -33,7 +33,7 @@ BREAKS: Final[dict[bytes, str]] = {
     b"head": "the head of the trail was removed or changed: entries before may have been cut off",
     b"counters": "the counters of lost rows were changed",
     b"checkpoints": "the last checkpoint was removed from the store",
-    b"key": "key lost: the entries before were written with another key",
+    b"key": "the entries before were written with another key",
 }
 HEAD: Final = "audit.head"
 STORE_ID: Final = "store.id"

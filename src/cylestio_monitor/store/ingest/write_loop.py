@@ -33,6 +33,8 @@ LINGER_S: Final = 0.04
 """Time that the writer waits for more items after the first one."""
 
 _IDLE_S: Final = 30.0
+_UNINDEXED: Final = 1000  # spans from which they are indexed between commits too; a search reads no more one by one
+_INDEX_SHARE: Final = 9  # then the thread writes nine times as long as it indexes
 _LULL_S: Final = 1.0
 """Time without a new item after which the full-text index is filled."""
 
@@ -84,6 +86,8 @@ class WriteLoop:
         # The entries of a shorter process are sealed by a later, longer one or by a command.
         self._next_seal = time.monotonic() + _MAINTENANCE_S
         self._has_unindexed = True
+        self._unindexed = 0
+        self._next_index = 0.0
         if writer.has_leftovers():
             self.queue.filled.set()
             self._start()
@@ -206,6 +210,7 @@ class WriteLoop:
                 pass
             if not self._closing:
                 self._maintain()
+                self._index_under_load()
             elif not len(queue) or time.monotonic() > self._deadline:
                 return
 
@@ -232,6 +237,7 @@ class WriteLoop:
             self._next_maintenance = 0.0  # the side file may be inserted now
         self._failures = 0
         self._has_unindexed = True
+        self._unindexed += len(group)
         for callback in self.committed:
             callback()
         return True
@@ -325,10 +331,24 @@ class WriteLoop:
             while not len(self.queue):
                 with fork_guard.guard:
                     if not self._writer.index():
+                        self._unindexed = 0
                         return
             self._has_unindexed = True
         except Exception as error:  # noqa: BLE001 -- as for `_maintain`
             self.last_error = str(error)
+
+    def _index_under_load(self) -> None:
+        """Adds one chunk to the full-text index while rows keep coming, in a small share of the thread's time."""
+        started = time.monotonic()
+        if self._unindexed < _UNINDEXED or started < self._next_index:
+            return
+        try:
+            with fork_guard.guard:
+                indexed = self._writer.index()
+            self._unindexed = self._unindexed - indexed if indexed else 0
+        except Exception as error:  # noqa: BLE001 -- as for `_maintain`
+            self.last_error = str(error)
+        self._next_index = time.monotonic() + _INDEX_SHARE * (time.monotonic() - started)
 
     def _new_drops(self) -> dict[str, int]:
         more = {reason: number - self._noted.get(reason, 0) for reason, number in self._dropped.items()}

@@ -20,6 +20,7 @@ from cylestio_monitor.store.ingest.rollup import Runs
 from cylestio_monitor.store.ingest.row_writer import RowWriter, SharedBodies
 from cylestio_monitor.store.ingest.span_encoder import SpanEncoder
 from cylestio_monitor.store.sqlite import database, fork_guard, keys, schema, search_index
+from cylestio_monitor.store.sqlite.content import seal_text
 from cylestio_monitor.store.sqlite.counters import count
 from cylestio_monitor.store.sqlite.lease import current_process
 from cylestio_monitor.store.sqlite.rows import Event, event_record, finding_records
@@ -162,6 +163,8 @@ class Writer:
         for pending in group:
             if pending.kind == "findings":
                 for finding in finding_records(*pending.payload):
+                    if finding.excerpt:
+                        finding.excerpt = seal_text(finding.excerpt, self._cipher)
                     key = (finding.trace_id, finding.span_id)
                     handed_over[key] = handed_over.get(key, frozenset()) | {finding.identity}
                     batch.findings.append((finding, pending.payload[-1]))

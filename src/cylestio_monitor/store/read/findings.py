@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from cylestio_monitor.errors import StoreError
 from cylestio_monitor.model import SEVERITIES, SEVERITY_NUMBER
 from cylestio_monitor.store.read.pages import OF_TRACE, Cursor, Listing, Page, equal, read_page
 from cylestio_monitor.store.read.values import decoded, to_ns
+from cylestio_monitor.store.sqlite import content, keys
 from cylestio_monitor.store.sqlite.rows import timestamp
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
     from datetime import datetime
+    from pathlib import Path
 
 
 class FindingRow(msgspec.Struct, frozen=True):
@@ -165,6 +168,26 @@ def other_runs(
         for trace, start_ns in connection.execute(query, (value_hash, trace_id, limit)):
             found[trace] = max(timestamp(start_ns), found.get(trace, ""))
     return sorted(found.items(), key=lambda one: one[1], reverse=True)[:limit]
+
+
+def opened(rows: Sequence[FindingRow], path: Path) -> list[FindingRow]:
+    """Returns the rows with their excerpts opened; one that cannot be opened is left out.
+
+    Args:
+        rows: The rows.
+        path: The database, whose key the environment names where content is encrypted.
+    """
+    if not any(row.excerpt and content.is_sealed(row.excerpt) for row in rows):
+        return list(rows)
+    cipher = keys.cipher_of(path)
+    return [msgspec.structs.replace(row, excerpt=_excerpt(row.excerpt, cipher)) for row in rows]
+
+
+def _excerpt(text: str | None, cipher: keys.Cipher | None) -> str | None:
+    try:
+        return content.open_text(text, cipher) if text else None
+    except StoreError:
+        return None
 
 
 def decoded_row(row: FindingRow) -> FindingRow:

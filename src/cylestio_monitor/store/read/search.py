@@ -48,6 +48,13 @@ def search(
     return SPANS.rows(found)
 
 
+def unsearched(connection: sqlite3.Connection) -> int:
+    """Returns the number of spans that no search finds now: not indexed yet, and too many to be read one by one."""
+    last = search_index.last_indexed(connection) if search_index.is_present(connection) else 0
+    query = "SELECT max(0, count(*) - ?) FROM span WHERE id > ?"
+    return int(connection.execute(query, (_TAIL, last)).fetchone()[0])
+
+
 def excerpts(connection: sqlite3.Connection, ids: Sequence[int], text: str) -> dict[int, str]:
     """The recorded text around the first of the words, by id of the span; a span whose names hold it has none.
 

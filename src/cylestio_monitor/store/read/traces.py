@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cylestio_monitor.errors import StoreError
-from cylestio_monitor.store.read.findings import findings_of
+from cylestio_monitor.store.read.findings import findings_of, opened
 from cylestio_monitor.store.read.lists import VALUES
 from cylestio_monitor.store.read.pages import MOST, read_page
 from cylestio_monitor.store.read.values import decoded
@@ -21,6 +20,9 @@ if TYPE_CHECKING:
     from cylestio_monitor.store.read.findings import FindingRow
     from cylestio_monitor.store.read.queries import Row
     from cylestio_monitor.store.sqlite.records import ValueOrigin
+
+
+_SEALED = "the words around the findings are encrypted, and their key was not given"
 
 
 @dataclass(slots=True)
@@ -60,7 +62,7 @@ def trace(connection: sqlite3.Connection, trace_id: str, path: Path | None = Non
         raise StoreError(f"several traces begin with {trace_id}")
     if not found:
         return []
-    cipher = _cipher(path)
+    cipher = keys.cipher_of(path)
     nodes: dict[str, SpanNode] = {}
     for row in connection.execute("SELECT * FROM spans WHERE trace_id = ? ORDER BY start_ns, id", (found[0][0],)):
         nodes[row["span_id"]] = SpanNode(span(row, cipher), [])
@@ -71,6 +73,8 @@ def trace(connection: sqlite3.Connection, trace_id: str, path: Path | None = Non
     for value in reversed(values):  # the newest come first
         if value.span_id in nodes:
             nodes[value.span_id].values.append(value)
+    for node in nodes.values():
+        _open_excerpts(node, path)
     roots: list[SpanNode] = []
     for node in nodes.values():
         parent = nodes.get(node.span["parent_span_id"] or "")
@@ -114,7 +118,7 @@ def spans_with_content(connection: sqlite3.Connection, trace_id: str, path: Path
         trace_id: 32 hexadecimal digits.
         path: The database, where encrypted content shall be opened with the key of the environment.
     """
-    cipher = _cipher(path)
+    cipher = keys.cipher_of(path)
     query = "SELECT * FROM spans WHERE trace_id = ? AND content IS NOT NULL ORDER BY start_ns, id"
     for row in connection.execute(query, (trace_id,)):
         yield span(row, cipher)
@@ -139,7 +143,17 @@ def one_span(connection: sqlite3.Connection, trace_id: str, span_id: str, path: 
     row = connection.execute(query, (trace_id, span_id)).fetchone()
     if row is None:
         return None
-    return SpanNode(span(row, _cipher(path)), findings_of(connection, trace_id, span_id=span_id))
+    node = SpanNode(span(row, keys.cipher_of(path)), findings_of(connection, trace_id, span_id=span_id))
+    _open_excerpts(node, path)
+    return node
+
+
+def _open_excerpts(node: SpanNode, path: Path | None) -> None:
+    """Opens the words around the findings of a span; where that fails, the span says so as of its content."""
+    if path is not None:
+        before, node.findings = node.findings, opened(node.findings, path)
+        if any(one.excerpt and not other.excerpt for one, other in zip(before, node.findings, strict=True)):
+            node.span.setdefault("content_error", _SEALED)
 
 
 def latest_run(connection: sqlite3.Connection, *, limit: int = 50) -> list[str]:
@@ -167,9 +181,3 @@ def latest_run(connection: sqlite3.Connection, *, limit: int = 50) -> list[str]:
         if len(newest) >= limit:
             break
     return list(reversed(newest))
-
-
-def _cipher(path: Path | None) -> keys.Cipher | None:
-    if path is None or not os.environ.get(keys.KEY_VARIABLE):
-        return None
-    return keys.Cipher(keys.load(path)[0])

@@ -6,6 +6,7 @@ primes the compressor with what every message holds: without it, a text of one k
 
 from __future__ import annotations
 
+import base64
 import threading
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -38,6 +39,7 @@ LONG: Final = 512
 
 _PLAIN: Final = b"\x01"
 _SEALED: Final = b"\x02"
+_SEALED_TEXT: Final = "\x02"
 _LEVEL: Final = -1
 _of_thread: Final = threading.local()  # neither a compressor nor a decompressor is for two threads at once
 
@@ -79,6 +81,33 @@ def pack(texts: Sequence[bytes | None], cipher: Cipher | None) -> list[bytes | N
     # One call for all: each lets go of the interpreter, and a thread that is busy keeps it for 5 ms then.
     packed = iter(_compressor().multi_compress_to_buffer(full))
     return [None if text is None else _marked(next(packed).tobytes(), cipher) for text in texts]
+
+
+def seal_text(text: str, cipher: Cipher | None) -> str:
+    """Returns a short text as its column holds it: as it is, or sealed where content is encrypted at rest."""
+    plain = text.lstrip(_SEALED_TEXT)
+    return plain if cipher is None else _SEALED_TEXT + base64.b64encode(cipher.seal(plain.encode())).decode()
+
+
+def is_sealed(text: str) -> bool:
+    """Returns whether `seal_text` has sealed a text."""
+    return text.startswith(_SEALED_TEXT)
+
+
+def open_text(text: str, cipher: Cipher | None) -> str:
+    """Returns the text of such a column.
+
+    Raises:
+        StoreError: It is sealed with a key that is not at hand, or was changed.
+    """
+    if not is_sealed(text):
+        return text
+    if cipher is None:
+        raise StoreError("content is encrypted, and no key was given")
+    try:
+        return cipher.open(base64.b64decode(text[1:], validate=True)).decode()
+    except ValueError as error:
+        raise StoreError("content is damaged") from error
 
 
 def _marked(packed: bytes, cipher: Cipher | None) -> bytes:

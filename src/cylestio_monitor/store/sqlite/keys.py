@@ -156,6 +156,17 @@ class Cipher:
             raise StoreError("content was sealed with another key, or changed") from error
 
 
+def cipher_of(path: Path | None) -> Cipher | None:
+    """Returns what opens the content of a store; `None` where the environment names no key.
+
+    Raises:
+        StoreError: As for `load`, and as for `Cipher`.
+    """
+    if path is None or not os.environ.get(KEY_VARIABLE):
+        return None
+    return Cipher(load(path)[0])
+
+
 INSTALL: Final = "pip install 'cylestio-monitor[audit]'"
 
 

@@ -15,9 +15,10 @@ from cylestio_monitor.store.read import lists
 from cylestio_monitor.store.read.control import user_name
 from cylestio_monitor.store.read.conversation.places import Places
 from cylestio_monitor.store.read.conversation.transcript import transcript
-from cylestio_monitor.store.read.findings import findings_of
+from cylestio_monitor.store.read.findings import finding_page, findings_of, opened
 from cylestio_monitor.store.read.pages import count_rows, read_page
 from cylestio_monitor.store.read.triage import groups
+from cylestio_monitor.store.sqlite import keys
 from cylestio_monitor.store.sqlite.records import GroupState
 from cylestio_monitor.web import charts, excerpts, filters, view, wording
 from cylestio_monitor.web.marks import Mark
@@ -202,8 +203,8 @@ def _latest_text(
 ) -> list[excerpts.TextPiece]:
     """The flagged text of the latest run in which it was recorded, under the marks of its rules.
 
-    A mark has the number of its rule in the list of rules. The list is empty where no text of the newest runs is
-    recorded.
+    A mark has the number of its rule in the list of rules. Without recorded text of the newest runs it is the words
+    around the latest finding, and the list is empty where these are not kept either.
     """
     path = view.site(request).path
     numbers = {rule.rule_id: number for number, rule in enumerate(found.rules, 1)}
@@ -228,6 +229,11 @@ def _latest_text(
         ]
         if first is not None:
             return excerpts.pieces(places.text(first._replace(start=0, end=_WHOLE)), marks, _TEXT_SHOWN)[0]
+    kept = finding_page(connection, group_id=found.row.group_id, limit=_FINDINGS_READ).rows
+    key = keys.match_key(path)
+    for one in opened([one for one in kept if one.excerpt], path):
+        if shown := excerpts.around(one, key, view.site(request).titles(one.rule_id), numbers.get(one.rule_id, 0)):
+            return shown
     return []
 
 

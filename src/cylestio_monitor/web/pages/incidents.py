@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 from starlette.responses import Response
 from starlette.routing import Route
 
-from cylestio_monitor.errors import StoreError
+from cylestio_monitor.errors import StoreError, counted
 from cylestio_monitor.incidents import bundle
 from cylestio_monitor.store import triage
 from cylestio_monitor.store.read import incidents as reads
@@ -158,7 +158,7 @@ def _touched(found: Incident) -> list[tuple[str, str, str, str]]:
         for one in radius.values
     ]
     rows += [
-        (kind, one.name, f"{one.count:,} times" + (f", {one.distinct:,} different" if one.distinct else ""), "")
+        (kind, one.name, counted(one.count, "time") + (f", {one.distinct:,} different" if one.distinct else ""), "")
         for kind, members in radius.touched
         for one in members
     ]

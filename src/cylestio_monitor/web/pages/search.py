@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 from starlette.routing import Route
 
 from cylestio_monitor.store.read import control, lists
-from cylestio_monitor.store.read.search import excerpts, search
+from cylestio_monitor.store.read.search import excerpts, search, unsearched
 from cylestio_monitor.web import render, view
 
 if TYPE_CHECKING:
@@ -33,10 +33,12 @@ def show(request: Request) -> Response:
     exact: list[tuple[str, str, str]] = []
     rows: list[lists.SpanSummary] = []
     shown: dict[int, str] = {}
+    left_out = 0
     with view.reading(request) as connection:
         if text:
             exact = _exact(connection, text)
             rows = search(connection, text, before=int(before) if _NUMBER.fullmatch(before) else None, limit=_ROWS + 1)
+            left_out = unsearched(connection)
             shown = excerpts(connection, [row.id for row in rows[:_ROWS]], text)
     older = f"/search?{urlencode({'q': text, 'before': rows[_ROWS - 1].id})}" if len(rows) > _ROWS else None
     values: dict[str, Any] = {
@@ -44,6 +46,7 @@ def show(request: Request) -> Response:
         "exact": exact if not before else [],
         "rows": rows[:_ROWS],
         "excerpts": shown,
+        "left_out": left_out,
         "older": older,
     }
     return view.page(request, "search.html", values, title=f"Search for {render.short(text, 40)}" if text else "Search")

@@ -11,7 +11,8 @@ from starlette.routing import Route
 from cylestio_monitor.store.read import lists, pages
 from cylestio_monitor.store.read.conversation.places import Places
 from cylestio_monitor.store.read.conversation.transcript import transcript
-from cylestio_monitor.store.read.findings import findings_of, other_runs
+from cylestio_monitor.store.read.findings import findings_of, opened, other_runs
+from cylestio_monitor.store.sqlite import keys
 from cylestio_monitor.web import conversation, view
 from cylestio_monitor.web.happened import happened
 
@@ -64,7 +65,7 @@ def show(request: Request) -> Response:
         run = run_of(request, connection)
         read = transcript(connection, run.trace_id, path)
         places = Places(read)
-        found = places.findings(findings_of(connection, run.trace_id, _MOST))
+        found = places.findings(opened(findings_of(connection, run.trace_id, _MOST), path))
         filters = {"trace_id": run.trace_id}
         values = pages.read_page(connection, lists.VALUES, filters, limit=_MOST).rows
         decisions: dict[str, list[Decision]] = defaultdict(list)
@@ -75,7 +76,7 @@ def show(request: Request) -> Response:
         values_used = list(dict.fromkeys(one.value_hash for one in values))[:_SAME]
         elsewhere = other_runs(connection, hashes, run.trace_id, value_hashes=values_used)
     shown = conversation.ConversationView(
-        read, places, found, places.values(reversed(values)), decisions, view.site(request).titles
+        read, places, found, places.values(reversed(values)), decisions, view.site(request).titles, keys.match_key(path)
     )
     total = len(read.turns)
     first = min(first, max(0, total - 1) // conversation.TURNS * conversation.TURNS)
