@@ -169,7 +169,7 @@ def test_the_picture_is_of_this_demo_and_knows_no_machine(done):
 
 def without_what_varies(screen):
     """A screen without ids, times and durations, and without the ends of lines."""
-    text = re.sub(r"\b[0-9a-f]{8}\b|\b[0-9a-f]{12}\b|\b[0-9a-f]{32}\b", "ID", screen)
+    text = re.sub(r"\b[0-9a-f]{8}\b|\b[0-9a-f]{12}\b|\b[0-9a-f]{16}\b|\b[0-9a-f]{32}\b", "ID", screen)
     text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d", "TIME", re.sub(r"[\d,]+ ms", "N ms", text))
     return [line.rstrip() for line in text.splitlines()]
 
