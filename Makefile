@@ -5,7 +5,7 @@ PYTHON ?=
 # The tests start hundreds of processes: each would compile what it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-picture test unit fuzz mutants compat lint format bench bench-scan bench-control bench-delivery bench-growth bench-peers e2e screenshots collector backend docs site lock hooks setup clean
+.PHONY: demo demo-picture test unit fuzz mutants compat lint format bench bench-scan bench-control bench-delivery bench-gate bench-growth bench-peers e2e screenshots collector backend docs site lock hooks setup clean
 
 setup:
 	@.ci/setup $(VENV) $(PYTHON)
@@ -68,6 +68,10 @@ bench-control: setup
 
 bench-delivery: setup
 	@$(BIN)/python tests/benchmarks/bench_delivery.py $(ARGS)
+
+## What a change adds to the cost of a call, against the merge base; fails beyond 10 %
+bench-gate: setup
+	@$(BIN)/python tests/benchmarks/bench_gate.py $(ARGS)
 
 ## How the cost of a call grows; ARGS=--write writes the page
 bench-growth: setup
