@@ -193,7 +193,8 @@ class Inspection:
                 for part in message.parts:
                     # Only the streamed text itself was scanned: citations, say, stand at the same place.
                     is_text = part.type in _STREAMED and isinstance(part.content, str)
-                    self._answer_part(part, streamed.pop(part.path, None) if is_text else None)
+                    was_streamed = is_text or part.type in TOOL_CALLS
+                    self._answer_part(part, streamed.pop(part.path, None) if was_streamed else None)
             for tool in result.tools:
                 self._tool(tool, known=False)
             if result.response is not None:

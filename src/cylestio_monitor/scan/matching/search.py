@@ -25,6 +25,9 @@ _ALWAYS_UNFOLDED = frozenset({"secret", "sensitive_data", "keyword"})
 
 _start = attrgetter("start")
 
+_REST = 32
+"""Code points behind a firm match from which on the generic match that overlaps it is kept."""
+
 
 class _DecodedMatches(NamedTuple):
     """The matches in a text with a disguise taken off.
@@ -226,7 +229,8 @@ def without_doubles(found: list[Match]) -> list[Match]:
     """Returns the matches without a second one of a rule at the same place, and without generic ones beside firm ones.
 
     A rule of several patterns may find one place twice: the match that begins first is kept, as in a search for the
-    patterns as alternatives of one. A generic match gives way to a match of another rule of its category.
+    patterns as alternatives of one. A generic match gives way to a match of another rule of its category, unless it
+    goes on far beyond that: the end of a long private key must be masked, too.
     """
     firm: dict[str, list[Match]] = {}
     for match in found:
@@ -239,7 +243,7 @@ def without_doubles(found: list[Match]) -> list[Match]:
         if rule.regex and match.start < ends.get(rule.rule_id, 0):
             continue
         others = firm.get(rule.category, ()) if rule.generic else ()
-        if any(other.start < match.end and match.start < other.end for other in others):
+        if any(other.start < match.end < other.end + _REST and match.start < other.end for other in others):
             continue
         ends[rule.rule_id] = match.end
         kept.append(match)

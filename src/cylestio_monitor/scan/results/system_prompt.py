@@ -1,21 +1,20 @@
 """Tells which findings say little in a system prompt: the application wrote it, and it is read, never executed.
 
-System prompts of frameworks tell the model to ignore earlier instructions, never to refuse, or not to run a dangerous
-command, in the words of the rules. Secrets, personal data and disguises count there as anywhere.
+System prompts of frameworks tell the model never to refuse, to keep its orders, or not to run a command, in the words
+of the rules. What proves little elsewhere proves nothing there. What is grave elsewhere is grave there, too: a memory
+or a file that others wrote may be part of a system prompt. Secrets, personal data and disguises count as anywhere.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from cylestio_monitor.model import SEVERITY_NUMBER
-
 if TYPE_CHECKING:
     from cylestio_monitor.model import Severity
     from cylestio_monitor.scan.matching.compiled_rule import CompiledRule
 
 MOST: Final[Severity] = "low"
-"""Highest severity of wording in a system prompt."""
+"""Severity of such wording in a system prompt."""
 
 _WORDING = frozenset(
     {
@@ -34,6 +33,5 @@ _DISGUISES = "evasion."
 
 
 def is_wording(rule: CompiledRule) -> bool:
-    """Returns whether a rule finds wording that the author of a system prompt may mean, graver elsewhere."""
-    is_graver = SEVERITY_NUMBER[rule.severity] > SEVERITY_NUMBER[MOST]
-    return is_graver and rule.category in _WORDING and not rule.rule_id.startswith(_DISGUISES)
+    """Returns whether a rule finds wording of medium severity that the author of a system prompt may mean."""
+    return rule.severity == "medium" and rule.category in _WORDING and not rule.rule_id.startswith(_DISGUISES)
