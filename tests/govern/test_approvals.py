@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from cylestio_monitor.errors import StoreError
 from cylestio_monitor.govern.approvals import ApprovalRequest, Approvals, MemoryLedger, call_digest
 from cylestio_monitor.govern.approvals.deciders import SIGNATURE_HEADER, CallbackDecider, WebhookDecider, question
 
@@ -173,3 +174,35 @@ def test_an_unprotected_webhook_is_refused(url, secret):
 def test_the_question_holds_no_control_characters():
     text = question(request(tool="mail\x1b[2J/send", arguments='{"to": "\x07\r\nann"}'))
     assert all(character.isprintable() for line in text.splitlines() for character in line)
+
+
+class FaultyLedger(MemoryLedger):
+    """Fails some times in one of its methods, as a store does that is locked or full."""
+
+    def __init__(self, method, times):
+        super().__init__()
+        self.left = times
+        working = getattr(self, method)
+
+        def failing(*args, **kwargs):
+            if self.left:
+                self.left -= 1
+                raise StoreError("database is locked")
+            return working(*args, **kwargs)
+
+        setattr(self, method, failing)
+
+
+@pytest.mark.parametrize("method", ["state", "spend"])
+def test_a_store_that_is_busy_for_a_while_loses_no_decision(method):
+    ledger = FaultyLedger(method, 2)
+    assert Approvals(ledger, [CallbackDecider(lambda _: True)]).wait(request())
+    assert ledger.left == 0
+
+
+@pytest.mark.parametrize("method", ["open", "state", "spend", "decide", "expire"])
+def test_a_store_that_stays_broken_denies_the_call_and_raises_nothing(method):
+    answer = None if method == "expire" else True
+    approvals = Approvals(FaultyLedger(method, 1_000), [CallbackDecider(lambda _: answer)])
+    assert approvals.wait(request(0.3)) is False
+    assert asyncio.run(approvals.wait_async(request(0.3), asyncio.sleep)) is False

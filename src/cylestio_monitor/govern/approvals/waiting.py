@@ -7,6 +7,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final, Protocol
 
+from cylestio_monitor.errors import StoreError
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
@@ -51,9 +53,10 @@ class Approvals:
             digest: Gives the digest of the call as it is when it has been decided: arguments that somebody has changed
                 meanwhile are not those that were allowed.
         """
-        self._open(request)
-        while (allowed := self._outcome(request, digest)) is None:
+        allowed = self._open(request)
+        while allowed is None:
             time.sleep(POLL_S)
+            allowed = self._outcome(request, digest)
         return allowed
 
     async def wait_async(
@@ -69,17 +72,24 @@ class Approvals:
             sleep: Sleeps on the event loop that is in use, such as `asyncio.sleep`.
             digest: As of `wait`.
         """
-        self._open(request)
-        while (allowed := self._outcome(request, digest)) is None:
+        allowed = self._open(request)
+        while allowed is None:
             await sleep(POLL_S)
+            allowed = self._outcome(request, digest)
         return allowed
 
-    def _open(self, request: ApprovalRequest) -> None:
-        self._ledger.open(request)
+    def _open(self, request: ApprovalRequest) -> bool | None:
+        """Asks whoever decides; returns false where the request cannot be recorded: nobody could decide then."""
+        try:
+            self._ledger.open(request)
+        except StoreError:
+            log.exception("An approval could not be recorded: the call is denied")
+            return False
         for decider in self._deciders:
             threading.Thread(
                 target=self._ask, args=(decider, request), name=f"cylestio-approval-{decider.name}", daemon=True
             ).start()
+        return None
 
     def _ask(self, decider: Decider, request: ApprovalRequest) -> None:
         try:
@@ -89,9 +99,20 @@ class Approvals:
             log.warning("The approval decider %s failed", decider.name, exc_info=True)
             return
         if answer is not None:
-            self._ledger.decide(request.id, allow=answer is True, by=decider.name, now_ns=time.time_ns())
+            try:
+                self._ledger.decide(request.id, allow=answer is True, by=decider.name, now_ns=time.time_ns())
+            except StoreError:
+                log.exception("The decision of %s could not be recorded: the call is not allowed", decider.name)
 
     def _outcome(self, request: ApprovalRequest, digest: Callable[[], str] | None) -> bool | None:
+        """Returns the outcome; `None` while there is none, which a store that is busy or full may also mean."""
+        try:
+            return self._recorded_outcome(request, digest)
+        except StoreError:
+            log.warning("The state of an approval could not be read or written", exc_info=True)
+            return None if time.time_ns() < request.expires_ns else False
+
+    def _recorded_outcome(self, request: ApprovalRequest, digest: Callable[[], str] | None) -> bool | None:
         state = self._ledger.state(request.id)
         if state == "waiting":
             if time.time_ns() < request.expires_ns:
