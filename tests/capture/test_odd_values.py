@@ -6,6 +6,7 @@ import contextlib
 import functools
 import logging
 import os
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -21,6 +22,7 @@ from capture import payloads
 from capture.odd_values import ODD, at, places, with_value
 from capture.payload_readers import READERS
 from cylestio_monitor import pipeline, runtime, semconv
+from cylestio_monitor.capture.parsing.passed_over import PATH
 from cylestio_monitor.config import KeywordSettings, Settings
 from cylestio_monitor.errors import BlockedError
 from cylestio_monitor.inspection import SeenParts
@@ -95,6 +97,17 @@ def test_every_text_of_a_recorded_payload_is_scanned(bench, name):
     found, _ = bench.marks(lambda: reader.run(bench.pipeline, reader.payload))
     assert found >= said(reader.payload)
     assert bench.failures == []
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_every_text_of_a_recorded_payload_is_scanned_once_and_at_its_place(bench, name):
+    reader = READERS[name]
+    bench.marks(lambda: reader.run(bench.pipeline, reader.payload))
+    events = [dict(event.attributes) for span in bench.exporter.get_finished_spans() for event in span.events]
+    found = [(one[semconv.FINDING_RULE], one[semconv.FINDING_PATH]) for one in events if semconv.FINDING_RULE in one]
+    twice = [place for place, count in Counter(found).items() if count > 1]
+    assert [place for place in twice if ".tools[" not in place[1]] == []  # a list of tools is content and definitions
+    assert [place for place in found if place[1].startswith(PATH)] == []
 
 
 def chosen(reader: Reader, number: int) -> dict[str, Any]:

@@ -103,9 +103,8 @@ def _generate(client: Any, body: Any, _: bool) -> Call:
 def _texts(client: Any, body: Any, _: bool, *, operation: str) -> Call:
     call = _call(client, body, operation)
     given = as_dict(body)
-    for field in ("query", "texts", "inputs", "documents"):
-        if field != "documents" or operation == "rerank":
-            call.messages += request_fields.prompts(given.get(field), field)
+    for field in ("query", "texts", "inputs"):
+        call.messages += request_fields.prompts(given.get(field), field)
     return call
 
 

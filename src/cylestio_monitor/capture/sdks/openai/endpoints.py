@@ -117,7 +117,8 @@ def _retrieved(client: Any, _: Any, stream: bool) -> Call:
 def _completions(client: Any, body: Any, stream: bool) -> Call:
     call = _call(client, body, "text_completion", stream=stream)
     body = as_dict(body)
-    call.messages = [*request_fields.other_text(body), *request_fields.prompts(body.get("prompt"), "prompt")]
+    others = {name: value for name, value in body.items() if name != "prompt"}  # elsewhere it names a stored prompt
+    call.messages = [*request_fields.other_text(others), *request_fields.prompts(body.get("prompt"), "prompt")]
     return call
 
 
