@@ -290,7 +290,7 @@ def test_a_program_that_imports_no_sdk_pays_for_none(machine):
     done = machine.launch("bare", "python", "-c", program)
     assert done.code == 0, done.err
     assert done.err == ""
-    assert done.out.strip() == "['cylestio_monitor.semconv']"
+    assert done.out.strip() == "['cylestio_monitor.sanitize', 'cylestio_monitor.semconv']"
     assert not machine.database.exists()
 
 

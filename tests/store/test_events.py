@@ -85,4 +85,4 @@ def test_the_exporter_is_given_back_as_it_was(program, collector):
         """
     )
     assert printed.split() == ["_WithoutEvents", "OTLPLogExporter"]
-    assert seen(collector) == ["after", "after too"]
+    assert seen(collector) == ["after"]  # nothing masks an event any more once monitoring is off

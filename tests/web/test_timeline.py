@@ -143,8 +143,8 @@ def test_a_span_shows_every_stored_fact(demo):
     assert "keyword.drop" in sql
     assert "AML.T0101" in sql
     assert semconv.TOOL_NAME in sql
-    asked = next(text for text in texts if "tool:git_log" in text)
-    assert "Values of untrusted sources" in asked
+    asked = next(text for text in texts if "Values of untrusted sources" in text)
+    assert "tool:git_log" in asked
     raw = next(text for text in texts if "git_show" in text).partition("Show the stored row")[2].strip()
     assert json.JSONDecoder().raw_decode(raw)[0]["kind"] in {"internal", "client"}
 

@@ -14,7 +14,6 @@ from opentelemetry.sdk.trace import SpanProcessor
 
 from cylestio_monitor import semconv
 from cylestio_monitor.errors import counted
-from cylestio_monitor.store.ingest.attribute_cache import event_type
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -54,6 +53,10 @@ class RunSummary(SpanProcessor):
                     values = event.attributes or {}
                     key = (values.get(semconv.FINDING_RULE), values.get(semconv.FINDING_HASH))
                     found[key] = str(values.get(semconv.FINDING_ALERT))
+        from cylestio_monitor.store.ingest.attribute_cache import (  # noqa: PLC0415 -- a program without calls needs no store
+            event_type,
+        )
+
         kind, _ = event_type(
             _text(attributes.get(semconv.OPERATION_NAME)), attributes.get(semconv.MCP_METHOD), scanned=True
         )

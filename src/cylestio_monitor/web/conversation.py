@@ -164,7 +164,7 @@ class ConversationView:
         values: Sequence[ShownValue],
         decisions: Mapping[str, list[Decision]],
         titles: Callable[[str], str],
-        key: bytes,
+        key: bytes | None,
     ) -> None:
         """Numbers the findings and gives the values their letters.
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from cylestio_monitor.errors import StoreError
 from cylestio_monitor.scan.results.match_hash import match_hash
+from cylestio_monitor.store.sqlite import keys
 from cylestio_monitor.web import marks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from cylestio_monitor.store.read.findings import FindingRow
     from cylestio_monitor.web.marks import Mark, MarkedSegment
@@ -39,18 +42,26 @@ class TextPiece(NamedTuple):
     size: int
 
 
-def around(row: FindingRow, key: bytes, title: str, number: int) -> list[TextPiece]:
+def key_of(path: Path) -> bytes | None:
+    """The key of the hashes of matches; `None` where it is lost: a finding then has no place in its excerpt."""
+    try:
+        return keys.match_key(path)
+    except StoreError:
+        return None
+
+
+def around(row: FindingRow, key: bytes | None, title: str, number: int) -> list[TextPiece]:
     """The words around a finding that the store keeps where no content is recorded, under the mark of the finding.
 
     Args:
         row: The finding, with an excerpt that is not sealed.
-        key: The key of the hashes of matches.
+        key: The key of the hashes of matches, as of `key_of`.
         title: The title of its rule, shown in place of a mask.
         number: The number that the mark leads to.
     """
     if not row.excerpt:
         return []
-    place = _place(row, key)
+    place = None if key is None else _place(row, key)
     over = []
     if place is not None:
         start, end, is_masked = place

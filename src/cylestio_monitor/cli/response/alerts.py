@@ -78,7 +78,7 @@ def list_all(obj: Context, *, limit: int, as_json: bool) -> None:
         rows = alert_rows.alerts(connection, limit=limit)
     columns = (
         *(("made (UTC)", 0), ("state", 0), ("severity", 0), ("condition", 4), ("target", 3), ("findings#", 5)),
-        *(("group", 2), ("problem~", 1)),
+        *(("group~", 2), ("problem~", 1)),
     )
 
     def cells(row: alert_rows.AlertRow) -> tuple[object, ...]:

@@ -18,7 +18,6 @@ from cylestio_monitor.store.read.conversation.transcript import transcript
 from cylestio_monitor.store.read.findings import finding_page, findings_of, opened
 from cylestio_monitor.store.read.pages import count_rows, read_page
 from cylestio_monitor.store.read.triage import groups
-from cylestio_monitor.store.sqlite import keys
 from cylestio_monitor.store.sqlite.records import GroupState
 from cylestio_monitor.web import charts, excerpts, filters, view, wording
 from cylestio_monitor.web.marks import Mark
@@ -230,7 +229,7 @@ def _latest_text(
         if first is not None:
             return excerpts.pieces(places.text(first._replace(start=0, end=_WHOLE)), marks, _TEXT_SHOWN)[0]
     kept = finding_page(connection, group_id=found.row.group_id, limit=_FINDINGS_READ).rows
-    key = keys.match_key(path)
+    key = excerpts.key_of(path)
     for one in opened([one for one in kept if one.excerpt], path):
         if shown := excerpts.around(one, key, view.site(request).titles(one.rule_id), numbers.get(one.rule_id, 0)):
             return shown

@@ -12,8 +12,7 @@ from cylestio_monitor.store.read import lists, pages
 from cylestio_monitor.store.read.conversation.places import Places
 from cylestio_monitor.store.read.conversation.transcript import transcript
 from cylestio_monitor.store.read.findings import findings_of, opened, other_runs
-from cylestio_monitor.store.sqlite import keys
-from cylestio_monitor.web import conversation, view
+from cylestio_monitor.web import conversation, excerpts, view
 from cylestio_monitor.web.happened import happened
 
 if TYPE_CHECKING:
@@ -76,7 +75,13 @@ def show(request: Request) -> Response:
         values_used = list(dict.fromkeys(one.value_hash for one in values))[:_SAME]
         elsewhere = other_runs(connection, hashes, run.trace_id, value_hashes=values_used)
     shown = conversation.ConversationView(
-        read, places, found, places.values(reversed(values)), decisions, view.site(request).titles, keys.match_key(path)
+        read,
+        places,
+        found,
+        places.values(reversed(values)),
+        decisions,
+        view.site(request).titles,
+        excerpts.key_of(path),
     )
     total = len(read.turns)
     first = min(first, max(0, total - 1) // conversation.TURNS * conversation.TURNS)
