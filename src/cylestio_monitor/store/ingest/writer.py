@@ -379,7 +379,7 @@ class Writer:
             self._salvage = self._salvage or salvage.Salvage.resumed(connection, self.path)
             if self._salvage is not None:
                 return self._continue_salvage(connection)
-        with database.transaction(connection):
+        with database.reserve(connection, self._settings), database.transaction(connection):
             retention = Retention(connection, self.chain, self._place)
             removed = retention.by_size(at_cap=at_cap)
             if not at_cap:

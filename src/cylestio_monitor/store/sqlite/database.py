@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from cylestio_monitor import config
 
 PAGE_BYTES: Final = 8192
+RESERVE: Final = 8
+"""One in so many pages of the budget is left for the removal of rows."""
 BUSY_SECONDS: Final = 1.0
 """Longest wait for another process's write, after which the caller tries again later."""
 _MIB = 1 << 20
@@ -62,8 +64,7 @@ def connect(path: Path, settings: config.StoreSettings, patience_s: float = BUSY
             "PRAGMA temp_store = MEMORY;"
             "PRAGMA cell_size_check = ON;"
         )
-        page_bytes = connection.execute("PRAGMA page_size").fetchone()[0]
-        connection.execute(f"PRAGMA max_page_count = {settings.max_mb * _MIB // page_bytes}")
+        _limit(connection, settings, RESERVE)
         schema.install(connection)
     except StoreError as error:
         connection.close()
@@ -190,6 +191,22 @@ def is_damage(error: sqlite3.Error) -> bool:
 def is_busy(error: BaseException) -> bool:
     """Returns whether the error means that another connection holds the lock."""
     return isinstance(error, sqlite3.OperationalError) and ("locked" in str(error) or "busy" in str(error))
+
+
+@contextmanager
+def reserve(connection: sqlite3.Connection, settings: config.StoreSettings) -> Iterator[None]:
+    """Lets a transaction use the whole page budget: to remove a row from the full-text index takes pages, too."""
+    _limit(connection, settings)
+    try:
+        yield
+    finally:
+        _limit(connection, settings, RESERVE)
+
+
+def _limit(connection: sqlite3.Connection, settings: config.StoreSettings, left: int = 0) -> None:
+    """Sets the page budget; with `left`, one page in so many stays free. SQLite keeps it above what is in use."""
+    pages = settings.max_mb * _MIB // int(connection.execute("PRAGMA page_size").fetchone()[0])
+    connection.execute(f"PRAGMA max_page_count = {pages - pages // left if left else pages}")
 
 
 def is_full(error: sqlite3.Error) -> bool:
