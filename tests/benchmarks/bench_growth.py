@@ -47,8 +47,7 @@ go over a transport that answers from memory. Times are processor time of the ca
 
 - *known messages*: an earlier call has sent all but the last one; smaller is 10 of them, larger 1,000, of 600
   characters.
-- *live parts*: smaller is 200 open conversations of ten messages, larger 2,000. Each holds one finding, which its
-  second turn does not report again: {again} findings were reported again.
+- *live parts*: smaller is 200 open conversations of ten messages, larger 2,000. Each holds an e-mail address.
 - *a chunk*: of an answer with 1,000 chunks, and with 30,000.
 - *the gap* is the longest time between two turns of a task that only yields, while the calls are made on the same loop.
 """
@@ -74,7 +73,6 @@ def main() -> None:
         rounds=ROUNDS,
         growth="\n".join(growth),
         gaps="\n".join(gaps),
-        again=f"{max(rows[name]['findings reported again'] for name in NAMES[1:]):,.0f}",
     )
     print(page)
     if "--write" in sys.argv[1:]:

@@ -87,10 +87,9 @@ def known_messages(rest: Callable[[], None]) -> dict[str, float]:
 
 
 def open_conversations(rest: Callable[[], None]) -> dict[str, float]:
-    """The median second turn while so many conversations are open; each of them holds one finding."""
+    """The median second turn while so many conversations are open; each of them holds an e-mail address."""
     used, texts = client(), passages(300)
     rows: dict[str, float] = {}
-    again = 0
     for count in OPEN:
         held = [conversation(9, texts) for _ in range(count)]
         for number, messages in enumerate(held):
@@ -99,7 +98,6 @@ def open_conversations(rest: Callable[[], None]) -> dict[str, float]:
             if number % 100 == 0:
                 rest()
         rest()
-        before = reported()
         times = []
         for number, messages in enumerate(held):
             times.append(create(used, [*messages, {"role": "user", "content": next(texts)}]))
@@ -107,16 +105,7 @@ def open_conversations(rest: Callable[[], None]) -> dict[str, float]:
                 rest()
         rest()
         rows[f"{count * 10:,} live parts"] = statistics.median(times)
-        again += reported() - before
-    return {**rows, "findings reported again": again}
-
-
-def reported() -> int:
-    """The number of findings that are in the store."""
-    from cylestio_monitor.otel import setup
-
-    running = setup.running()
-    return running.store.stats()["written"].get("finding", 0) if running is not None and running.store else 0
+    return rows
 
 
 def create(used: Any, messages: list[dict[str, str]]) -> float:

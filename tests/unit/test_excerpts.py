@@ -3,6 +3,7 @@
 import json
 import os
 import sqlite3
+from contextlib import closing
 
 import pytest
 from opentelemetry import trace
@@ -125,7 +126,7 @@ def test_a_mild_finding_is_stored_once_and_with_its_span(recorded):
     assert all(row.excerpt for row in mild)
     places = [(row.rule_id, row.path, row.start) for row in rows]
     assert len(places) == len(set(places))
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         assert connection.execute("SELECT count(*) FROM spans WHERE severity_number > 0").fetchone() == (1,)
     assert len(spans) == 1
 
@@ -178,7 +179,7 @@ def test_excerpts_are_sealed_where_content_is_encrypted(recorded, monkeypatch):
     pytest.importorskip("cryptography")
     rows, _, path = recorded(prompt(f"Hello. {INJECTION}"), environ={"CYLESTIO_STORE_KEY": "a key of many characters"})
     assert any(INJECTION in (row.excerpt or "") for row in rows)
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         stored = [text for (text,) in connection.execute("SELECT excerpt FROM findings")]
     assert all(text and INJECTION not in text for text in stored)
     monkeypatch.delenv("CYLESTIO_STORE_KEY")
