@@ -178,6 +178,20 @@ def test_a_large_text_under_trio_is_scanned_on_a_thread(monitor):
     assert trio.run(main) is not threading.main_thread()
 
 
+def test_a_task_of_trio_that_is_cancelled_ends_its_call(monitor):
+    ended = []
+
+    async def main():
+        with trio.move_on_after(60) as scope:
+            scope.cancel()
+            await event_loop.ended(lambda: ended.append(threading.current_thread()), LONG)
+            await trio.lowlevel.checkpoint()
+        return scope.cancelled_caught
+
+    assert trio.run(main)
+    assert len(ended) == 1
+
+
 def test_calls_share_the_turns_of_the_loop_in_the_order_of_their_arrival(monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(event_loop.time, "perf_counter", lambda: clock[0])
@@ -222,6 +236,25 @@ def test_a_task_that_is_cancelled_while_it_waits_for_its_turn_ends_its_call_and_
 
     assert asyncio.run(main())
     assert sorted(done) == ([0, 1, 2] if ends else [0, 2])
+
+
+def test_a_refused_answer_does_not_replace_the_cancellation_of_its_task(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(event_loop.time, "perf_counter", lambda: clock[0])
+
+    def refuse():
+        clock[0] += event_loop.SHARE_S * 2
+        raise BlockedError("refused")
+
+    async def main():
+        tasks = [asyncio.create_task(event_loop.ended(refuse)) for _ in range(2)]
+        await asyncio.sleep(0)
+        tasks[1].cancel()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    first, second = asyncio.run(main())
+    assert isinstance(first, BlockedError)
+    assert isinstance(second, asyncio.CancelledError)
 
 
 def test_one_loop_after_another_has_its_own_turns(monkeypatch):

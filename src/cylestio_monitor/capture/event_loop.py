@@ -7,6 +7,7 @@ loop: once they have used their part of it, the next call waits for the next tur
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import sys
 import time
@@ -16,6 +17,7 @@ from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cylestio_monitor import forks
+from cylestio_monitor.errors import BlockedError
 
 if TYPE_CHECKING:
     import asyncio
@@ -78,7 +80,8 @@ async def _do(work: Callable[[], T], values: tuple[object, ...], abandoned: Call
         if trio is None or not trio.lowlevel.in_trio_run() or not is_large(values):
             return work()
         context = contextvars.copy_context()
-        done: T = await trio.to_thread.run_sync(context.run, work)
+        with trio.CancelScope(shield=True):  # a cancelled task ends its call all the same
+            done: T = await trio.to_thread.run_sync(context.run, work)
         _take_over(context)
         return done
     if is_large(values):
@@ -91,7 +94,8 @@ async def _do(work: Callable[[], T], values: tuple[object, ...], abandoned: Call
             await share.next_turn()
         except asyncio.CancelledError:
             if abandoned is None:
-                work()
+                with contextlib.suppress(BlockedError):  # the task is cancelled: nobody gets the answer anyway
+                    work()
             raise
     started = time.perf_counter()
     try:
