@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from cylestio_monitor.model import ALERT_OF, MASKED_CATEGORIES, Finding, incomplete
@@ -15,7 +15,6 @@ from cylestio_monitor.scan.matching import named_fields
 from cylestio_monitor.scan.matching.confirm import Limits, Match
 from cylestio_monitor.scan.matching.rule_set import RuleSet
 from cylestio_monitor.scan.matching.search import Search, without_doubles
-from cylestio_monitor.scan.open_matches import OpenMatches, automaton_of
 from cylestio_monitor.scan.readers import full_parsers
 from cylestio_monitor.scan.results import system_prompt
 from cylestio_monitor.scan.results.match_hash import match_hash
@@ -26,14 +25,14 @@ from cylestio_monitor.scan.stream import TextStream
 from cylestio_monitor.scan.walk import Leaf, leaves
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from cylestio_monitor.config import Settings
     from cylestio_monitor.errors import ConfigError
     from cylestio_monitor.model import Subtype, Target, ToolDefinition
     from cylestio_monitor.rules import Rule
-    from cylestio_monitor.scan.open_matches import RuleAutomaton
+    from cylestio_monitor.scan.open_matches import OpenMatches
 
 _log = logging.getLogger(__name__)
 _BUNDLE = 4_000  # code points of texts of a value that the engine searches together
@@ -281,14 +280,15 @@ class Scanner:
         Returns:
             ``None`` where a rule in force may match across a whole text, so that none of it is decided before its end.
         """
-        automaton = self._automaton
-        return OpenMatches(automaton) if automaton is not None else None
+        return self._watch() if self._watch is not None else None
 
     @cached_property
-    def _automaton(self) -> RuleAutomaton | None:
+    def _watch(self) -> Callable[[], OpenMatches] | None:
+        from cylestio_monitor.scan import open_matches  # noqa: PLC0415 -- few policies redact streamed answers
+
         rules = self._rule_set.masking()
         is_local = all(rule.regex and not (rule.least or rule.unfold or rule.reads_statement) for rule in rules)
-        return automaton_of(tuple(rules)) if is_local else None
+        return partial(open_matches.OpenMatches, open_matches.automaton_of(tuple(rules))) if is_local else None
 
     def _derived(
         self, text: str, whole: str, path: str, target: Target, known: list[Finding], limits: Limits
