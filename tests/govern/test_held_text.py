@@ -219,6 +219,7 @@ VALUES = [
     {"to": [MAIL, "x"], "n": 3, "deep": {"a": [None, True, 1.5, -2e3, {"b": KEY}]}},
     {"password": "hunter2hunter2", "user": "ann", "apiKey": "Zx81kQp2Lm"},
     {"card": 4111111111111111, "short": 12, "text": 'a "quoted"\n\\ text \u00e9 \U0001f600'},
+    {"cards": [-4111111111111111, 4111111111111111.0], "large": [1e300, -1.5e20, 10**50]},
     {MAIL: 1, "list": [MAIL, MAIL]},
     [],
     "just " + MAIL,

@@ -6,6 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Final
 
+from cylestio_monitor.govern.redaction.values import ChangedValue
 from cylestio_monitor.scan.matching.named_fields import is_secret_name
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ _LONGEST_NAMED: Final = 512
 
 _LONGEST_WORD: Final = 64
 _MOST_DEPTH: Final = 200
-_SMALLEST: Final = 10**7  # as of `values`: a shorter number is no card, phone or national id
-_LARGEST: Final = 10**40
 _INTEGER: Final = re.compile(r"-?\d+", re.ASCII)
 _NUMBER: Final = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
 _WORDS: Final = frozenset({"", "true", "false", "null"})
@@ -233,12 +232,10 @@ class HeldJSON:
         if not _NUMBER.fullmatch(text):
             self._plain = self._texts()
             return self._plain.feed(text)
-        if not _INTEGER.fullmatch(text) or not _SMALLEST <= abs(int(text)) < _LARGEST:
-            return text
-        plain = str(int(text))
+        number = int(text) if _INTEGER.fullmatch(text) else float(text)
         key = self._levels[-1].key if self._levels else ""
-        changed = self._redactor.text(plain, key)
-        return text if changed == plain else json.dumps(changed)
+        changed = ChangedValue(self._redactor.text).of(number, key)
+        return text if changed is number else json.dumps(changed)
 
 
 def _encoded(text: str) -> str:
