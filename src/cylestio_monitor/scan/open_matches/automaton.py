@@ -16,7 +16,7 @@ from cylestio_monitor.scan.open_matches.positions import (
     WORD,
     Positions,
     StartCondition,
-    SubExpression,
+    ahead,
     parsed,
 )
 
@@ -86,9 +86,10 @@ class RuleAutomaton:
         positions = self._positions
         checks = (name.partition(":")[0] for name in rule.validators)
         looks = [_LOOKS_AHEAD.get(name, 0 if name in _LOOKS_INSIDE else _LOOKS_FAR) for name in checks]
-        after = max([positions.ahead(parsed(rule.regex, rule.flags)), rule.within, *looks])
+        expression = parsed(rule.regex, rule.flags)
+        after = max([ahead(expression.items), rule.within, *looks])
         known = len(self._limits)
-        parts: list[tuple[StartCondition, SubExpression]] = positions.add(rule.regex, rule.flags)
+        parts = positions.add(expression)
         self._limits += [rule.width] * (len(positions.masks) - known)
         for guard, part in parts:
             self._entries.setdefault(guard, set()).update(part.first)

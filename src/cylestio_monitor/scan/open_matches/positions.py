@@ -58,6 +58,18 @@ _CATEGORY_MASKS: Final = {
 WORD: Final = _CATEGORY_MASKS[_c.CATEGORY_WORD]
 
 
+class ParsedExpression(NamedTuple):
+    """The tree of an expression.
+
+    Attributes:
+        items: What the expression matches, one after another, as the parser of `re` gives it.
+        ignores_case: All of it, or a part, ignores the case of letters.
+    """
+
+    items: Any
+    ignores_case: bool
+
+
 class StartCondition(NamedTuple):
     """The condition on the character before a match.
 
@@ -101,30 +113,14 @@ class Positions:
         self.follow: list[set[int]] = []
         self._ignores_case = False
 
-    def add(self, regex: str, flags: int) -> list[tuple[StartCondition, SubExpression]]:
+    def add(self, expression: ParsedExpression) -> list[tuple[StartCondition, SubExpression]]:
         """Adds an expression; returns its alternatives, with what may stand before each."""
-        self._ignores_case = bool(flags & re.IGNORECASE or _PARTLY_IGNORED.search(regex))
-        items: list[Any] = list(parsed(regex, flags))
+        self._ignores_case = expression.ignores_case
+        items: list[Any] = list(expression.items)
         while len(items) == 1 and items[0][0] is _c.SUBPATTERN:
             items = list(items[0][1][3])
         branches = items[0][1][1] if len(items) == 1 and items[0][0] is _c.BRANCH else [items]
         return [(self._guard(branch), self._sequence(branch)) for branch in branches]
-
-    def ahead(self, items: Any) -> int:
-        """Returns how many characters beyond a match the expression looks at."""
-        most = 0
-        for op, value in items:
-            if op is _c.AT:
-                most = max(most, 1 if value in {_c.AT_BOUNDARY, _c.AT_NON_BOUNDARY} else 2)  # `$` and a last line break
-            elif op in {_c.ASSERT, _c.ASSERT_NOT}:
-                most = max(most, value[1].getwidth()[1] if value[0] > 0 else 0)
-            elif op is _c.SUBPATTERN:
-                most = max(most, self.ahead(value[3]))
-            elif op is _c.BRANCH:
-                most = max([most, *map(self.ahead, value[1])])
-            elif op in _REPEATS:
-                most = max(most, self.ahead(value[2]))
-        return int(most)
 
     def _guard(self, items: Any) -> StartCondition:
         before, is_border = ALL, False
@@ -258,6 +254,24 @@ class Positions:
         return mask | (upper | lower) << 65 | (upper | lower) << 97 if self._ignores_case else mask
 
 
-def parsed(regex: str, flags: int) -> Any:
+def parsed(regex: str, flags: int) -> ParsedExpression:
     """Returns the tree of an expression."""
-    return _p.parse(regex, flags)
+    ignores_case = bool(flags & re.IGNORECASE or _PARTLY_IGNORED.search(regex))
+    return ParsedExpression(_p.parse(regex, flags), ignores_case)
+
+
+def ahead(items: Any) -> int:
+    """Returns how many characters beyond a match the items of an expression look at."""
+    most = 0
+    for op, value in items:
+        if op is _c.AT:
+            most = max(most, 1 if value in {_c.AT_BOUNDARY, _c.AT_NON_BOUNDARY} else 2)  # `$` and a last line break
+        elif op in {_c.ASSERT, _c.ASSERT_NOT}:
+            most = max(most, value[1].getwidth()[1] if value[0] > 0 else 0)
+        elif op is _c.SUBPATTERN:
+            most = max(most, ahead(value[3]))
+        elif op is _c.BRANCH:
+            most = max([most, *map(ahead, value[1])])
+        elif op in _REPEATS:
+            most = max(most, ahead(value[2]))
+    return int(most)
