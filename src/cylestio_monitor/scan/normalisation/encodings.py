@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 MAX_PIECES = 40
 MAX_LENGTH = 40_000
+SHORTEST_BASE64 = 12
+FEWEST_SELECTORS = 6
+CONTROLS = bytes(code for code in range(32) if code not in b"\t\n\v\f\r") + b"\x7f"
+"""Bytes that no text holds."""
+
+URL_SAFE = str.maketrans("-_", "+/")
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-](?<![A-Za-z0-9+/_-].)[A-Za-z0-9+/_-]{11,40000}={0,2}")
 # What comes first is what the search can skip to; what must not stand before it is asked afterwards.
@@ -33,7 +39,6 @@ _ROT13 = re.compile(
     r"|cebzcg|fryrpg|havba|sebz|jurer|qebc|gnoyr|qryrgr|erirny|eulrf|ehyrf|cnffjbeq|frperg|nf|na|va|bs|vg|gb|zr|or)\b",
     re.IGNORECASE,
 )
-_SHORTEST_BASE64 = 12
 _HEX_SHAPES = bytes(104 if code in b"0123456789abcdefABCDEF" else 46 if code in b" :," else 120 for code in range(256))
 _HEX_RUNS = (b"h" * 16, b"hh." * 7 + b"hh")
 _FEWEST_ROT13 = 3
@@ -74,7 +79,7 @@ def smuggled(text: str) -> Iterator[DecodedPiece]:
     The selectors are invisible, and follow a harmless character such as an emoji.
     """
     data = text.encode("utf-8", "surrogatepass")
-    if data.count(b"\xf3\xa0\x84") + data.count(b"\xf3\xa0\x85") + data.count(b"\xef\xb8") < _FEWEST_SELECTORS:
+    if data.count(b"\xf3\xa0\x84") + data.count(b"\xf3\xa0\x85") + data.count(b"\xef\xb8") < FEWEST_SELECTORS:
         return
     for number, run in enumerate(_SELECTORS.finditer(text)):
         if number >= MAX_PIECES:
@@ -86,7 +91,6 @@ def smuggled(text: str) -> Iterator[DecodedPiece]:
             yield DecodedPiece("look-alike", plain, run.start(), run.end())
 
 
-_FEWEST_SELECTORS = 6
 _SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{6,4000}")
 
 
@@ -96,7 +100,7 @@ def _base64_runs(text: str) -> Iterator[re.Match[str]]:
     Base64 of text has letters of both cases in every run of a dozen characters.
     """
     at = 0
-    for word in [word for word in text.split() if len(word) >= _SHORTEST_BASE64]:
+    for word in [word for word in text.split() if len(word) >= SHORTEST_BASE64]:
         if not word.islower() and not word.isupper():
             at = text.index(word, at)
             end = at + len(word)
@@ -132,9 +136,9 @@ def wholes(text: str, signs: AbstractSet[str]) -> Iterator[tuple[str, Normalised
 
 
 def _from_base64(piece: str) -> str | None:
-    body = piece.rstrip("=").translate(_URL_SAFE)
+    body = piece.rstrip("=").translate(URL_SAFE)
     try:
-        if not may_begin_text(binascii.a2b_base64(body[:_SHORTEST_BASE64])):
+        if not may_begin_text(binascii.a2b_base64(body[:SHORTEST_BASE64])):
             return None
         return binascii.a2b_base64(body + "=" * (-len(body) % 4)).decode("utf-8")
     except (binascii.Error, ValueError):
@@ -143,7 +147,7 @@ def _from_base64(piece: str) -> str | None:
 
 def may_begin_text(head: bytes) -> bool:
     """Returns whether the first bytes may be those of a text in UTF-8; most runs of letters decode to other bytes."""
-    if head.translate(None, _CONTROLS) != head:
+    if head.translate(None, CONTROLS) != head:
         return False
     if head.isascii():
         return True
@@ -152,10 +156,6 @@ def may_begin_text(head: bytes) -> bool:
     except UnicodeDecodeError as error:
         return error.start > len(head) - 4
     return True
-
-
-_CONTROLS = bytes(code for code in range(32) if code not in b"\t\n\v\f\r") + b"\x7f"
-_URL_SAFE = str.maketrans("-_", "+/")
 
 
 def _from_hex(piece: str) -> str | None:

@@ -8,17 +8,19 @@ from __future__ import annotations
 import binascii
 from typing import Final
 
-from cylestio_monitor.scan.normalisation.encodings import may_begin_text
+from cylestio_monitor.scan.normalisation.encodings import (
+    CONTROLS,
+    FEWEST_SELECTORS,
+    SHORTEST_BASE64,
+    URL_SAFE,
+    may_begin_text,
+)
 
 NONE: Final = -1
 _BASE64: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/_-")
 _HEX: Final = frozenset("0123456789abcdefABCDEF")
 _SEPARATORS: Final = frozenset(" :,")
-_SHORTEST_BASE64: Final = 12
 _FEWEST_PAIRS: Final = 8
-_FEWEST_SELECTORS: Final = 6
-_URL_SAFE: Final = str.maketrans("-_", "+/")
-_BLANKS: Final = frozenset(b"\t\n\v\f\r")
 _HEAD: Final = 48
 
 
@@ -45,13 +47,13 @@ class Base64Run:
                 self._head = [character]
             elif len(self._head) < _HEAD:
                 self._head.append(character)
-                if len(self._head) % _SHORTEST_BASE64 == 0 and not self._says_something():
+                if len(self._head) % SHORTEST_BASE64 == 0 and not self._says_something():
                     self.start = NONE
             return False
         if character == "=" and self._start >= 0:
             self._is_padded = True
             return False
-        ended = self.start >= 0 and len(self._head) >= _SHORTEST_BASE64
+        ended = self.start >= 0 and len(self._head) >= SHORTEST_BASE64
         was_padded = self._is_padded
         self.start = self._start = NONE
         self._is_padded = False
@@ -62,7 +64,7 @@ class Base64Run:
 
     def _says_something(self) -> bool:
         try:
-            return may_begin_text(binascii.a2b_base64("".join(self._head).translate(_URL_SAFE)))
+            return may_begin_text(binascii.a2b_base64("".join(self._head).translate(URL_SAFE)))
         except binascii.Error:
             return False
 
@@ -119,7 +121,7 @@ class HexRun:
         self._half = ""
         self._bytes.append(code)
         count = len(self._bytes)
-        says = (code >= 32 and code != 127) or code in _BLANKS
+        says = code not in CONTROLS
         if says and count <= _HEAD and count % _FEWEST_PAIRS == 0:
             says = may_begin_text(bytes(self._bytes))
         if not says:
@@ -150,6 +152,6 @@ class SelectorRun:
                 self.start, self._length = at, 0
             self._length += 1
             return False
-        ended = self.start >= 0 and self._length >= _FEWEST_SELECTORS
+        ended = self.start >= 0 and self._length >= FEWEST_SELECTORS
         self.start = NONE
         return ended
