@@ -28,7 +28,7 @@ _ESCAPES: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", '"': '
 
 
 class _Level:
-    """An object or a list that is open.
+    """An object or a list that is open, or the whole text around them.
 
     Attributes:
         is_object: It is an object.
@@ -63,7 +63,7 @@ class HeldJSON:
         """
         self._texts = texts
         self._redactor = redactor
-        self._levels: list[_Level] = []
+        self._levels = [_Level("", is_object=False)]
         self._plain: HeldText | None = None
         self._text: HeldText | None = None
         self._key: list[str] = []
@@ -115,7 +115,8 @@ class HeldJSON:
         if self._plain is not None:
             out.append(self._plain.finish())
             self._replaced += self._plain.count
-        self._levels, self._plain, self._text = [], None, None
+        del self._levels[1:]
+        self._plain = self._text = None
         self._escape = self._surrogate = ""
         return "".join(out)
 
@@ -130,27 +131,26 @@ class HeldJSON:
         out.append(self._ended_word())
         if self._plain is not None:
             return at
-        level = self._levels[-1] if self._levels else None
+        level = self._levels[-1]
         if character == '"':
             self._begin_text(level)
         elif character in "{[":
-            if len(self._levels) >= _MOST_DEPTH:
+            if len(self._levels) > _MOST_DEPTH:
                 raise ValueError("the arguments are too deep")
-            self._levels.append(_Level(level.key if level is not None else "", is_object=character == "{"))
+            self._levels.append(_Level(level.key, is_object=character == "{"))
         elif character in "}]":
-            if self._levels:
+            if len(self._levels) > 1:
                 self._levels.pop()
-        elif character == "," and level is not None:
+        elif character == ",":
             level.at_key = level.is_object
         out.append(character)
         return at + 1
 
-    def _begin_text(self, level: _Level | None) -> None:
+    def _begin_text(self, level: _Level) -> None:
         self._text = self._texts()
-        self._is_key = level is not None and level.at_key
+        self._is_key = level.at_key
         self._key = []
-        is_named = level is not None and not self._is_key and is_secret_name(level.key)
-        self._named = [] if is_named else None
+        self._named = [] if not self._is_key and is_secret_name(level.key) else None
 
     def _inside(self, piece: str, at: int, out: list[str]) -> int:
         """Takes what stands up to the next sign or the end of a text; returns the place behind it."""
@@ -168,8 +168,8 @@ class HeldJSON:
             return at + 1
         out += [self._said(self._surrogate), self._rest_of_text(), '"']
         self._surrogate = ""
-        level = self._levels[-1] if self._levels else None
-        if self._is_key and level is not None:
+        if self._is_key:
+            level = self._levels[-1]
             level.key, level.at_key = "".join(self._key)[-_LONGEST_NAMED:], False
         self._text = None
         return at + 1
@@ -216,9 +216,8 @@ class HeldJSON:
         if self._text is None:
             return ""
         if self._named is not None:
-            level = self._levels[-1] if self._levels else None
             text, self._named = "".join(self._named), None
-            return _encoded(self._redactor.text(text, level.key if level is not None else ""))
+            return _encoded(self._redactor.text(text, self._levels[-1].key))
         rest = self._text.finish()
         self._replaced += self._text.count
         self._text.count = 0
@@ -233,8 +232,7 @@ class HeldJSON:
             self._plain = self._texts()
             return self._plain.feed(text)
         number = int(text) if _INTEGER.fullmatch(text) else float(text)
-        key = self._levels[-1].key if self._levels else ""
-        changed = ChangedValue(self._redactor.text).of(number, key)
+        changed = ChangedValue(self._redactor.text).of(number, self._levels[-1].key)
         return text if changed is number else json.dumps(changed)
 
 
