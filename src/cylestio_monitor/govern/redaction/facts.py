@@ -61,22 +61,22 @@ class OutcomeMask(NamedTuple):
 
 def _stored(fact: ArgumentFact, redact: Callable[[str], str], find: Find) -> ArgumentFact:
     """Returns a fact without its text, and without what a reading of the text has of a secret or of personal data."""
-    name = _masked_place(fact.name, redact)
+    stored = msgspec.structs.replace(fact, name=_masked_place(fact.name, redact), text=None)
     text, number = fact.text, fact.number
     if text is None or not (fact.hosts or number is not None or "/" in fact.folder):
-        return msgspec.structs.replace(fact, name=name, text=None)
+        return stored
     if fact.kind == "number" and number is not None:
         text = spelling(abs(number))
     try:
         spans = find(text, _key(fact.name))
     except ValueError:  # not searched to its end: nothing of it is kept
-        return msgspec.structs.replace(fact, name=name, text=None, hosts=(), folder="", other_folder="", number=None)
+        return msgspec.structs.replace(stored, hosts=(), folder="", other_folder="", number=None)
     if not spans:
-        return msgspec.structs.replace(fact, name=name, text=None)
+        return stored
     if number is not None:
         number = magnitude(number)
     if fact.kind == "number":
-        return msgspec.structs.replace(fact, name=name, text=None, number=number)
+        return msgspec.structs.replace(stored, number=number)
     visible, at = [], 0
     for span in spans:
         visible += [text[at : span.start], _HIDDEN]
@@ -84,9 +84,7 @@ def _stored(fact: ArgumentFact, redact: Callable[[str], str], find: Find) -> Arg
     masked = "".join([*visible, text[at:]])
     folders = folders_of(masked)
     return msgspec.structs.replace(
-        fact,
-        name=name,
-        text=None,
+        stored,
         hosts=_hosts(fact.hosts, masked, text),
         folder=folders[0] if folders else "",
         other_folder=folders[1] if len(folders) > 1 else "",
