@@ -21,6 +21,7 @@ Subtype: TypeAlias = Literal["llm", "tool_call", "tool_result", "tool_definition
 FindingSubtype: TypeAlias = Subtype | Literal["event"]
 """Where a finding is: a surface of a call, or an event that the application logged."""
 
+Speaker: TypeAlias = Literal["system", "user", "tool", "model"]
 Kind: TypeAlias = Literal["client", "server", "internal"]
 Action: TypeAlias = Literal["allow", "audit", "modify", "block"]
 Decision: TypeAlias = Literal["allow", "audit", "warn", "modify", "deny"]
@@ -302,6 +303,18 @@ ASSISTANT_ROLES: Final = ("assistant", "model")
 """Roles of the model: ``model`` is the word of Google's API."""
 
 SYSTEM_ROLES: Final = ("system", "developer")
+
+TOOL_ROLES: Final = ("tool", "function")
+"""Roles of the answer of a tool."""
+
+
+def speaker_of(part: Part, role: str) -> Speaker:
+    """Returns who said a part of a message with this role."""
+    if part.type in TOOL_RESULTS or role in TOOL_ROLES:
+        return "tool"
+    if role in SYSTEM_ROLES:
+        return "system"
+    return "model" if role in ASSISTANT_ROLES else "user"
 
 
 class Usage(msgspec.Struct):

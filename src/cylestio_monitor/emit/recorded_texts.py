@@ -15,13 +15,11 @@ import msgspec
 
 from cylestio_monitor import semconv
 from cylestio_monitor.model import (
-    ASSISTANT_ROLES,
-    SYSTEM_ROLES,
     TOOL_CALLS,
-    TOOL_RESULTS,
     Finding,
     LocatedFinding,
     RecordedText,
+    speaker_of,
 )
 from cylestio_monitor.scan.walk import MAX_DEPTH, MAX_NAME, as_mapping
 
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
     from cylestio_monitor.emit.call_parts import CallParts
     from cylestio_monitor.emit.span_sink import SpanSink
     from cylestio_monitor.inspection import Inspection
-    from cylestio_monitor.model import Call, Message, Part, Result
+    from cylestio_monitor.model import Call, Message, Result
 
 log = logging.getLogger(__name__)
 
@@ -204,8 +202,9 @@ def _contents(call: Call, result: Result | None, redact: Callable[[str], str]) -
         for number, message in enumerate(messages):
             for index, part in enumerate(message.parts):
                 pointer = f"/{number}/parts/{index}/{part.content_field}"
-                speaker = _speaker(part, message.role) or by_tool(part.name or names.get(part.id))
-                yield part.path, CallText(part.content, attribute, pointer, speaker, part)
+                speaker = speaker_of(part, message.role)
+                source = by_tool(part.name or names.get(part.id)) if speaker == "tool" else speaker
+                yield part.path, CallText(part.content, attribute, pointer, source, part)
     for number, tool in enumerate([*call.tools, *(result.tools if result is not None else ())]):
         fields: tuple[tuple[str, object], ...] = (
             ("name", tool.name),
@@ -219,17 +218,8 @@ def _contents(call: Call, result: Result | None, redact: Callable[[str], str]) -
     if call.arguments is not None:
         yield "arguments", CallText(call.arguments, semconv.TOOL_CALL_ARGUMENTS, "", "model", call)
     if result is not None and result.response is not None:
-        speaker = by_tool(call.tool_name or call.attributes.get(semconv.MCP_METHOD) or call.operation)
-        yield "result", CallText(result.response, semconv.TOOL_CALL_RESULT, "", speaker, result)
-
-
-def _speaker(part: Part, role: str) -> str:
-    """Returns the speaker of a part; an empty text for a tool."""
-    if part.type in TOOL_RESULTS or role in {"tool", "function"}:
-        return ""
-    if role in SYSTEM_ROLES:
-        return "system"
-    return "model" if role in ASSISTANT_ROLES else "user"
+        source = by_tool(call.tool_name or call.attributes.get(semconv.MCP_METHOD) or call.operation)
+        yield "result", CallText(result.response, semconv.TOOL_CALL_RESULT, "", source, result)
 
 
 def _texts_at(path: str, contents: Mapping[str, list[CallText]]) -> Iterator[CallText]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cylestio_monitor import semconv
 from cylestio_monitor.govern.approvals.request import canonical
 from cylestio_monitor.govern.collector import kept
-from cylestio_monitor.model import ASSISTANT_ROLES, SYSTEM_ROLES, TOOL_CALLS, TOOL_RESULTS
+from cylestio_monitor.model import SYSTEM_ROLES, TOOL_CALLS, speaker_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from cylestio_monitor.govern.definitions import ToolDefinitions
     from cylestio_monitor.govern.outcome import Actor
     from cylestio_monitor.govern.provenance import Conversation
-    from cylestio_monitor.govern.provenance.conversation import Speaker
-    from cylestio_monitor.model import Call, Finding, Part, ToolDefinition
+    from cylestio_monitor.model import Call, Finding, ToolDefinition
 
 
 _INSIDE: Final = "#"
@@ -60,7 +59,7 @@ def hear_call(conversation: Conversation, call: Call, span: str, findings: Itera
         if part.type in TOOL_CALLS:
             names[part.id or ""] = part.name or ""
             continue
-        speaker = _speaker(part, role)
+        speaker = speaker_of(part, role)
         if part.content is None or not conversation.is_new(_mark(speaker, part.content)):
             continue
         conversation.add(
@@ -121,14 +120,6 @@ def take_definitions(
         collector.add_incomplete(error, "input", "tool_definition", "tools")
         return []
     return changed if is_listed else []
-
-
-def _speaker(part: Part, role: str) -> Speaker:
-    if part.type in TOOL_RESULTS or role in {"tool", "function"}:
-        return "tool"
-    if role in SYSTEM_ROLES:
-        return "system"
-    return "model" if role in ASSISTANT_ROLES else "user"
 
 
 def _mark(speaker: str, content: object) -> int:

@@ -24,8 +24,8 @@ from cylestio_monitor.model import (
     MASKED_CATEGORIES,
     SYSTEM_ROLES,
     TOOL_CALLS,
-    TOOL_RESULTS,
     incomplete,
+    speaker_of,
 )
 
 if TYPE_CHECKING:
@@ -370,11 +370,12 @@ def surface(part: Part, role: str) -> tuple[Target, Subtype]:
     """Returns the side of the model that a part is on, and the kind of its text."""
     if part.type in TOOL_CALLS:
         return "output", "tool_call"
-    if part.type in TOOL_RESULTS or role in ("tool", "function"):
+    speaker = speaker_of(part, role)
+    if speaker == "tool":
         return "input", "tool_result"
-    if role in SYSTEM_ROLES:
+    if speaker == "system":
         return "input", "system"
-    return ("output", "llm") if role in ASSISTANT_ROLES else ("input", "llm")
+    return ("output", "llm") if speaker == "model" else ("input", "llm")
 
 
 def _system_texts(call: Call) -> tuple[str, ...]:

@@ -4,6 +4,6 @@
 returns one `Origin` for each value that only an untrusted source has said.
 """
 
-from cylestio_monitor.govern.provenance.conversation import Conversation, OpenConversations, Origin, Speaker
+from cylestio_monitor.govern.provenance.conversation import Conversation, OpenConversations, Origin
 
-__all__ = ["Conversation", "OpenConversations", "Origin", "Speaker"]
+__all__ = ["Conversation", "OpenConversations", "Origin"]

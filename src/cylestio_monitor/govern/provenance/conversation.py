@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from cylestio_monitor.govern.provenance.tools import Effect
-    from cylestio_monitor.model import Severity
+    from cylestio_monitor.model import Severity, Speaker
 
-Speaker: TypeAlias = Literal["system", "user", "tool", "model"]
 Shape: TypeAlias = Literal["field", "prose"]
 
 _TRUSTED: Final = frozenset({"system", "user"})
