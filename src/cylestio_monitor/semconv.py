@@ -1,4 +1,4 @@
-"""Names of attributes, metrics and events, as constants.
+"""Names of attributes, metrics and events, as constants, and the rules for their values.
 
 They are defined here because those of `opentelemetry-semantic-conventions` are deprecated and warn on import.
 `emit.conventions` names the version that they follow, with the type of each.
@@ -169,3 +169,27 @@ INFERENCE: Final = frozenset({"chat", "text_completion", "generate_content", "em
 
 VERBATIM: Final = frozenset({OPERATION_NAME, SERVER_ADDRESS, CYLESTIO_AGENT_ID, CYLESTIO_SESSION_ID})
 """Attributes that are not redacted: constants of ours, names that the owner of the application gives, and hosts."""
+
+_EVENT_TYPE: Final = {
+    "execute_tool": ("tool_call", "TOOL"),
+    "embeddings": ("embeddings", "LLM"),
+    "invoke_agent": ("agent", "AGENT"),
+    "create_agent": ("agent", "AGENT"),
+    "invoke_workflow": ("agent", "AGENT"),
+}
+
+
+def event_type(operation: str | None, method: object, *, scanned: bool) -> tuple[str | None, str | None]:
+    """Returns type and channel of a span in the events view; `None` for a span that is not monitored.
+
+    Args:
+        operation: `gen_ai.operation.name`; `None` where it is no text.
+        method: `mcp.method.name`.
+        scanned: Whether the span has `cylestio.security.scanned`.
+    """
+    if operation:
+        kind, channel = _EVENT_TYPE.get(operation, ("llm_call", "LLM"))
+        return kind, "MCP" if method and kind == "tool_call" else channel
+    if method:
+        return "mcp_request", "MCP"
+    return ("scan", "SYSTEM") if scanned else (None, None)

@@ -53,12 +53,9 @@ class RunSummary(SpanProcessor):
                     values = event.attributes or {}
                     key = (values.get(semconv.FINDING_RULE), values.get(semconv.FINDING_HASH))
                     found[key] = str(values.get(semconv.FINDING_ALERT))
-        from cylestio_monitor.store.ingest.attribute_cache import (  # noqa: PLC0415 -- a program without calls needs no store
-            event_type,
-        )
-
-        kind, _ = event_type(
-            _text(attributes.get(semconv.OPERATION_NAME)), attributes.get(semconv.MCP_METHOD), scanned=True
+        operation = attributes.get(semconv.OPERATION_NAME)
+        kind, _ = semconv.event_type(
+            operation if isinstance(operation, str) else None, attributes.get(semconv.MCP_METHOD), scanned=True
         )
         with self._lock:
             self._calls += kind in _CALLS
@@ -85,10 +82,6 @@ class RunSummary(SpanProcessor):
             return
         with suppress(OSError, ValueError, AttributeError):  # the program has closed or replaced its standard error
             sys.stderr.write(f"{line}\n")
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
 
 
 def of_this_run() -> RunSummary | None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry.trace import StatusCode
 
 from cylestio_monitor import semconv
-from cylestio_monitor.store.ingest.attribute_cache import event_type
 from cylestio_monitor.store.sqlite.rows import Event
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ def call_event(span: ReadableSpan) -> Event | None:
     """Returns the event of an ended span; ``None`` for a span that is not monitored."""
     attributes = span.attributes or {}
     operation = attributes.get(semconv.OPERATION_NAME)
-    kind, channel = event_type(
+    kind, channel = semconv.event_type(
         operation if isinstance(operation, str) else None,
         attributes.get(semconv.MCP_METHOD),
         scanned=bool(attributes.get(semconv.SCANNED)),

@@ -73,13 +73,6 @@ NAMES: Final = frozenset(
 )
 """Attributes that repeat from span to span; `shared` stores each set of them once."""
 
-_EVENT_TYPE: Final = {
-    "execute_tool": ("tool_call", "TOOL"),
-    "embeddings": ("embeddings", "LLM"),
-    "invoke_agent": ("agent", "AGENT"),
-    "create_agent": ("agent", "AGENT"),
-    "invoke_workflow": ("agent", "AGENT"),
-}
 _MOST_NAMES: Final = 64
 _MOST_BYTES: Final = 4096
 _MOST_KNOWN: Final = 2048
@@ -208,7 +201,7 @@ class AttributeCache:
         attributes = dict(zip(shape.common, values, strict=True))
         get = attributes.get
         operation = _text(get(semconv.OPERATION_NAME))
-        kind, channel = event_type(operation, get(semconv.MCP_METHOD), scanned=bool(get(semconv.SCANNED)))
+        kind, channel = semconv.event_type(operation, get(semconv.MCP_METHOD), scanned=bool(get(semconv.SCANNED)))
         number = get(semconv.SEVERITY_NUMBER)
         return Common(
             encode_json(attributes),
@@ -232,13 +225,3 @@ def _is_told_apart(value: object) -> bool:
 
 def _text(value: object) -> str | None:
     return value if type(value) is str else None
-
-
-def event_type(operation: str | None, method: object, *, scanned: bool) -> tuple[str | None, str | None]:
-    """Returns type and channel of a span in the events view; `None` for a span that is not monitored."""
-    if operation:
-        kind, channel = _EVENT_TYPE.get(operation, ("llm_call", "LLM"))
-        return kind, "MCP" if method and kind == "tool_call" else channel
-    if method:
-        return "mcp_request", "MCP"
-    return ("scan", "SYSTEM") if scanned else (None, None)

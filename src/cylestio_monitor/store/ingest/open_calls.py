@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cylestio_monitor import semconv
 from cylestio_monitor.model import ALERT_OF, SEVERITY_NUMBER
-from cylestio_monitor.store.ingest.attribute_cache import event_type
 from cylestio_monitor.store.sqlite.records import OpenCall
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ def open_call(span: StartedSpan, findings: Sequence[Finding], action: str) -> Op
     """
     worst = max(findings, key=lambda finding: SEVERITY_NUMBER[finding.severity])
     operation = _text(span.attributes.get(semconv.OPERATION_NAME))
-    kind, channel = event_type(operation, span.attributes.get(semconv.MCP_METHOD), scanned=True)
+    kind, channel = semconv.event_type(operation, span.attributes.get(semconv.MCP_METHOD), scanned=True)
     return OpenCall(
         trace_id=f"{span.context.trace_id:032x}",
         span_id=f"{span.context.span_id:016x}",
