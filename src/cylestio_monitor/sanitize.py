@@ -69,6 +69,11 @@ def one_line(text: object, max_bytes: int = MAX_BYTES) -> str:
     return cleaned if cleaned.isascii() and cleaned.isprintable() else _CONTROL.sub(" ", cleaned)
 
 
+def pointer_token(name: str) -> str:
+    """Returns a name as one token of a JSON pointer."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
 def clean_value(
     value: object, *, max_depth: int = MAX_DEPTH, max_nodes: int = MAX_NODES, max_bytes: int = MAX_BYTES
 ) -> Any:

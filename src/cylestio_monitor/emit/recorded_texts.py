@@ -21,6 +21,7 @@ from cylestio_monitor.model import (
     RecordedText,
     speaker_of,
 )
+from cylestio_monitor.sanitize import pointer_token
 from cylestio_monitor.scan.walk import MAX_DEPTH, MAX_NAME, as_mapping
 
 if TYPE_CHECKING:
@@ -257,8 +258,7 @@ def _texts_at(path: str, contents: Mapping[str, list[CallText]]) -> Iterator[Cal
 
 
 def _child(text: CallText, content: object, name: str, key: str) -> CallText:
-    token = name.replace("~", "~0").replace("/", "~1")
-    return text._replace(content=content, pointer=f"{text.pointer}/{token}", key=key)
+    return text._replace(content=content, pointer=f"{text.pointer}/{pointer_token(name)}", key=key)
 
 
 def _decoded(value: object) -> Any:

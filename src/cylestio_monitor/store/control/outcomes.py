@@ -6,6 +6,7 @@ import hashlib
 import re
 from typing import TYPE_CHECKING, Final
 
+from cylestio_monitor.sanitize import pointer_token
 from cylestio_monitor.store.sqlite.records import CallFactsRow, Decision, ValueOrigin
 
 if TYPE_CHECKING:
@@ -86,4 +87,4 @@ def record(store: Store, outcome: ControlOutcome, place: str, *, enforced: bool)
 def _pointer(path: str) -> str:
     """Returns the JSON pointer of a path such as ``[0].body``."""
     names = (index or key for index, key in _STEP.findall(path))
-    return "".join(f"/{name.replace('~', '~0').replace('/', '~1')}" for name in names)
+    return "".join(f"/{pointer_token(name)}" for name in names)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from cylestio_monitor.model import TOOL_CALLS, TOOL_RESULTS
+from cylestio_monitor.sanitize import pointer_token
 from cylestio_monitor.store.read.values import decoded
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def _leaves(value: Any, pointer: str) -> Iterator[TextLeaf]:
         path, place, item, depth = waiting.pop()
         if isinstance(item, dict) and item and depth < _MAX_DEPTH:
             waiting += [
-                (f"{path}.{key}" if path else str(key), f"{place}/{_token(key)}", item[key], depth + 1)
+                (f"{path}.{key}" if path else str(key), f"{place}/{pointer_token(key)}", item[key], depth + 1)
                 for key in reversed(item)
             ]
         elif isinstance(item, list) and item and depth < _MAX_DEPTH:
@@ -159,10 +160,6 @@ def _leaves(value: Any, pointer: str) -> Iterator[TextLeaf]:
             ]
         elif item is not None:
             yield TextLeaf(path, item if isinstance(item, str) else msgspec.json.encode(item).decode(), place)
-
-
-def _token(key: str) -> str:
-    return key.replace("~", "~0").replace("/", "~1") if "/" in key or "~" in key else key
 
 
 def items_of(text: str | None) -> list[Any]:
