@@ -14,7 +14,7 @@ from cylestio_monitor.store.sqlite import content, keys
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from cylestio_monitor.store.read.findings import FindingRow
@@ -66,15 +66,11 @@ def trace(connection: sqlite3.Connection, trace_id: str, path: Path | None = Non
     nodes: dict[str, SpanNode] = {}
     for row in connection.execute("SELECT * FROM spans WHERE trace_id = ? ORDER BY start_ns, id", (found[0][0],)):
         nodes[row["span_id"]] = SpanNode(span(row, cipher), [])
-    for finding in findings_of(connection, found[0][0]):
-        if finding.span_id in nodes:
-            nodes[finding.span_id].findings.append(finding)
+    _add_findings(nodes, findings_of(connection, found[0][0]), path)
     values: list[ValueOrigin] = read_page(connection, VALUES, {"trace_id": found[0][0]}, limit=MOST).rows
     for value in reversed(values):  # the newest come first
         if value.span_id in nodes:
             nodes[value.span_id].values.append(value)
-    for node in nodes.values():
-        _open_excerpts(node, path)
     roots: list[SpanNode] = []
     for node in nodes.values():
         parent = nodes.get(node.span["parent_span_id"] or "")
@@ -143,17 +139,20 @@ def one_span(connection: sqlite3.Connection, trace_id: str, span_id: str, path: 
     row = connection.execute(query, (trace_id, span_id)).fetchone()
     if row is None:
         return None
-    node = SpanNode(span(row, keys.cipher_of(path)), findings_of(connection, trace_id, span_id=span_id))
-    _open_excerpts(node, path)
+    node = SpanNode(span(row, keys.cipher_of(path)), [])
+    _add_findings({span_id: node}, findings_of(connection, trace_id, span_id=span_id), path)
     return node
 
 
-def _open_excerpts(node: SpanNode, path: Path | None) -> None:
-    """Opens the words around the findings of a span; where that fails, the span says so as of its content."""
-    if path is not None:
-        before, node.findings = node.findings, opened(node.findings, path)
-        if any(one.excerpt and not other.excerpt for one, other in zip(before, node.findings, strict=True)):
-            node.span.setdefault("content_error", _SEALED)
+def _add_findings(nodes: Mapping[str, SpanNode], findings: Sequence[FindingRow], path: Path | None) -> None:
+    """Adds findings to their spans, the words around them opened; where that fails, the span says so."""
+    shown = findings if path is None else opened(findings, path)
+    for stored, finding in zip(findings, shown, strict=True):
+        node = nodes.get(finding.span_id)
+        if node is not None:
+            node.findings.append(finding)
+            if stored.excerpt and not finding.excerpt:
+                node.span.setdefault("content_error", _SEALED)
 
 
 def latest_run(connection: sqlite3.Connection, *, limit: int = 50) -> list[str]:
