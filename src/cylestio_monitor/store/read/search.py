@@ -35,7 +35,7 @@ def search(
     if not query:
         return []
     end = before if before is not None else 1 << 62
-    last = search_index.last_indexed(connection) if search_index.is_present(connection) else 0
+    last = _last_indexed(connection)
     ids = _unindexed(connection, query, last, end, limit)
     if len(ids) < limit and last:
         rows = connection.execute(
@@ -50,7 +50,7 @@ def search(
 
 def unsearched(connection: sqlite3.Connection) -> int:
     """Returns the number of spans that no search finds now: not indexed yet, and too many to be read one by one."""
-    last = search_index.last_indexed(connection) if search_index.is_present(connection) else 0
+    last = _last_indexed(connection)
     query = "SELECT max(0, count(*) - ?) FROM span WHERE id > ?"
     return int(connection.execute(query, (_TAIL, last)).fetchone()[0])
 
@@ -89,6 +89,11 @@ def match_expression(text: str) -> str:
             if any(character.isalnum() for character in cleaned):
                 terms.append(f'"{cleaned}"' + ("*" if is_prefix else ""))
     return " AND ".join(terms)
+
+
+def _last_indexed(connection: sqlite3.Connection) -> int:
+    """Returns the id of the last span that the index finds; 0 where there is no index."""
+    return search_index.last_indexed(connection) if search_index.is_present(connection) else 0
 
 
 def _unindexed(connection: sqlite3.Connection, query: str, last: int, end: int, limit: int) -> list[int]:
