@@ -87,13 +87,7 @@ def _find(connection: sqlite3.Connection, span_id: str) -> tuple[str, str] | Non
 
 
 def _node(roots: list[traces.SpanNode], span_id: str) -> traces.SpanNode | None:
-    waiting = list(roots)
-    while waiting:
-        node = waiting.pop()
-        if node.span["span_id"] == span_id:
-            return node
-        waiting += node.children
-    return None
+    return next((node for node in traces.flattened(roots) if node.span["span_id"] == span_id), None)
 
 
 def _print_head(console: Console, span: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from cylestio_monitor.cli.reading import conversation
 from cylestio_monitor.store.read import traces
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from rich.text import Text
     from rich.tree import Tree
@@ -65,7 +65,7 @@ def trace(obj: Context, trace_id: str | None, *, content: bool, as_json: bool) -
 def _show_content(roots: list[traces.SpanNode], scanner: Scanner) -> None:
     """Prints the recorded content of every span, in the order of the tree."""
     console = output.console()
-    for node in _nodes(roots):
+    for node in traces.flattened(roots):
         if parts := conversation.blocks(node.span["attributes"]) or conversation.around(node.findings):
             output.say("")
             console.print(output.cell(f"{node.span['name']}  {node.span['span_id']}", "bold"))
@@ -77,24 +77,15 @@ def _show_content(roots: list[traces.SpanNode], scanner: Scanner) -> None:
 def show(roots: list[traces.SpanNode]) -> None:
     """Prints a trace as trees."""
     console = output.console()
-    names = {node.span["span_id"]: node.span["name"] for node in _nodes(roots)}
+    names = {node.span["span_id"]: node.span["name"] for node in traces.flattened(roots)}
     for root in roots:
         console.print(_tree(root, names))
-
-
-def _nodes(roots: list[traces.SpanNode]) -> Iterator[traces.SpanNode]:
-    """The spans of a trace, each after its parent."""
-    waiting = roots[::-1]
-    while waiting:
-        node = waiting.pop()
-        yield node
-        waiting += node.children[::-1]
 
 
 def _document(roots: list[traces.SpanNode]) -> dict[str, Any]:
     """A trace as a flat list of its spans, each after its parent: nesting would be as deep as a stranger likes."""
     spans = []
-    for node in _nodes(roots):
+    for node in traces.flattened(roots):
         findings = [msgspec.structs.asdict(one) for one in node.findings]
         spans.append({**node.span, "findings": findings, "values": [msgspec.to_builtins(one) for one in node.values]})
     return {"trace_id": roots[0].span["trace_id"], "spans": spans}

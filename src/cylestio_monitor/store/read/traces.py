@@ -106,6 +106,19 @@ def span(row: sqlite3.Row, cipher: keys.Cipher | None = None) -> Row:
     return columns
 
 
+def flattened(roots: Sequence[SpanNode]) -> Iterator[SpanNode]:
+    """The spans of a trace, each after its parent.
+
+    Args:
+        roots: From `trace`.
+    """
+    waiting = list(reversed(roots))
+    while waiting:
+        node = waiting.pop()
+        yield node
+        waiting += reversed(node.children)
+
+
 def spans_with_content(connection: sqlite3.Connection, trace_id: str, path: Path | None = None) -> Iterator[Row]:
     """The spans of a trace whose messages, arguments or results were recorded, by start.
 
