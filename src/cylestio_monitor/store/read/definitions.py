@@ -15,7 +15,17 @@ if TYPE_CHECKING:
 _MOST: Final = 20_000
 
 
-class ToolVersionRow(msgspec.Struct, frozen=True):
+class _NamedTool(msgspec.Struct, frozen=True):
+    server: str
+    name: str
+
+    @property
+    def full_name(self) -> str:
+        """``server/tool``, or the tool's name where there is no server."""
+        return f"{self.server}/{self.name}" if self.server else self.name
+
+
+class ToolVersionRow(_NamedTool, frozen=True):
     """One version of a tool's definition.
 
     Attributes:
@@ -30,8 +40,6 @@ class ToolVersionRow(msgspec.Struct, frozen=True):
         decided_by: Who decided.
     """
 
-    server: str
-    name: str
     digest: str
     definition: str
     state: str
@@ -41,7 +49,7 @@ class ToolVersionRow(msgspec.Struct, frozen=True):
     decided_by: str | None
 
 
-class PinnedTool(msgspec.Struct, frozen=True):
+class PinnedTool(_NamedTool, frozen=True):
     """One tool with the versions of its definition.
 
     Attributes:
@@ -56,8 +64,6 @@ class PinnedTool(msgspec.Struct, frozen=True):
         decided_by: Who decided about the version that was met last.
     """
 
-    server: str
-    name: str
     state: str
     digest: str
     approved: str
@@ -65,11 +71,6 @@ class PinnedTool(msgspec.Struct, frozen=True):
     first_ns: int
     last_ns: int
     decided_by: str | None
-
-    @property
-    def full_name(self) -> str:
-        """``server/tool``, or the tool's name where there is no server."""
-        return f"{self.server}/{self.name}" if self.server else self.name
 
 
 def versions(

@@ -32,9 +32,8 @@ class ToolEffects:
         self._catalogue = policy.policy.document.effects if policy is not None and policy.policy is not None else None
         self._hints: dict[str, Mapping[str, object] | None] = {}
         for one in versions:
-            name = f"{one.server}/{one.name}" if one.server else one.name
-            if name not in self._hints:
-                self._hints[name] = _annotations(one.definition)
+            if one.full_name not in self._hints:
+                self._hints[one.full_name] = _annotations(one.definition)
 
     def __call__(self, name: str) -> Effect:
         """The effect of a tool.
