@@ -10,7 +10,7 @@ from cylestio_monitor.errors import StoreError
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 _MOST: Final = 20_000
 
@@ -100,8 +100,17 @@ def pinned_tools(connection: sqlite3.Connection, given: str | None = None) -> li
         connection: From `queries.connect`.
         given: Those with this name, or this ``server/tool``, only.
     """
+    return pinned(versions(connection, given=given))
+
+
+def pinned(rows: Iterable[ToolVersionRow]) -> list[PinnedTool]:
+    """The tools that versions are of, sorted by server and name.
+
+    Args:
+        rows: From `versions`, all of each tool.
+    """
     by_tool: dict[tuple[str, str], list[ToolVersionRow]] = {}
-    for one in versions(connection, given=given):
+    for one in rows:
         by_tool.setdefault((one.server, one.name), []).append(one)
     return [_pinned(found) for _, found in sorted(by_tool.items())]
 

@@ -42,8 +42,7 @@ def tools(request: Request) -> Response:
     """The definitions, those that need a decision first, and the tools that were called."""
     chosen = filters.read(request, [name for name, _ in _FIELDS])
     with view.reading(request) as connection:
-        pinned = definitions.pinned_tools(connection)
-        effect = ToolEffects(view.site(request).loaded, definitions.versions(connection))
+        versions = definitions.versions(connection)
         page = lists.entities(
             connection,
             "tool",
@@ -52,6 +51,7 @@ def tools(request: Request) -> Response:
             agent_id=chosen.get("agent"),
             min_severity=chosen.min_severity,
         )
+    pinned = definitions.pinned(versions)
     pinned.sort(key=lambda one: (_ORDER.index(one.state), one.full_name))
     values: dict[str, Any] = {
         "definitions": pinned[:_DEFINITIONS],
@@ -60,7 +60,7 @@ def tools(request: Request) -> Response:
         "rows": page.rows,
         "states": {one.name: one.state for one in pinned},
         "kinds": _KINDS,
-        "effect": effect,
+        "effect": ToolEffects(view.site(request).loaded, versions),
         "paging": filters.paging(page, chosen),
         "filters": chosen,
         "fields": _FIELDS,
