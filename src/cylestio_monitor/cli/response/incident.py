@@ -85,7 +85,7 @@ def open_one(
     with obj.store() as connection:
         examined = incidents.examine(connection, incidents.find(connection, made))
     if examined.entry is not None:
-        output.say(_entry_line(examined.entry))
+        output.say(f"entry point: {_named(examined.entry)}")
     _print_radius(output.console(), examined)
     output.hint(f"next: cylestio incident show {made}")
 
@@ -242,13 +242,13 @@ def _print_head(console: Console, found: Incident) -> None:
         *(("about", f"{kind} {ref}") for kind, ref in found.items),
     ]
     if entry is not None:
-        values.append(("entry point", _entry_line(entry).removeprefix("entry point: ")))
+        values.append(("entry point", _named(entry)))
         values.append(("", f"{timestamp(entry.time_ns)[:19]}, span {entry.span_id}, {entry.place}"))
     console.print(output.table(("", ""), (pair for pair in values if pair[1])))
 
 
-def _entry_line(entry: EntryPoint) -> str:
-    return f"entry point: {entry.name}{f', first said by {entry.source}' if entry.source else ''}"
+def _named(entry: EntryPoint) -> str:
+    return f"{entry.name}{f', first said by {entry.source}' if entry.source else ''}"
 
 
 def _print_radius(console: Console, found: Incident) -> None:
