@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LEVELS = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "bold red"}
 _COLUMNS = (("time (UTC)", 0), ("level", 2), ("channel", 3), ("type", 1), ("what~", 0), ("alert", 0))
+_SECONDS, _MILLISECONDS = 19, 23  # characters of a time up to these
 ALERTS = ("none", "suspicious", "dangerous")
 
 
@@ -78,8 +79,7 @@ def events(
         for row in rows:
             output.as_json(msgspec.structs.asdict(row), lines=True)
     elif rows:
-        body = ((row.timestamp[:19], *_cells(row)[1:]) for row in rows)
-        output.console().print(output.fitted(_COLUMNS, body))
+        output.console().print(output.fitted(_COLUMNS, (_cells(row, _SECONDS) for row in rows)))
     else:
         output.hint("no events")
 
@@ -117,10 +117,10 @@ def tail(obj: Context, *, interval: float, as_json: bool) -> None:
         time.sleep(interval)
 
 
-def _cells(row: event_reads.EventRow) -> tuple[Text, ...]:
+def _cells(row: event_reads.EventRow, time_digits: int) -> tuple[Text, ...]:
     data = row.data
     return (
-        output.cell(row.timestamp[:23]),
+        output.cell(row.timestamp[:time_digits]),
         output.cell(row.level, LEVELS.get(row.level, "")),
         output.cell(row.channel),
         output.cell(row.event_type),
@@ -130,7 +130,7 @@ def _cells(row: event_reads.EventRow) -> tuple[Text, ...]:
 
 
 def _line(row: event_reads.EventRow) -> Text:
-    return output.cell("  ").join(cell for cell in _cells(row) if cell)
+    return output.cell("  ").join(cell for cell in _cells(row, _MILLISECONDS) if cell)
 
 
 def _alert(data: Mapping[str, Any]) -> str:
