@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cylestio_monitor.errors import StoreError
 from cylestio_monitor.scan.results.match_hash import match_hash
+from cylestio_monitor.scan.results.redaction import TOKEN
 from cylestio_monitor.store.sqlite import keys
 from cylestio_monitor.web import marks
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 MAX_TEXT: Final = 65_536
 """Code points of one text that a page holds; the rest is counted."""
 
-_MASK: Final = re.compile(r"\[(?:secret|pii):([a-z0-9.-]+):([0-9a-f]{6})\]")
+_MASK: Final = re.compile(TOKEN)
 _STARTS: Final = 1000  # starts that are tried for a finding in its excerpt
 _SHORT: Final = 1200  # code points up to which a text is not folded
 _FEW_LINES: Final = 16

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cylestio_monitor.model import MASKED_CATEGORIES
 from cylestio_monitor.scan.budget import MASK_SECONDS, Budget
@@ -31,6 +31,10 @@ UNMASKABLE = "[unmaskable]"
 """Stands for a text that could not be searched to its end."""
 
 _KINDS = {"secret": "secret", "sensitive_data": "pii"}
+TOKEN: Final = rf"\[(?:{'|'.join(_KINDS.values())}):([a-z0-9.-]+):([0-9a-f]{{6}})\]"
+"""Pattern of a token, for those who read recorded texts; its groups are the part of the rule's id after its category,
+and the first digits of the keyed hash."""
+
 _CUT = "[cut]"
 _LONGEST_NUMBER = 10**40
 

@@ -11,6 +11,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cylestio_monitor.sanitize import CUT
+from cylestio_monitor.scan.results.redaction import TOKEN
 from cylestio_monitor.store.read.values import decoded
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ _PART: Final = re.compile(r"/\d+/parts/\d+|/\d+")
 """The pointer of a part of a message, or of the system instructions."""
 
 _WORDS: Final = re.compile(r"[^\W_]+")
-_MASK: Final = re.compile(r"\[(?:secret|pii):[a-z0-9.-]+:[0-9a-f]{6}\]")
+_MASK: Final = re.compile(TOKEN)
 
 
 class TextPlace(NamedTuple):
