@@ -22,7 +22,7 @@ from capture import payloads
 from capture.odd_values import ODD, at, places, with_value
 from capture.payload_readers import READERS
 from cylestio_monitor import pipeline, runtime, semconv
-from cylestio_monitor.capture.parsing.passed_over import PATH
+from cylestio_monitor.capture.parsing.reading import PATH
 from cylestio_monitor.config import KeywordSettings, Settings
 from cylestio_monitor.errors import BlockedError
 from cylestio_monitor.inspection import SeenParts

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cylestio_monitor import semconv
 from cylestio_monitor.capture.parsing import message_parts
 from cylestio_monitor.capture.parsing.fields import label
-from cylestio_monitor.capture.parsing.passed_over import PassedOver
+from cylestio_monitor.capture.parsing.reading import PassedOver
 from cylestio_monitor.model import Call, Message, Part, Result
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from cylestio_monitor.capture import call_wrappers
 from cylestio_monitor.capture.frameworks import claude_permissions
 from cylestio_monitor.capture.frameworks.tool_calls import tool_call
 from cylestio_monitor.capture.parsing import message_parts
-from cylestio_monitor.capture.parsing.fields import as_dict, as_list, count, text_or_none, unread
-from cylestio_monitor.capture.parsing.passed_over import PassedOver, pass_over
+from cylestio_monitor.capture.parsing.fields import as_dict, as_list, count, text_or_none
+from cylestio_monitor.capture.parsing.reading import PassedOver, pass_over, unread
 from cylestio_monitor.capture.patching import Target
 from cylestio_monitor.errors import BlockedError
 from cylestio_monitor.model import Call, Result, Usage

@@ -6,8 +6,8 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 from cylestio_monitor.capture.http_client.event_decoder import EventDecoder
-from cylestio_monitor.capture.parsing.fields import parse_json, unread
-from cylestio_monitor.capture.parsing.reading import read_result
+from cylestio_monitor.capture.parsing.fields import parse_json
+from cylestio_monitor.capture.parsing.reading import read_result, unread
 from cylestio_monitor.model import Message, Result
 
 if TYPE_CHECKING:

@@ -8,9 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from cylestio_monitor import runtime
-from cylestio_monitor.capture.parsing.fields import unread
-from cylestio_monitor.capture.parsing.passed_over import PassedOver
-from cylestio_monitor.capture.parsing.reading import read_result
+from cylestio_monitor.capture.parsing.reading import PassedOver, read_result, unread
 from cylestio_monitor.model import Message
 
 if TYPE_CHECKING:

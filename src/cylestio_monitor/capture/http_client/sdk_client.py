@@ -21,8 +21,8 @@ from cylestio_monitor.capture import event_loop
 from cylestio_monitor.capture.http_client import offered_tools, response_body, streams
 from cylestio_monitor.capture.http_client.body_fold import BodyFold, decoded_by
 from cylestio_monitor.capture.http_client.observed_answer import ObservedAnswer
-from cylestio_monitor.capture.parsing.fields import parse_json, unread
-from cylestio_monitor.capture.parsing.reading import read_call, read_result
+from cylestio_monitor.capture.parsing.fields import parse_json
+from cylestio_monitor.capture.parsing.reading import read_call, read_result, unread
 from cylestio_monitor.model import Call, Message, Result
 from cylestio_monitor.pipeline import current
 

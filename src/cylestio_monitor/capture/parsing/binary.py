@@ -6,7 +6,7 @@ import base64
 import binascii
 from typing import Any
 
-from cylestio_monitor.capture.parsing.passed_over import pass_over
+from cylestio_monitor.capture.parsing.reading import pass_over
 from cylestio_monitor.model import Part
 
 MAX_BYTES = 4 * 1024 * 1024

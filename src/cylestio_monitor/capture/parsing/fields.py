@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import logging
 from typing import TYPE_CHECKING, Any
 
 from cylestio_monitor import sanitize
-from cylestio_monitor.capture.parsing.passed_over import pass_over
-from cylestio_monitor.model import Part, ToolDefinition
+from cylestio_monitor.capture.parsing.reading import pass_over, unread
+from cylestio_monitor.model import Part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from cylestio_monitor.model import AttributeValue
-
-log = logging.getLogger(__name__)
 
 _INT64 = 1 << 63
 
@@ -160,18 +157,6 @@ def arguments(text: Any) -> Any:
         return parse_json(plain) if plain.strip() else {}
     except (ValueError, RecursionError):
         return plain
-
-
-def unread(error: BaseException, value: Any, path: str) -> list[Part]:
-    """Returns the parts that stand for content that could not be read: why, and the content as it is."""
-    log.debug("Could not read %s", path or "a message", exc_info=error)
-    return [Part("unreadable", type(error).__name__, path=path), Part("json", value, path=path)]
-
-
-def unread_tool(error: BaseException, item: Any, path: str) -> ToolDefinition:
-    """Returns the tool definition that stands for one that could not be read."""
-    log.debug("Could not read %s", path, exc_info=error)
-    return ToolDefinition("", type(error).__name__, type="unreadable", path=path, extra=item)
 
 
 def contained(read: Callable[[Any, str], list[Part]], item: Any, path: str) -> list[Part]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cylestio_monitor.capture.parsing.fields import as_list, is_empty, label
-from cylestio_monitor.capture.parsing.passed_over import pass_over
+from cylestio_monitor.capture.parsing.reading import pass_over
 from cylestio_monitor.model import Message, Part, ToolDefinition
 
 MAX_ITEMS = 2000

@@ -17,9 +17,8 @@ from cylestio_monitor.capture.parsing.fields import (
     role_of,
     text_or_none,
     texts,
-    unread,
-    unread_tool,
 )
+from cylestio_monitor.capture.parsing.reading import unread, unread_tool
 from cylestio_monitor.capture.sdks.anthropic.content_blocks import blocks
 from cylestio_monitor.model import Message, Part, ToolDefinition
 

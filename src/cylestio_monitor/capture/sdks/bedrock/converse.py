@@ -17,10 +17,9 @@ from cylestio_monitor.capture.parsing.fields import (
     read_items,
     role_of,
     text_or_none,
-    unread,
-    unread_tool,
 )
 from cylestio_monitor.capture.parsing.json_progress import JsonProgress
+from cylestio_monitor.capture.parsing.reading import unread, unread_tool
 from cylestio_monitor.capture.sdks.bedrock import facts
 from cylestio_monitor.model import Message, Part, Result, ToolDefinition
 

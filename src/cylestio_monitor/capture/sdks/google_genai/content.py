@@ -23,9 +23,8 @@ from cylestio_monitor.capture.parsing.fields import (
     read_items,
     text_or_none,
     texts,
-    unread,
-    unread_tool,
 )
+from cylestio_monitor.capture.parsing.reading import unread, unread_tool
 from cylestio_monitor.model import Message, Part, Result, ToolDefinition, Usage
 
 if TYPE_CHECKING:

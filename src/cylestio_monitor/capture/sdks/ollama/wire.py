@@ -17,7 +17,7 @@ from cylestio_monitor.capture.parsing.fields import (
     text_or_none,
     texts,
 )
-from cylestio_monitor.capture.parsing.passed_over import pass_over
+from cylestio_monitor.capture.parsing.reading import pass_over
 from cylestio_monitor.capture.sdks.openai import chat, request_fields
 from cylestio_monitor.capture.sdks.openai.content_blocks import blocks, tool_call
 from cylestio_monitor.model import Call, Message, Part, Result, Usage

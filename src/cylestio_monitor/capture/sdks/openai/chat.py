@@ -21,8 +21,8 @@ from cylestio_monitor.capture.parsing.fields import (
     read_items,
     role_of,
     text_or_none,
-    unread,
 )
+from cylestio_monitor.capture.parsing.reading import unread
 from cylestio_monitor.capture.sdks.openai.content_blocks import blocks, function_call, tool_call, without_images
 from cylestio_monitor.model import Message, Part, Result, Usage
 

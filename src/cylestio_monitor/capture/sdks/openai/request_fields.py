@@ -14,8 +14,8 @@ from cylestio_monitor.capture.parsing.fields import (
     read_items,
     text_or_none,
     texts,
-    unread_tool,
 )
+from cylestio_monitor.capture.parsing.reading import unread_tool
 from cylestio_monitor.capture.sdks.openai.content_blocks import blocks
 from cylestio_monitor.model import Message, Part, ToolDefinition
 

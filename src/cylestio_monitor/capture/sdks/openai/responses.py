@@ -19,8 +19,8 @@ from cylestio_monitor.capture.parsing.fields import (
     read_items,
     role_of,
     text_or_none,
-    unread,
 )
+from cylestio_monitor.capture.parsing.reading import unread
 from cylestio_monitor.capture.sdks.openai.content_blocks import blocks, without_images
 from cylestio_monitor.capture.sdks.openai.request_fields import tool
 from cylestio_monitor.model import Message, Part, Result, ToolDefinition, Usage

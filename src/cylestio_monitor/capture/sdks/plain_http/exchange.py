@@ -15,8 +15,8 @@ from cylestio_monitor.capture.enclosing_calls import hosting_call
 from cylestio_monitor.capture.http_client import sdk_client
 from cylestio_monitor.capture.http_client.body_fold import BodyFold
 from cylestio_monitor.capture.http_client.provider_names import provider_of
-from cylestio_monitor.capture.parsing.fields import parse_json, unread
-from cylestio_monitor.capture.parsing.reading import read_call, read_result
+from cylestio_monitor.capture.parsing.fields import parse_json
+from cylestio_monitor.capture.parsing.reading import read_call, read_result, unread
 from cylestio_monitor.capture.sdks.plain_http import formats
 from cylestio_monitor.model import Call, Message, Result
 from cylestio_monitor.pipeline import current
