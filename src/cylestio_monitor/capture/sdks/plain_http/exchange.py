@@ -124,7 +124,10 @@ def begin(method: str, url: str, headers: Mapping[str, str], body: Any) -> HttpC
         BlockedError: The call is refused.
     """
     found = _found(method, url, headers, body)
-    return None if found is None else _started(*found)
+    if found is None:
+        return None
+    pipeline, (call, endpoint) = found
+    return HttpCall(pipeline.begin(call), endpoint)
 
 
 async def begin_async(method: str, url: str, headers: Mapping[str, str], body: Any) -> HttpCall | None:
@@ -132,16 +135,10 @@ async def begin_async(method: str, url: str, headers: Mapping[str, str], body: A
     found = _found(method, url, headers, body)
     if found is None:
         return None
-    start = functools.partial(_started, *found)
-    return await event_loop.begun(start, found[1].call, abandoned=_end_cancelled)
-
-
-def _end_cancelled(begun: HttpCall) -> None:
-    event_loop.end_cancelled(begun.invocation)
-
-
-def _started(pipeline: Pipeline, found: _Recognised) -> HttpCall:
-    return HttpCall(pipeline.begin(found.call), found.endpoint)
+    pipeline, (call, endpoint) = found
+    start = functools.partial(pipeline.begin, call)
+    invocation = await event_loop.begun(start, call, abandoned=event_loop.end_cancelled)
+    return HttpCall(invocation, endpoint)
 
 
 def _found(method: str, url: str, headers: Mapping[str, str], body: Any) -> tuple[Pipeline, _Recognised] | None:
