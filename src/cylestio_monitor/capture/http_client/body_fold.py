@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from cylestio_monitor.capture.http_client.event_decoder import EventDecoder
 from cylestio_monitor.capture.parsing.fields import parse_json
-from cylestio_monitor.capture.parsing.reading import read_result, unread
-from cylestio_monitor.model import Message, Result
+from cylestio_monitor.capture.parsing.reading import add_parts, read_result, unread, unread_result
+from cylestio_monitor.model import Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -113,7 +113,7 @@ class BodyFold:
         try:
             value = parse_json(body)
         except (ValueError, RecursionError) as error:
-            return Result(messages=[Message("assistant", unread(error, body, ""))]) if body.strip() else Result()
+            return unread_result(error, body) if body.strip() else Result()
         if not isinstance(value, list):
             return read_result(self._read, value, self._call)
         return read_result(self._listed, value)
@@ -127,8 +127,7 @@ class BodyFold:
             except Exception as error:  # noqa: BLE001 -- an event of any form: it is recorded as it is
                 left += unread(error, event, "stream")
         result = self._fold.result()
-        if left:
-            result.messages = [*result.messages, Message("assistant", left)]
+        add_parts(result, left)
         return result
 
     def _events(self, texts: list[bytes]) -> None:

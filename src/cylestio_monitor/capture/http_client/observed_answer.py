@@ -8,8 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from cylestio_monitor import runtime
-from cylestio_monitor.capture.parsing.reading import PassedOver, read_result, unread
-from cylestio_monitor.model import Message
+from cylestio_monitor.capture.parsing.reading import PassedOver, add_parts, read_result, unread
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -194,6 +193,5 @@ class ObservedAnswer:
 
     def _result(self) -> Result:
         result = read_result(lambda _: self._fold.result(), None)
-        if self._unread:
-            result.messages = [*result.messages, Message("assistant", self._unread)]
+        add_parts(result, self._unread)
         return result

@@ -22,8 +22,8 @@ from cylestio_monitor.capture.http_client import offered_tools, response_body, s
 from cylestio_monitor.capture.http_client.body_fold import BodyFold, decoded_by
 from cylestio_monitor.capture.http_client.observed_answer import ObservedAnswer
 from cylestio_monitor.capture.parsing.fields import parse_json
-from cylestio_monitor.capture.parsing.reading import read_call, read_result, unread
-from cylestio_monitor.model import Call, Message, Result
+from cylestio_monitor.capture.parsing.reading import read_call, read_result, unread_result
+from cylestio_monitor.model import Call, Result
 from cylestio_monitor.pipeline import current
 
 if TYPE_CHECKING:
@@ -319,7 +319,7 @@ class _Attempt:
             if kind == "object":
                 result = read_result(self._endpoint.result, answer, invocation.call)
         except Exception as error:  # noqa: BLE001 -- an answer of any form: it is recorded as unreadable
-            result = Result(messages=[Message("assistant", unread(error, answer, ""))])
+            result = unread_result(error, answer)
             if kind == "stream":
                 invocation.refuse_stream()
         if invocation.redacts and kind == "object":

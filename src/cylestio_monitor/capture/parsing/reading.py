@@ -73,6 +73,11 @@ def unread(error: BaseException, value: Any, path: str) -> list[Part]:
     return [Part("unreadable", type(error).__name__, path=path), Part("json", value, path=path)]
 
 
+def unread_result(error: BaseException, answer: Any) -> Result:
+    """Returns the answer that stands for one that could not be read."""
+    return Result(messages=[Message("assistant", unread(error, answer, ""))])
+
+
 def unread_tool(error: BaseException, item: Any, path: str) -> ToolDefinition:
     """Returns the tool definition that stands for one that could not be read."""
     log.debug("Could not read %s", path, exc_info=error)
@@ -114,11 +119,16 @@ def read_result(read: Callable[..., Result], answer: Any, *more: Any) -> Result:
         try:
             result = read(answer, *more)
         except Exception as error:  # noqa: BLE001 -- an answer of any form: it is recorded as unreadable
-            result = Result(messages=[Message("assistant", unread(error, answer, ""))])
+            result = unread_result(error, answer)
     read_parts = [part for message in result.messages for part in message.parts]
-    if left := _without_read(passed_over.new_parts(), read_parts):
-        result.messages = [*result.messages, Message("assistant", left)]
+    add_parts(result, _without_read(passed_over.new_parts(), read_parts))
     return result
+
+
+def add_parts(result: Result, parts: list[Part]) -> None:
+    """Adds parts to an answer as one more message, where there are any."""
+    if parts:
+        result.messages = [*result.messages, Message("assistant", parts)]
 
 
 def _without_read(left: list[Part], read_parts: list[Part]) -> list[Part]:

@@ -14,8 +14,9 @@ from cylestio_monitor.capture.parsing.fields import (
     text_or_none,
 )
 from cylestio_monitor.capture.parsing.json_progress import JsonProgress
+from cylestio_monitor.capture.parsing.reading import add_parts
 from cylestio_monitor.capture.sdks.openai import responses
-from cylestio_monitor.model import Message, Part, Result
+from cylestio_monitor.model import Part, Result
 
 if TYPE_CHECKING:
     from cylestio_monitor.inspection import StreamedText
@@ -138,7 +139,8 @@ class ResponseEventFold:
         """Returns the response as far as it has come."""
         if isinstance(members(self._whole)("output"), list):
             out = responses.answer(self._whole, self._invocation.call)
-            return _with(out, self._others)
+            add_parts(out, self._others)
+            return out
         parts = [Part(kind, "".join(text.pieces), path=path) for path, (kind, text) in self._texts.items()]
         for index in sorted({*self._items, *self._arguments}, key=str):
             path = f"output[{index}]"
@@ -152,7 +154,8 @@ class ResponseEventFold:
         begun = self._whole if is_whole else self._begun
         out = responses.result_of(begun, parts, self._invocation.call, is_whole=is_whole)
         out.error_type = self._error or out.error_type
-        return _with(out, self._others)
+        add_parts(out, self._others)
+        return out
 
     def _item(self, index: int | str) -> Any:
         """Returns an item, with the arguments that have come in pieces where it has none itself."""
@@ -163,12 +166,6 @@ class ResponseEventFold:
         field = next((name for name in _ARGUMENTS.values() if name in given), "arguments")
         field = "input" if given.get("type") == "custom_tool_call" else field
         return given if given.get(field) else {**given, field: "".join(self._arguments[index][0])}
-
-
-def _with(result: Result, others: list[Part]) -> Result:
-    if others:
-        result.messages = [*result.messages, Message("assistant", others)]
-    return result
 
 
 def _calls(messages: list[Any]) -> list[Part]:
