@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from cylestio_monitor.emit.span_sink import SpanResolver, SpanSink
     from cylestio_monitor.govern.call_control import CallControl
     from cylestio_monitor.govern.controller import Controller
+    from cylestio_monitor.govern.outcome import Actor
     from cylestio_monitor.govern.sign_ins import SignInWatch
     from cylestio_monitor.inspection.questions import Questions
     from cylestio_monitor.model import AttributeValue, Call, ToolDefinition
@@ -259,15 +260,12 @@ class Pipeline:
         if not (call.tool_name or call.tools or call.withheld or is_listing or is_counted or is_redacted):
             return None  # a model that is offered no tool asks for none
         from cylestio_monitor.govern.call_control import CallControl  # noqa: PLC0415 -- only where it is used
-        from cylestio_monitor.govern.outcome import actor_of  # noqa: PLC0415 -- as above
         from cylestio_monitor.govern.redaction.facts import OutcomeMask  # noqa: PLC0415 -- as above
 
-        who, place = self.actor(), span.get_span_context()
+        place = span.get_span_context()
         around = getattr(span, "parent", None) or trace.get_current_span().get_span_context()
         trace_id = f"{place.trace_id:032x}"
-        actor = actor_of(who.agent_id, who.user_id, who.session_id, trace_id, who.roles)
-        if call.user_id and not actor.user:
-            actor = actor._replace(user=call.user_id)
+        actor = self._actor_of(call, trace_id)
         inside = f"{around.trace_id:032x}:{around.span_id:016x}"
         scanner, redaction = self.scanner, None
         if call.tool_name or is_model_call:
@@ -281,11 +279,16 @@ class Pipeline:
         controller = self.controller
         if controller is None or controller.policy is None or not controller.enforces or not call.tools:
             return []
-        from cylestio_monitor.govern.outcome import actor_of  # noqa: PLC0415 -- only where it is used
+        actor = self._actor_of(call, "")
+        return [tool for tool in call.tools if controller.denied_offer(actor, tool.name) is not None]
+
+    def _actor_of(self, call: Call, trace_id: str) -> Actor:
+        """Returns who makes a call: as the application has named it, else with the user that the request names."""
+        from cylestio_monitor.govern.outcome import actor_of  # noqa: PLC0415 -- only where calls are controlled
 
         who = self.actor()
-        actor = actor_of(who.agent_id, who.user_id or call.user_id, who.session_id, "", who.roles)
-        return [tool for tool in call.tools if controller.denied_offer(actor, tool.name) is not None]
+        actor = actor_of(who.agent_id, who.user_id, who.session_id, trace_id, who.roles)
+        return actor._replace(user=call.user_id) if call.user_id and not actor.user else actor
 
     def find_workers(self) -> None:
         """Finds the detectors and moderators of the settings, and the moderators that the application has added."""
