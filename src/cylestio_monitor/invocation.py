@@ -355,11 +355,11 @@ class Invocation(PassingContent):
         attributes = genai.attributes(genai.at_end(result), pipeline.redact) if result is not None else {}
         if self._first_chunk is not None and self.call.operation in _STREAMED:
             attributes[semconv.RESPONSE_TIME_TO_FIRST_CHUNK] = self._first_chunk
-        if found is None:
-            attributes.update(security.CLEAN if inspection is not None else {})
-        else:
+        if found is not None:
             attributes.update(security.attributes(found.kept, found.count, self._verdict, pipeline.scanner.rules))
             attributes.update(guardrail.attributes(found.kept, self._verdict, pipeline.scanner.rules, settings))
+        elif inspection is not None:
+            attributes.update(security.CLEAN)
         if inspection is None or not settings.scan.enabled:
             attributes[semconv.SCANNED] = False
         if pipeline.content != "none" and (found is not None or sink.span.is_recording()):
