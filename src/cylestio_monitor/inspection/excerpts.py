@@ -6,12 +6,13 @@ They are for the local store alone: a person reads there why a finding was made,
 from __future__ import annotations
 
 import logging
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cylestio_monitor.inspection.streamed_text import StreamedText
 from cylestio_monitor.model import MASKED_CATEGORIES, ToolDefinition
 from cylestio_monitor.sanitize import clean_text
-from cylestio_monitor.scan.results.redaction import token_of
+from cylestio_monitor.scan.results.redaction import PrivateSpan, joined, token_of
 from cylestio_monitor.scan.walk import Leaf, as_mapping, leaves
 
 if TYPE_CHECKING:
@@ -31,15 +32,7 @@ LONGEST_MATCH: Final = 480
 _MARGIN: Final = 2000  # code points beside an excerpt that are searched too: a secret may begin or end outside
 _MOST_SEARCHES: Final = 16  # searches of one call; what lies elsewhere has no excerpt
 _MAX_BYTES: Final = 8192
-
-
-class _MaskedRange(NamedTuple):
-    """A range of a text that an excerpt names instead of showing it."""
-
-    start: int
-    end: int
-    category: str
-    rule_id: str
+_IN_ORDER: Final = attrgetter("start", "end", "category", "rule_id")
 
 
 class _Searched(NamedTuple):
@@ -47,7 +40,7 @@ class _Searched(NamedTuple):
 
     start: int
     end: int
-    masks: list[_MaskedRange]
+    masks: list[PrivateSpan]
 
 
 class Excerpts:
@@ -68,7 +61,7 @@ class Excerpts:
         self._scanner = scanner
         self._contents = contents
         self._leaves: dict[int, dict[str, Leaf]] = {}
-        self._known: dict[str, list[_MaskedRange]] = {}
+        self._known: dict[str, list[PrivateSpan]] = {}
         self._searched: dict[str, list[_Searched]] = {}
         self._searches = 0
 
@@ -78,7 +71,7 @@ class Excerpts:
         for one in found if self._scanner is not None else ():
             is_masked = one.rule_id not in rules or rules[one.rule_id].masks
             if is_masked and one.category in MASKED_CATEGORIES and one.end > one.start:
-                mask = _MaskedRange(one.start, one.end, one.category, one.rule_id)
+                mask = PrivateSpan(one.rule_id, one.category, one.start, one.end)
                 self._known.setdefault(one.path, []).append(mask)
 
     def of(self, finding: Finding) -> str:
@@ -130,7 +123,7 @@ class Excerpts:
         out += [text[at:last], "…" if last < len(text) else ""]
         return clean_text("".join(out), _MAX_BYTES)
 
-    def _masks(self, leaf: Leaf, first: int, last: int, scanner: Scanner) -> list[_MaskedRange] | None:
+    def _masks(self, leaf: Leaf, first: int, last: int, scanner: Scanner) -> list[PrivateSpan] | None:
         """Returns what must be masked between two code points, in order; `None` after too many searches."""
         length = len(leaf.text)
         for one in self._searched.setdefault(leaf.path, []):
@@ -144,17 +137,6 @@ class Excerpts:
             self._searches += 1
             begin, end = max(0, first - _MARGIN), min(length, last + _MARGIN)
             spans = scanner.private(leaf.text[begin:end], leaf.key)
-            found = [_MaskedRange(one.start + begin, one.end + begin, one.category, one.rule_id) for one in spans]
+            found = [one._replace(start=one.start + begin, end=one.end + begin) for one in spans]
             self._searched[leaf.path].append(_Searched(begin, end, found))
-        return _joined([*found, *self._known.get(leaf.path, ())])
-
-
-def _joined(masks: list[_MaskedRange]) -> list[_MaskedRange]:
-    """Returns the masks in order; overlapping ones are one, so that no rest of a longer one stays readable."""
-    out: list[_MaskedRange] = []
-    for mask in sorted(masks):
-        if out and mask.start < out[-1].end:
-            out[-1] = out[-1]._replace(end=max(mask.end, out[-1].end))
-        else:
-            out.append(mask)
-    return out
+        return joined(sorted([*found, *self._known.get(leaf.path, ())], key=_IN_ORDER))

@@ -20,7 +20,7 @@ from cylestio_monitor.scan.matching.confirm import Limits
 from cylestio_monitor.scan.walk import MAX_DEPTH, MAX_NODES, Leaf, as_mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from cylestio_monitor.scan.matching.compiled_rule import CompiledRule
     from cylestio_monitor.scan.matching.confirm import Match
@@ -169,13 +169,20 @@ def _private(found: list[Match]) -> list[PrivateSpan]:
         (match for match in found if match.rule.category in MASKED_CATEGORIES and match.rule.masks),
         key=lambda match: (match.start, -match.end),
     )
+    return joined(PrivateSpan(rule.rule_id, rule.category, start, end) for rule, start, end in spans)
+
+
+def joined(spans: Iterable[PrivateSpan]) -> list[PrivateSpan]:
+    """Returns spans that come in the order of their starts with overlapping ones as one.
+
+    No rest of a longer one then stays readable.
+    """
     out: list[PrivateSpan] = []
-    for rule, start, end in spans:
-        # Overlapping matches become one: no rest of a longer one stays readable.
-        if out and start < out[-1].end:
-            out[-1] = out[-1]._replace(end=max(end, out[-1].end))
+    for span in spans:
+        if out and span.start < out[-1].end:
+            out[-1] = out[-1]._replace(end=max(span.end, out[-1].end))
         else:
-            out.append(PrivateSpan(rule.rule_id, rule.category, start, end))
+            out.append(span)
     return out
 
 
