@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from cylestio_monitor.govern.redaction.streamed import StreamedRedaction
 
 _PIECES: Final = frozenset({"delta", "text"})
-_AS_IT_IS: Final = frozenset({"delta", "text", "index", "finish_reason"})
+_AS_IT_IS: Final = frozenset({"index", "finish_reason"})
 _INDICES: Final = ("output_index", "content_index", "summary_index", "command_index")
 _LAST: Final = frozenset({"response.completed", "response.incomplete", "response.failed", "error"})
 _BINARY: Final = frozenset({"response.audio"})
@@ -48,11 +48,10 @@ class RedactedChunks:
 
     def _choice(self, choice: Any, number: int, before: list[Any]) -> Any:
         inside = fields(choice) or {}
-        given = inside.get("index")
-        index = given if type(given) is int else number
+        index = number_of(choice, number)
         changes: dict[str, Any] = {}
         for name, value in inside.items():
-            if value is None or (name in _AS_IT_IS and name not in _PIECES):
+            if value is None or name in _AS_IT_IS:
                 continue
             if name in _PIECES:
                 new = redacted(self._redaction, index, value, (name,), name)
