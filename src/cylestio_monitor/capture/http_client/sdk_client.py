@@ -388,6 +388,8 @@ def _kind(answer: Callable[..., Any]) -> str:
     """Returns the kind of an answer: ``stream``, ``raw`` response, ``binary`` content, or ``object`` of the SDK."""
     if hasattr(answer, "__next__") or hasattr(answer, "__anext__"):
         return "stream"
-    if hasattr(answer, "stream_to_file") and not hasattr(answer, "http_request"):
+    if hasattr(answer, "http_request"):
+        return "raw"
+    if hasattr(answer, "stream_to_file"):
         return "binary"
-    return "raw" if hasattr(answer, "http_request") or hasattr(answer, "iter_bytes") else "object"
+    return "raw" if hasattr(answer, "iter_bytes") else "object"
