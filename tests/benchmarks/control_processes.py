@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from cylestio_monitor.config import StoreSettings
 from cylestio_monitor.govern.approvals import ApprovalRequest
 from cylestio_monitor.store import Store
 from cylestio_monitor.store.control.approvals import StoredApprovals
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from waiting_processes import go, killed, started
 
 Table = list[tuple[str, ...]]
 
@@ -64,9 +62,9 @@ def limits(folder: Path, allowed: int = ALLOWED) -> Table:
     """The row of a limit of calls that four processes share."""
     path = _store(folder / "limits")
     tries = allowed // 2
-    processes = [_started(COUNTS, path, allowed, tries) for _ in range(PROCESSES)]
+    processes = [started(COUNTS, path, allowed, tries) for _ in range(PROCESSES)]
     for process in processes:
-        _go(process)
+        go(process)
     answers = [process.communicate(timeout=600)[0].split() for process in processes]
     passed = sum(int(fits) for fits, _ in answers)
     slowest = max(float(seconds) for _, seconds in answers)
@@ -92,16 +90,8 @@ def approvals(folder: Path, count: int = APPROVALS, rounds: int = KILLS) -> Tabl
     log.touch()
     for _ in range(rounds):
         known = max(0, len(log.read_text("utf-8").split()) - 20)  # some of them once more, to be refused
-        processes = [_started(SPENDS, path, log, known, count) for _ in range(2)]
-        for process in processes:
-            _go(process)
-        begun = log.stat().st_size
-        while log.stat().st_size < begun + 250 and any(process.poll() is None for process in processes):
-            time.sleep(0.002)
-        for process in processes:
-            kills += process.poll() is None
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
+        processes = [started(SPENDS, path, log, known, count) for _ in range(2)]
+        kills += killed(processes, log, 250)
     spent = log.read_text("utf-8").split()
     return [
         (
@@ -116,18 +106,3 @@ def _store(folder: Path) -> Path:
     store.flush(20)
     store.close()
     return store.path
-
-
-def _started(code: str, *words: object) -> subprocess.Popen[str]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, words)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    return process
-
-
-def _go(process: subprocess.Popen[str]) -> None:
-    assert process.stdin is not None
-    process.stdin.write("\n")
-    process.stdin.flush()

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -21,6 +18,7 @@ from cylestio_monitor.otel import control
 from cylestio_monitor.store import Store
 from cylestio_monitor.store.control.approvals import StoredApprovals
 from cylestio_monitor.store.control.counters import StoreCounters
+from waiting_processes import go, killed, started
 
 SETTINGS = StoreSettings()
 PROCESSES = 4
@@ -67,19 +65,6 @@ def path(tmp_path):
     assert store.flush(10)
     yield store.path
     store.close()
-
-
-def started(code, *words):
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, words)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout.readline() == "ready\n"
-    return process
-
-
-def go(process):
-    process.stdin.write("\n")
-    process.stdin.flush()
 
 
 def test_four_processes_together_make_exactly_the_calls_that_a_limit_allows(path):
@@ -185,14 +170,7 @@ def test_an_approval_is_spent_at_most_once_when_processes_are_killed(path, tmp_p
     log = tmp_path / "spent"
     for _ in range(3):
         processes = [started(SPENDS, path, log) for _ in range(2)]
-        for process in processes:
-            go(process)
-        begun = log.stat().st_size
-        while log.stat().st_size < begun + 200 and any(process.poll() is None for process in processes):
-            time.sleep(0.005)
-        for process in processes:
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
+        killed(processes, log, 200)
     spent = log.read_text().split()
     assert len(spent) > 50
     assert len(spent) == len(set(spent))
