@@ -6,6 +6,7 @@ another form, and masks shift the offsets. Both are known when the call is recor
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
 from collections.abc import Sequence
@@ -93,8 +94,8 @@ class RecordedTexts:
         if found is None:
             return
         try:
-            contents = self._contents(result)
-            found.place(lambda one: self._placed(one, found.original_paths.get(one.path, one.path), contents))
+            contents = functools.cache(lambda: self._contents(result))  # read only where a finding has no place yet
+            found.place(lambda one: self._placed(one, found.original_paths.get(one.path, one.path), contents()))
         except Exception:  # whatever an SDK put into the call: the findings count without their place
             log.debug("The places of findings are not known", exc_info=True)
 
