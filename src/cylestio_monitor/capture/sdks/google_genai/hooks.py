@@ -139,8 +139,7 @@ def _wrap_whole_async(
             except BaseException as error:
                 _failed(invocation, error)
                 raise
-        end = functools.partial(invocation.end, observed_items.read(read, answer), enforce=True)
-        await event_loop.ended(end, answer)
+        await event_loop.ended(lambda: invocation.end(observed_items.read(read, answer), enforce=True), answer)
         await invocation.wait_durable_async()
         return answer
 
