@@ -115,7 +115,8 @@ def operation(attributes: Mapping[str, Any]) -> str:
     """The operation in the words of the conventions; empty where the attributes do not say it."""
     name = attributes.get(semconv.OPERATION_NAME)
     if name:
-        return _SAME_OPERATION.get(label(name), label(name))
+        name = label(name)
+        return _SAME_OPERATION.get(name, name)
     for key, table in (
         ("openinference.span.kind", _OPENINFERENCE_KINDS),
         ("traceloop.span.kind", _TRACELOOP_KINDS),
