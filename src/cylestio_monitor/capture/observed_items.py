@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from cylestio_monitor import runtime
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
 
     from cylestio_monitor.model import Part, Result
     from cylestio_monitor.pipeline import Invocation
-
-log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 

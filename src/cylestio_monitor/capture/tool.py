@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import logging
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from cylestio_monitor import runtime, semconv
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
 
     from cylestio_monitor.pipeline import Invocation
-
-log = logging.getLogger(__name__)
 
 F = TypeVar("F", bound="Callable[..., Any]")
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import ipaddress
-import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import quote, unquote
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-log = logging.getLogger(__name__)
 
 UNIX_SOCKET: Final = "unix"
 """The entry of `identity.trusted_callers` for callers without an address."""

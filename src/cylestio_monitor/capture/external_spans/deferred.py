@@ -8,7 +8,6 @@ exported. Either way there is one span.
 
 from __future__ import annotations
 
-import logging
 import sys
 import threading
 import time
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
     from cylestio_monitor.emit.span_sink import SpanSink
     from cylestio_monitor.model import AttributeValue, Call
     from cylestio_monitor.pipeline import Pipeline
-
-log = logging.getLogger(__name__)
 
 _OPENLLMETRY_SCOPE = "opentelemetry.instrumentation.openai"
 _MAX_FRAMES = 60

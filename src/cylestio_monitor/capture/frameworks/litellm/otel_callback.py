@@ -9,7 +9,6 @@ application's span it writes on ours, which waits for it; a span that it makes t
 from __future__ import annotations
 
 import functools
-import logging
 import os
 import sys
 import weakref
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cylestio_monitor.pipeline import Invocation
-
-log = logging.getLogger(__name__)
 
 MODULE = "litellm.integrations.opentelemetry"
 
