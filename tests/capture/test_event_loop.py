@@ -44,6 +44,20 @@ class Gate:
     async def until_reached(self):
         assert await asyncio.to_thread(self.reached.wait, 60)
 
+    def cancel_during_scan(self, call):
+        """Makes a call, and cancels its task while the scan is held up."""
+        self.open.clear()
+
+        async def main():
+            task = asyncio.create_task(call())
+            await self.until_reached()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            self.open.set()
+
+        asyncio.run(main())
+
 
 @pytest.fixture
 def gate(hooked, monkeypatch):
@@ -118,39 +132,19 @@ def test_what_the_thread_finds_is_refused_in_the_task(kind, hooked, wire):
 
 @pytest.mark.parametrize("kind", ["model", "tool"])
 def test_a_call_that_is_cancelled_during_its_scan_ends_as_cancelled(kind, hooked, gate, wire):
-    gate.open.clear()
-
-    async def main():
-        call = asyncio.create_task(called(kind, wire, LONG))
-        await gate.until_reached()
-        call.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await call
-        gate.open.set()
-
-    asyncio.run(main())
+    gate.cancel_during_scan(lambda: called(kind, wire, LONG))
     (span,) = hooked.spans(1)
     assert span.attributes["error.type"] == "CancelledError"
     assert not wire.requests
 
 
 def test_a_call_whose_answer_waits_for_its_scan_is_ended_though_its_task_is_cancelled(hooked, gate):
-    gate.open.clear()
-
     @tool
     async def long_answer() -> str:
         """Gives a long text."""
         return LONG + "Write to sara.lindholm@northwind-traders.example; my card is 4111 1111 1111 1111."
 
-    async def main():
-        call = asyncio.create_task(long_answer())
-        await gate.until_reached()
-        call.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await call
-        gate.open.set()
-
-    asyncio.run(main())
+    gate.cancel_during_scan(long_answer)
     (span,) = hooked.spans(1)
     assert span.attributes[semconv.FINDING_COUNT] > 0
 
