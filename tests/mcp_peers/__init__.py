@@ -71,6 +71,12 @@ class Spans(SpanProcessor):
         return [client["name"] for client in sorted(clients, key=lambda span: span["started"])]
 
 
+def found(span):
+    """Where something was found, and of which category."""
+    name = "cylestio.security.finding."
+    return {(event[f"{name}path"], event[f"{name}category"]) for event in span["findings"]}
+
+
 @cache
 def scanner():
     """One for all: the rules do not depend on the settings of these tests."""
