@@ -199,8 +199,10 @@ _RESPONSES = openai_endpoints.endpoint("post", "/responses")
 _MESSAGES = anthropic_endpoints.endpoint("post", "/v1/messages")
 
 
-def _native(path: str, body: Any) -> Endpoint | None:
-    return formats.find(path, body, {}, is_named=False)
+def native_readers(name: str, path: str, recording: str) -> dict[str, Reader]:
+    """The readers of an API that is told by its path and its body."""
+    exchange = recorded(recording)
+    return readers(name, formats.find(path, exchange.request, {}, is_named=False), exchange, path)
 
 
 _COUNTS = {"amazon-bedrock-invocationMetrics": {"inputTokenCount": 5, "outputTokenCount": 4}}
@@ -265,27 +267,15 @@ READERS: dict[str, Reader] = {
     **readers("OpenAI embeddings", openai_endpoints.endpoint("post", "/embeddings"), recorded("embeddings")),
     **readers("OpenAI decisions", openai_endpoints.endpoint("post", "/decisions"), recorded("decision")),
     **readers("OpenAI audio", openai_endpoints.endpoint("post", "/audio/transcriptions"), recorded("transcription")),
-    **readers("Cohere", _native("/v2/chat", recorded("cohere").request), recorded("cohere")),
-    **readers("Cohere 1", _native("/v1/chat", recorded("cohere_1").request), recorded("cohere_1")),
-    **readers("Cohere rerank", _native("/v2/rerank", recorded("rerank").request), recorded("rerank")),
-    **readers("Cohere embed", _native("/v2/embed", recorded("cohere_embed").request), recorded("cohere_embed")),
-    **readers("Ollama", _native("/api/chat", recorded("ollama").request), recorded("ollama")),
-    **readers(
-        "Ollama generate", _native("/api/generate", recorded("ollama_generate").request), recorded("ollama_generate")
-    ),
-    **readers("Ollama embed", _native("/api/embed", recorded("ollama_embed").request), recorded("ollama_embed")),
-    **readers(
-        "Gemini",
-        _native("/v1beta/models/m:generateContent", recorded("gemini").request),
-        recorded("gemini"),
-        "/v1beta/models/m:generateContent",
-    ),
-    **readers(
-        "Gemini embeddings",
-        _native("/v1beta/models/m:batchEmbedContents", recorded("gemini_embed").request),
-        recorded("gemini_embed"),
-        "/v1beta/models/m:batchEmbedContents",
-    ),
+    **native_readers("Cohere", "/v2/chat", "cohere"),
+    **native_readers("Cohere 1", "/v1/chat", "cohere_1"),
+    **native_readers("Cohere rerank", "/v2/rerank", "rerank"),
+    **native_readers("Cohere embed", "/v2/embed", "cohere_embed"),
+    **native_readers("Ollama", "/api/chat", "ollama"),
+    **native_readers("Ollama generate", "/api/generate", "ollama_generate"),
+    **native_readers("Ollama embed", "/api/embed", "ollama_embed"),
+    **native_readers("Gemini", "/v1beta/models/m:generateContent", "gemini"),
+    **native_readers("Gemini embeddings", "/v1beta/models/m:batchEmbedContents", "gemini_embed"),
     **readers("Llama", llama.endpoint("post", "/chat/completions"), recorded("llama")),
     **readers(
         "Bedrock converse",
