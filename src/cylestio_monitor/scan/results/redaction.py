@@ -110,16 +110,12 @@ class Redaction:
         """
         if not text:
             return MaskedText(text)
-        budget = budget or Budget(MASK_SECONDS)
-        unmaskable = MaskedText(UNMASKABLE, ((0, len(text), len(UNMASKABLE)),))
         try:
-            found = named_fields.matches(self._named_field, Leaf("", key, text), "input", "llm") if key else []
-            if not found:
-                found = self._search.matches(text, "input", "llm", limits=Limits(budget, matches=None))
-        except Exception:  # noqa: BLE001 -- a fault of the scanner must not reach the application
-            _log.exception("a text could not be redacted and is left out")
-            return unmaskable
-        return unmaskable if budget.reason else self._replace(text, found)
+            return self._replace(text, self.spans(text, key, budget))
+        except UnsearchableError as error:
+            if error.__cause__ is not None:  # a fault of the scanner; without one, the time was up
+                _log.exception("a text could not be redacted and is left out")
+            return MaskedText(UNMASKABLE, ((0, len(text), len(UNMASKABLE)),))
 
     def value(self, value: object) -> object:
         """Returns the value as plain JSON types, every text and key redacted; what cannot be walked becomes a mark."""
@@ -129,33 +125,33 @@ class Redaction:
             _log.debug("a value cannot be redacted and is left out: %r", error)
             return UNMASKABLE
 
-    def spans(self, text: str, key: str = "") -> list[PrivateSpan]:
+    def spans(self, text: str, key: str = "", budget: Budget | None = None) -> list[PrivateSpan]:
         """Returns the places of secrets and personal data in a text, in their order.
 
         Args:
             text: The text.
             key: The nearest key above it, which may name a secret.
+            budget: The time of the search.
 
         Raises:
             UnsearchableError: The text could not be searched to its end.
         """
-        named = named_fields.matches(self._named_field, Leaf("", key, text), "input", "llm") if key else []
-        if named:
-            return _private(named)
-        budget = Budget(MASK_SECONDS)
+        budget = budget or Budget(MASK_SECONDS)
         try:
-            found = self._search.matches(text, "input", "llm", limits=Limits(budget, matches=None))
+            found = named_fields.matches(self._named_field, Leaf("", key, text), "input", "llm") if key else []
+            if not found:
+                found = self._search.matches(text, "input", "llm", limits=Limits(budget, matches=None))
         except Exception as error:  # a fault of the scanner: the caller lets nothing of the text pass
             raise UnsearchableError(type(error).__name__) from error
         if budget.reason:
             raise UnsearchableError(budget.reason)
         return _private(found)
 
-    def _replace(self, text: str, found: list[Match]) -> MaskedText:
+    def _replace(self, text: str, spans: list[PrivateSpan]) -> MaskedText:
         out: list[str] = []
         masks: list[tuple[int, int, int]] = []
         at = 0
-        for rule_id, category, start, end in _private(found):
+        for rule_id, category, start, end in spans:
             token = token_of(rule_id, category, self._hashed(text[start:end]))
             out += [text[at:start], token]
             masks.append((start, end, len(token)))
