@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from cylestio_monitor.govern.history import subject_of
-from cylestio_monitor.govern.policy.conditions import matcher
+from cylestio_monitor.govern.policy.conditions import fits_tool, matcher
 from cylestio_monitor.govern.policy.document import SECONDS, Period, Subject
 
 if TYPE_CHECKING:
@@ -92,10 +92,7 @@ class CallLimiter:
         self._sums: Any = strategies.FixedWindowRateLimiter(kept)
 
     def _covers(self, limit: Limit, facts: CallFacts) -> bool:
-        if not limit.tool:
-            return True
-        fits = self._tools[limit.tool]
-        return bool(facts.tool) and (fits(facts.full_tool) or fits(facts.tool))
+        return not limit.tool or fits_tool(self._tools[limit.tool], facts)
 
     @property
     def measures(self) -> frozenset[Measure]:

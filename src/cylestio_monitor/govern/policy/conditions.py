@@ -26,7 +26,7 @@ from cylestio_monitor.rules import pattern
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cylestio_monitor.govern.facts import ArgumentFact
+    from cylestio_monitor.govern.facts import ArgumentFact, CallFacts
     from cylestio_monitor.govern.policy.document import (
         AfterCondition,
         BudgetCondition,
@@ -85,6 +85,11 @@ def matcher(patterns: Texts) -> Callable[[str], bool]:
         return frozenset(names).__contains__
     expression = re.compile("|".join(translate(name) for name in names))
     return lambda name: expression.match(name) is not None
+
+
+def fits_tool(fits: Callable[[str], bool], facts: CallFacts) -> bool:
+    """Returns whether the facts are of a tool whose name, with or without its server, passes a test."""
+    return bool(facts.tool) and (fits(facts.full_tool) or fits(facts.tool))
 
 
 def _name_test(field: str) -> Callable[[Texts], Test]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from cylestio_monitor.govern.policy.conditions import matcher, tests_of
+from cylestio_monitor.govern.policy.conditions import fits_tool, matcher, tests_of
 from cylestio_monitor.govern.policy.document import STRICTNESS, SURFACES, Action, PolicyDocument, texts
 from cylestio_monitor.govern.policy.question import PolicyQuestion
 
@@ -182,7 +182,7 @@ class Policy:
 
     def restores(self, facts: CallFacts) -> bool:
         """Returns whether a tool gets the original values in place of tokens."""
-        return self._restores is not None and (self._restores(facts.full_tool) or self._restores(facts.tool))
+        return self._restores is not None and fits_tool(self._restores, facts)
 
     def _default(self, facts: CallFacts, undecided: tuple[str, ...]) -> PolicyDecision:
         own = self.document.agents.get(facts.agent)
@@ -196,12 +196,7 @@ class Policy:
         name = (facts.server, facts.tool)
         found = self._by_tool.get(name)
         if found is None:
-            found = [
-                compiled
-                for compiled in self._rules
-                if compiled.tool is None
-                or (facts.tool and (compiled.tool(facts.full_tool) or compiled.tool(facts.tool)))
-            ]
+            found = [compiled for compiled in self._rules if compiled.tool is None or fits_tool(compiled.tool, facts)]
             if len(self._by_tool) < _MAX_TOOLS:
                 self._by_tool[name] = found
         return found
