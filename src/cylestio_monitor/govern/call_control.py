@@ -253,13 +253,14 @@ class CallControl:
     def verdict(self) -> Verdict | None:
         """The verdict of policy and limits; ``None`` where they allow the call."""
         outcome, redaction = self.outcome, self.redaction
-        redacted = redaction.decision() if redaction is not None else None
         if self.exceeded is not None:
             return self._denied(LIMIT_RULE)
+        redacted = redaction.decision() if redaction is not None else None
         if redacted is not None and redacted.action == "deny":
             return self._denied(redacted.rule)
-        is_modified = redaction is not None and redacted is not None and redaction.count
-        modified = Verdict("modify", "modify", redacted.rule) if is_modified and redacted is not None else None
+        modified: Verdict | None = None
+        if redaction is not None and redacted is not None and redaction.count:
+            modified = Verdict("modify", "modify", redacted.rule)
         if outcome is None:
             return modified
         if self._is_invalid and self._controller.denies_invalid:
@@ -309,11 +310,10 @@ class CallControl:
         decision = self._decision()
         if decision is None or (self._controller.policy is None and decision.action == "allow"):
             return found
-        found[semconv.POLICY_ACTION], found[semconv.POLICY_RULE] = decision.action, decision.rule
-        found[semconv.POLICY_VERSION], found[semconv.POLICY_REASON] = (
-            decision.version,
-            self._masks.name(decision.reason),
-        )
+        found[semconv.POLICY_ACTION] = decision.action
+        found[semconv.POLICY_RULE] = decision.rule
+        found[semconv.POLICY_VERSION] = decision.version
+        found[semconv.POLICY_REASON] = self._masks.name(decision.reason)
         found[semconv.POLICY_ENFORCED] = self._is_enforced(decision)
         if self.redaction is not None and self.redaction.count:
             found[semconv.POLICY_REDACTED] = self.redaction.count
