@@ -64,7 +64,7 @@ def connect(path: Path, settings: config.StoreSettings, patience_s: float = BUSY
             "PRAGMA temp_store = MEMORY;"
             "PRAGMA cell_size_check = ON;"
         )
-        _limit(connection, settings, RESERVE)
+        _limit(connection, settings, reserved=True)
         schema.install(connection)
     except StoreError as error:
         connection.close()
@@ -196,17 +196,17 @@ def is_busy(error: BaseException) -> bool:
 @contextmanager
 def reserve(connection: sqlite3.Connection, settings: config.StoreSettings) -> Iterator[None]:
     """Lets a transaction use the whole page budget: to remove a row from the full-text index takes pages, too."""
-    _limit(connection, settings)
+    _limit(connection, settings, reserved=False)
     try:
         yield
     finally:
-        _limit(connection, settings, RESERVE)
+        _limit(connection, settings, reserved=True)
 
 
-def _limit(connection: sqlite3.Connection, settings: config.StoreSettings, left: int = 0) -> None:
-    """Sets the page budget; with `left`, one page in so many stays free. SQLite keeps it above what is in use."""
+def _limit(connection: sqlite3.Connection, settings: config.StoreSettings, *, reserved: bool) -> None:
+    """Sets the page budget, with or without the reserve. SQLite keeps it above what is in use."""
     pages = settings.max_mb * _MIB // int(connection.execute("PRAGMA page_size").fetchone()[0])
-    connection.execute(f"PRAGMA max_page_count = {pages - pages // left if left else pages}")
+    connection.execute(f"PRAGMA max_page_count = {pages - pages // RESERVE if reserved else pages}")
 
 
 def is_full(error: sqlite3.Error) -> bool:
