@@ -11,7 +11,7 @@ from cylestio_monitor.sanitize import pointer_token
 from cylestio_monitor.store.read.values import decoded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from cylestio_monitor.store.read.queries import Row
 
@@ -160,6 +160,11 @@ def _leaves(value: Any, pointer: str) -> Iterator[TextLeaf]:
             ]
         elif item is not None:
             yield TextLeaf(path, item if isinstance(item, str) else msgspec.json.encode(item).decode(), place)
+
+
+def said(leaves: Iterable[TextLeaf]) -> list[tuple[str, str]]:
+    """The texts with their paths and without their pointers: equal for equal content, wherever it is recorded."""
+    return [(leaf.path, leaf.text) for leaf in leaves]
 
 
 def items_of(text: str | None) -> list[Any]:

@@ -14,7 +14,7 @@ import msgspec
 from cylestio_monitor import semconv
 from cylestio_monitor.model import ASSISTANT_ROLES, SYSTEM_ROLES
 from cylestio_monitor.store.read import lists, pages, traces
-from cylestio_monitor.store.read.conversation.parts import PartPlace, TurnPart, items_of, leaves_of_json, part_of
+from cylestio_monitor.store.read.conversation.parts import PartPlace, TurnPart, items_of, leaves_of_json, part_of, said
 
 if TYPE_CHECKING:
     import sqlite3
@@ -261,8 +261,7 @@ def _speaker(role: str, parts: list[TurnPart]) -> str:
 
 
 def _key(speaker: str, parts: list[TurnPart]) -> bytes:
-    said = [[part.kind, part.name, part.left_out, [leaf[:2] for leaf in part.leaves]] for part in parts]
-    return msgspec.json.encode([speaker, said])
+    return msgspec.json.encode([speaker, [[part.kind, part.name, part.left_out, said(part.leaves)] for part in parts]])
 
 
 _Found = dict[str, list[tuple[Thread, Turn, TurnPart]]]
@@ -307,15 +306,15 @@ def _add_tool(
     """Joins the span of a tool call with the request of the model and with the answer that the model got."""
     name = span["tool"] or span["name"]
     arguments, left_out, whole = leaves_of_json(texts.get(semconv.TOOL_CALL_ARGUMENTS))
-    said = [leaf[:2] for leaf in arguments]
     asked_at = PartPlace(span["span_id"], semconv.TOOL_CALL_ARGUMENTS, "")
+    wanted = said(arguments)
     open_ones = [
         found
         for found in requests.get(_last_name(name), ())
         if found[2].tool_span is None and found[1].span["start_ns"] <= span["start_ns"]
     ]
     chosen = next(
-        (found for found in open_ones if [leaf[:2] for leaf in found[2].leaves] == said),
+        (found for found in open_ones if said(found[2].leaves) == wanted),
         open_ones[0] if open_ones else None,
     )
     result = _result(span, name, texts.get(semconv.TOOL_CALL_RESULT))
