@@ -12,9 +12,9 @@ import pytest
 
 from browser import chromium, example_store
 from browser.served import Served, served
-from cylestio_monitor.web import app
 from store.filling import Bench
 from web import hostile_store
+from web.routes import ROUTES, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 _MOST_PAGES = 150
 _SEVERAL = {"/t/{trace}"}
 """Pages of a kind of which one does not link to all that another links to."""
-
-ROUTES = sorted({route.path for page in app.PAGES for route in page.ROUTES if "GET" in route.methods} - {"/live"})
 
 
 def pytest_addoption(parser):
@@ -57,10 +55,7 @@ class OpenSite:
         found = linked(self._browser, self.served.origin, self._state)
         if self._ids is None:
             return found
-        known = {
-            route: re.sub(r"{(\w+)(?::\w+)?}", lambda match: self._ids.get(match[1], "a"), route) for route in ROUTES
-        }
-        return {**{route: path for route, path in known.items() if "{" in route}, **found}
+        return {**{route: path_of(route, self._ids) for route in ROUTES if "{" in route}, **found}
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from browser.conftest import ROUTES
+from web.routes import ROUTES
 
 pytestmark = pytest.mark.e2e
 

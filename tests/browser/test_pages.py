@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from browser.chromium import WIDTHS
-from browser.conftest import ROUTES
+from web.routes import ROUTES
 
 pytestmark = pytest.mark.e2e
 

@@ -7,9 +7,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from cylestio_monitor.web import app
 from web import hostile_store
 from web.conftest import browsing
+from web.routes import ROUTES, path_of
 
 
 class Elements(HTMLParser):
@@ -32,15 +32,12 @@ def hostile(request, bench):
         yield browser, ids
 
 
-ROUTES = sorted({route.path for page in app.PAGES for route in page.ROUTES if "GET" in route.methods} - {"/live"})
-
-
 def test_every_page_shows_hostile_text_as_text(hostile):
     browser, ids = hostile
     shown = 0
     for route in ROUTES:
         names = re.findall(r"{(\w+)[:}]", route)
-        path = re.sub(r"{(\w+)(?::\w+)?}", lambda match: ids.get(match[1], "a"), route)
+        path = path_of(route, ids)
         if route == "/search":
             path += "?q=alert"
         answer = browser.get(path)

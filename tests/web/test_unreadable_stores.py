@@ -11,11 +11,10 @@ from contextlib import contextmanager
 import pytest
 
 from cylestio_monitor.store.sqlite import schema
-from cylestio_monitor.web import app
 from web.conftest import browsing
 from web.recording import Page, trace_ids
+from web.routes import ROUTES, path_of
 
-ROUTES = sorted({route.path for page in app.PAGES for route in page.ROUTES if "GET" in route.methods} - {"/live"})
 NOBODY = 65_534
 
 
@@ -29,7 +28,7 @@ def paths(demo):
     (span,) = connection.execute("SELECT span_id FROM span WHERE trace_id = ?", (trace,)).fetchone()
     connection.close()
     ids = {"trace": trace, "span": span, "group": group, "tool": "run_sql"}
-    return {route: re.sub(r"{(\w+)(?::\w+)?}", lambda match: ids.get(match[1], "a"), route) for route in ROUTES}
+    return {route: path_of(route, ids) for route in ROUTES}
 
 
 @contextmanager
