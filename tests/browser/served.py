@@ -38,16 +38,21 @@ class Served(NamedTuple):
         return state
 
 
+def environ(home: Path, variables: Mapping[str, str]) -> dict[str, str]:
+    """The variables of a user who has just logged in, and those given."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "CYLESTIO_", "XDG_"))}
+    return {**kept, "HOME": str(home), **variables}
+
+
 @contextmanager
 def served(path: Path, *, variables: Mapping[str, str] | None = None) -> Iterator[Served]:
     """A server over a store.
 
     Args:
         path: The database; it may be missing.
-        variables: Environment variables beside those of a user who has just logged in.
+        variables: Environment variables beside those of `environ`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "CYLESTIO_", "XDG_"))}
     command = [str(Path(sys.executable).parent / "cylestio"), "--db", str(path), "ui"]
     with (path.parent / "ui.log").open("w+") as log:
         process = subprocess.Popen(
@@ -56,7 +61,7 @@ def served(path: Path, *, variables: Mapping[str, str] | None = None) -> Iterato
             stderr=log,
             text=True,
             cwd=path.parent,
-            env={**kept, "HOME": str(path.parent), **(variables or {})},
+            env=environ(path.parent, variables or {}),
         )
         try:
             link = process.stdout.readline().strip()

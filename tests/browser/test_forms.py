@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ import pytest
 
 from browser import example_store
 from browser.conftest import opened
+from browser.served import environ
 from cylestio_monitor.errors import StoreError
 from cylestio_monitor.store.read import queries
 from e2e.programs import until
@@ -81,17 +81,15 @@ def test_a_call_of_a_running_program_waits_for_the_button(browser, tmp_path, but
     (tmp_path / "policy.yaml").write_text("rules: [{id: ask-mail, tool: send_email, action: ask}]\n")
     (tmp_path / "agent.py").write_text(_WAITING_AGENT)
     path = tmp_path / "cylestio.db"
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "CYLESTIO_", "XDG_"))}
     settings = {
         "CYLESTIO_DB_PATH": str(path),
         "CYLESTIO_MODE": "block",
         "CYLESTIO_POLICY": str(tmp_path / "policy.yaml"),
-        "HOME": str(tmp_path),
     }
     program = subprocess.Popen(
         [sys.executable, tmp_path / "agent.py"],
         cwd=tmp_path,
-        env={**kept, **settings},
+        env=environ(tmp_path, settings),
         text=True,
         stdout=subprocess.PIPE,
     )
