@@ -8,6 +8,7 @@ from cylestio_monitor.errors import StoreError
 from cylestio_monitor.model import SEVERITIES, SEVERITY_NUMBER
 from cylestio_monitor.store.read import pages
 from cylestio_monitor.store.read.values import parse_moment, to_ns
+from cylestio_monitor.store.sqlite.usage import DAY_NS
 from cylestio_monitor.web import render
 from cylestio_monitor.web.view import PageError
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 PERIODS: Final = {"24h": "24 h", "7d": "7 days", "30d": "30 days"}
 """Values of ``since`` that pages offer as links, and their text."""
+
+PERIODS_NS: Final = {"24h": DAY_NS, "7d": 7 * DAY_NS, "30d": 30 * DAY_NS}
+"""The length of each."""
 
 LABELS: Final = {
     "since": "since",
@@ -115,6 +119,18 @@ def read(request: Request, names: Sequence[str], defaults: Mapping[str, str] | N
         cursor=_cursor(query.get("at")),
         address=render.addresses(request.url.path, kept),
     )
+
+
+def period_of(filters: ListFilters) -> str:
+    """The value of ``since`` on a page that shows one of `PERIODS`; a week where the query has none.
+
+    Raises:
+        PageError: It is another period.
+    """
+    period = filters.get("since") or "7d"
+    if period not in PERIODS_NS:
+        raise PageError(f"The filter since is one of {', '.join(PERIODS_NS)} here.")
+    return period
 
 
 def paging(page: pages.Page[Any], filters: ListFilters) -> dict[str, str | None]:

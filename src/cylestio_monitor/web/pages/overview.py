@@ -28,21 +28,19 @@ MOST_NEEDS: Final = 8
 _COLUMNS: Final = 28
 _AGENTS: Final = 20
 _SPARK_DAYS: Final = 14
-_PERIODS_NS: Final = {"24h": DAY_NS, "7d": 7 * DAY_NS, "30d": 30 * DAY_NS}
 
 
 def overview(request: Request) -> Response:
     """Shows what needs a person now, the trend, the state of the system, and the agents."""
     chosen = filters.read(request, ["since", "agent"], {"since": "7d"})
-    period = chosen.get("since") or "7d"
-    if period not in _PERIODS_NS:
-        raise view.PageError(f"The filter since is one of {', '.join(_PERIODS_NS)} here.")
+    period = filters.period_of(chosen)
+    period_ns = filters.PERIODS_NS[period]
     now_ns = time.time_ns()
     with view.reading(request) as connection:
         delivery = _delivered(queries.delivery(connection))
         needs = _needs(request, connection, delivery["refused"], now_ns)
-        trend = _trend(connection, now_ns, _PERIODS_NS[period], chosen.get("agent"))
-        used = _used(connection, now_ns - _PERIODS_NS[period])
+        trend = _trend(connection, now_ns, period_ns, chosen.get("agent"))
+        used = _used(connection, now_ns - period_ns)
         sealed = connection.execute("SELECT max(seq) FROM checkpoint").fetchone()[0]
         entries = connection.execute("SELECT max(seq) FROM audit").fetchone()[0]
         agents = lists.entities(connection, "agent", limit=_AGENTS).rows

@@ -10,7 +10,6 @@ from urllib.parse import quote, urlencode
 from starlette.routing import Route
 
 from cylestio_monitor.store.read import definitions, totals
-from cylestio_monitor.store.sqlite.usage import DAY_NS
 from cylestio_monitor.web import filters, view
 from cylestio_monitor.web.pages.tool.effects import ToolEffects
 
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
     from cylestio_monitor.store.read.totals import AgentToolUse, CarriedValues
 
-_PERIODS_NS: Final = {"24h": DAY_NS, "7d": 7 * DAY_NS, "30d": 30 * DAY_NS}
 _ROWS: Final = 250
 _MOST_NODES: Final = 16  # of one column
 _WIDTH: Final = 1100
@@ -77,10 +75,8 @@ class GraphEdge(NamedTuple):
 def graph(request: Request) -> Response:
     """The picture, and the same as a table."""
     chosen = filters.read(request, ["since", "agent"], {"since": "7d"})
-    period = chosen.get("since") or "7d"
-    if period not in _PERIODS_NS:
-        raise view.PageError(f"The filter since is one of {', '.join(_PERIODS_NS)} here.")
-    since_ns, agent = time.time_ns() - _PERIODS_NS[period], chosen.get("agent")
+    period = filters.period_of(chosen)
+    since_ns, agent = time.time_ns() - filters.PERIODS_NS[period], chosen.get("agent")
     with view.reading(request) as connection:
         uses = totals.tool_uses(connection, since_ns=since_ns, agent_id=agent, limit=_ROWS)
         carried = totals.carried_values(connection, since_ns=since_ns, agent_id=agent)
