@@ -70,6 +70,16 @@ def opened(browser, path, variant="", ids=None, **variables):
         yield OpenSite(browser, server, variant, ids)
 
 
+@contextmanager
+def week(browser, folder):
+    """The web UI over a week's work of three agents, up to now, in a folder."""
+    path = folder / "data" / "cylestio.db"
+    with example_store.clock(time.time_ns()) as moment:
+        example_store.fill(path, folder / "cache", moment)
+    with opened(browser, path, CYLESTIO_POLICY=str(path.with_name("policy.yaml"))) as site:
+        yield site
+
+
 def linked(browser, origin, state):
     """A path of each route, found by following the links of the pages as they are without script."""
     context = browser.new_context(storage_state=state)
@@ -107,11 +117,7 @@ def route_of(path):
 @pytest.fixture(scope="session")
 def example(browser, tmp_path_factory):
     """A week's work of three agents, up to now."""
-    folder = tmp_path_factory.mktemp("example")
-    path = folder / "data" / "cylestio.db"
-    with example_store.clock(time.time_ns()) as moment:
-        example_store.fill(path, folder / "cache", moment)
-    with opened(browser, path, CYLESTIO_POLICY=str(path.with_name("policy.yaml"))) as site:
+    with week(browser, tmp_path_factory.mktemp("example")) as site:
         yield site
 
 

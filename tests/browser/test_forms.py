@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 
 import pytest
 
-from browser import example_store
+from browser import conftest
 from browser.conftest import opened
 from browser.served import environ
 from cylestio_monitor.errors import StoreError
@@ -41,10 +40,7 @@ finally:
 @pytest.fixture
 def week(browser, tmp_path):
     """A store of its own, to be changed."""
-    path = tmp_path / "data" / "cylestio.db"
-    with example_store.clock(time.time_ns()) as moment:
-        example_store.fill(path, tmp_path / "cache", moment)
-    with opened(browser, path, CYLESTIO_POLICY=str(path.with_name("policy.yaml"))) as site:
+    with conftest.week(browser, tmp_path) as site:
         yield site
 
 
