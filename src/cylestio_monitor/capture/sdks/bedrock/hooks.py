@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from cylestio_monitor import semconv
-from cylestio_monitor.capture import call_wrappers, observed_items
+from cylestio_monitor.capture import call_wrappers
 from cylestio_monitor.capture.http_client.observed_answer import ObservedAnswer
 from cylestio_monitor.capture.parsing.fields import Fields, as_dict, label, parse_json
-from cylestio_monitor.capture.parsing.reading import read_call
+from cylestio_monitor.capture.parsing.reading import read_call, read_result
 from cylestio_monitor.capture.sdks.bedrock import converse, facts, invoke_model
 from cylestio_monitor.errors import BlockedError
 from cylestio_monitor.model import Call, Message, Part, Result
@@ -60,7 +60,7 @@ def _make_api_call(original: Callable[..., Any]) -> Callable[..., Any]:
                 invocation.end(None, error)
                 raise
         if not _observe(answer, invocation):
-            invocation.end(observed_items.read(converse.answer, answer), enforce=True)
+            invocation.end(read_result(converse.answer, answer), enforce=True)
             invocation.wait_durable()
         return answer
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from cylestio_monitor import semconv
-from cylestio_monitor.capture import call_wrappers, event_loop, observed_items
+from cylestio_monitor.capture import call_wrappers, event_loop
 from cylestio_monitor.capture.http_client.observed_answer import ObservedAnswer
+from cylestio_monitor.capture.parsing.reading import read_result
 from cylestio_monitor.capture.sdks.google_genai import content, function_calls
 from cylestio_monitor.errors import BlockedError
 from cylestio_monitor.model import Call, Message, Part, Result
@@ -117,7 +118,7 @@ def _wrap_whole(original: Callable[..., Any], operation: str, read: Callable[[An
             except BaseException as error:
                 _failed(invocation, error)
                 raise
-        invocation.end(observed_items.read(read, answer), enforce=True)
+        invocation.end(read_result(read, answer), enforce=True)
         invocation.wait_durable()
         return answer
 
@@ -139,7 +140,7 @@ def _wrap_whole_async(
             except BaseException as error:
                 _failed(invocation, error)
                 raise
-        await event_loop.ended(lambda: invocation.end(observed_items.read(read, answer), enforce=True), answer)
+        await event_loop.ended(lambda: invocation.end(read_result(read, answer), enforce=True), answer)
         await invocation.wait_durable_async()
         return answer
 
