@@ -255,23 +255,27 @@ def _receive(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _take(process: _Process, message: Any) -> None:
-    passed_over = PassedOver()
     try:
-        with passed_over:
-            try:
-                process.receive(message)
-            except BlockedError:
-                raise
-            except Exception as error:  # noqa: BLE001 -- a message of an unknown form is recorded as it is
-                left = unread(error, message, "")
-            else:
-                left = []
-        if left := [*left, *passed_over.new_parts()]:
+        if left := _unread_parts(process, message):
             process.unread(left)
     except BlockedError:
         raise
     except Exception:  # a message of an unknown form: the application gets it nevertheless
         log.debug("Could not record a message of Claude Code", exc_info=True)
+
+
+def _unread_parts(process: _Process, message: Any) -> list[Part]:
+    """Hands a message to its process; returns what of it could not be read."""
+    failed: list[Part] = []
+    passed_over = PassedOver()
+    with passed_over:
+        try:
+            process.receive(message)
+        except BlockedError:
+            raise
+        except Exception as error:  # noqa: BLE001 -- a message of an unknown form is recorded as it is
+            failed = unread(error, message, "")
+    return [*failed, *passed_over.new_parts()]
 
 
 TARGETS = (
