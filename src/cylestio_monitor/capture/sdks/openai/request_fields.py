@@ -130,7 +130,7 @@ def tool(item: Any, path: str) -> ToolDefinition:
         bodies = (entry.get(name) for name in (kind, "function", "custom"))
         given = next((body for body in bodies if isinstance(body, dict)), entry)
         for name in ("function", "custom"):
-            as_dict(entry.get(name))
+            as_dict(entry.get(name))  # notes a value of another type, which `_TOOL_FIELDS` keeps out of the rest
         rest = {name: value for name, value in {**entry, **given}.items() if name not in _TOOL_FIELDS}
         if given is not entry:
             rest.pop(kind, None)
