@@ -329,7 +329,7 @@ class _Attempt:
 
     def _observe_stream(self, stream: Any, invocation: Invocation) -> None:
         generator = stream._iterator  # noqa: SLF001 -- the one attribute that every version's stream reads from
-        redaction = invocation.streamed_redaction(self._sdk.keys) if invocation.redacts else None
+        redaction = invocation.streamed_redaction(self._sdk.keys)
         events = self._endpoint.redacted(redaction) if redaction is not None and self._endpoint.redacted else None
         answer = ObservedAnswer(invocation, self._endpoint.fold(invocation), generator, events=events)
         stream.__dict__["_iterator"] = streams.observed(generator, answer, is_redacted=events is not None)
