@@ -1,13 +1,17 @@
 """Findings of one call, labels of metrics and attributes are bounded, whatever a server or a model sends."""
 
+import contextlib
 import sqlite3
 from contextlib import closing
 
 import pytest
 
 from cylestio_monitor import semconv
+from cylestio_monitor.capture.http_client.observed_answer import ObservedAnswer
+from cylestio_monitor.capture.parsing.reading import MAX_VALUES
 from cylestio_monitor.config import KeywordSettings
 from cylestio_monitor.emit import metrics, security
+from cylestio_monitor.errors import BlockedError
 from cylestio_monitor.inspection import MAX_FINDINGS
 from cylestio_monitor.model import INCOMPLETE, Call, Message, Part, Result, ToolDefinition, Usage
 from cylestio_monitor.store import Store
@@ -134,3 +138,29 @@ def test_three_calls_make_few_series(road):
         here.pipeline.begin(chat("hi")).end(answer("ok", usage=Usage(1, 1)))
     names = [semconv.METRIC_FINDINGS, semconv.METRIC_CLIENT_DURATION, semconv.METRIC_CLIENT_TOKENS]
     assert sum(len(here.points(name)) for name in names) < 80
+
+
+class Unreadable:
+    """A fold that can read no event."""
+
+    def __init__(self):
+        self.complete = []
+
+    def event(self, _):
+        raise ValueError("no")
+
+    def result(self):
+        return Result()
+
+
+@pytest.mark.parametrize("mode", ["monitor", "block"])
+def test_unreadable_events_of_one_stream_are_kept_in_part(road, mode):
+    here = road(keywords=KEYWORDS, mode=mode)
+    observed = ObservedAnswer(here.pipeline.begin(chat("hi")), Unreadable())
+    with contextlib.suppress(BlockedError):
+        for number in range(3 * MAX_VALUES):
+            observed.observe({"event": number})
+    kept = observed._result().messages[0].parts
+    assert 0 < len(kept) <= MAX_VALUES + 1
+    observed.failed(ValueError("no"))
+    assert INCOMPLETE in here.span().attributes[semconv.RULES]

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from cylestio_monitor import runtime
-from cylestio_monitor.capture.parsing.reading import PassedOver, add_parts, read_result, unread
+from cylestio_monitor.capture.parsing.reading import MAX_VALUES, PassedOver, add_parts, read_result, unread
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -88,7 +88,8 @@ class ObservedAnswer:
             try:
                 self._fold.event(event)
             except Exception as error:  # noqa: BLE001 -- an event of any form: it is recorded as it is, reading goes on
-                failed = unread(error, event, "stream")
+                if len(self._unread) < MAX_VALUES:  # more of them are reported by those before
+                    failed = unread(error, event, "stream")
         if left := [*failed, *self._passed_over.new_parts()]:
             self._unread += left
             if self._judges:
