@@ -17,6 +17,7 @@ from cylestio_monitor.govern.provenance.leaves import TOO_DEEP, walk
 from cylestio_monitor.govern.readings.hosts import hosts_of
 from cylestio_monitor.govern.readings.numbers import number_in, spelling
 from cylestio_monitor.govern.readings.paths import folders_of
+from cylestio_monitor.scan.results.redaction import TOKEN_BEGINNINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -34,6 +35,7 @@ MAX_NAME: Final = 120
 """Bytes of an argument's name that are kept."""
 
 _LONGEST_INTEGER: Final = 10**40
+_SECRET, _PERSONAL = TOKEN_BEGINNINGS
 
 
 class ArgumentFact(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True):
@@ -204,7 +206,7 @@ def digest(value: object, key: bytes) -> str:
 
 def is_masked(name: str) -> bool:
     """Returns whether a name is a stored one that held a secret or personal data."""
-    return "[secret:" in name or "[pii:" in name
+    return _SECRET in name or _PERSONAL in name
 
 
 def _fact(name: str, value: Any, key: bytes) -> ArgumentFact:

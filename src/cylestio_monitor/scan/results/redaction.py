@@ -35,6 +35,9 @@ TOKEN: Final = rf"\[(?:{'|'.join(_KINDS.values())}):([a-z0-9.-]+):([0-9a-f]{{6}}
 """Pattern of a token, for those who read recorded texts; its groups are the part of the rule's id after its category,
 and the first digits of the keyed hash."""
 
+TOKEN_BEGINNINGS: Final = tuple(f"[{kind}:" for kind in _KINDS.values())
+"""The forms in which a token begins, for those who read texts that may be cut inside of one."""
+
 _CUT = "[cut]"
 _LONGEST_NUMBER = 10**40
 
