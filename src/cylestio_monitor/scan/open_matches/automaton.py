@@ -111,21 +111,15 @@ class RuleAutomaton:
     def step(self, state: State, symbol: str | tuple[str, ...]) -> State | None:
         """Returns the state after one more character, and remembers it in `State.next`."""
         with self._lock:
-            positions = self._stepped(state.positions, symbol)
-            found = state.next[symbol] = self._state(positions)
+            read = [self._read(state.positions, way) for way in _ways(symbol)]
+            found = state.next[symbol] = self._state(frozenset().union(*read))
             return found
 
     def _begun(self, before: str, symbol: str | tuple[str, ...]) -> State | None:
-        ways = (symbol,) if isinstance(symbol, str) else symbol
+        known = before if isinstance(symbol, str) else ANY
         with self._lock:
-            positions: frozenset[int] = frozenset()
-            for way in ways:
-                if way:
-                    first = self._first(before if isinstance(symbol, str) else ANY, way[0])
-                    for character in way[1:]:
-                        first = self._next(first, character)
-                    positions |= first
-            found = self._starts[before, symbol] = self._state(positions)
+            read = [self._read(self._first(known, way[0]), way[1:]) for way in _ways(symbol) if way]
+            found = self._starts[before, symbol] = self._state(frozenset().union(*read))
             return found
 
     def _first(self, before: str, character: str) -> frozenset[int]:
@@ -141,21 +135,13 @@ class RuleAutomaton:
             found.update(position for position in positions if masks[position] & bit)
         return frozenset(found)
 
-    def _stepped(self, positions: frozenset[int], symbol: str | tuple[str, ...]) -> frozenset[int]:
-        if isinstance(symbol, str):
-            return self._next(positions, symbol)
-        found: frozenset[int] = frozenset()
-        for way in symbol:
-            stepped = positions
-            for character in way:
-                stepped = self._next(stepped, character)
-            found |= stepped
-        return found
-
-    def _next(self, positions: frozenset[int], character: str) -> frozenset[int]:
-        bit = _bit(character)
+    def _read(self, positions: frozenset[int], text: str) -> frozenset[int]:
+        """Returns the positions after the characters of a text; those given for an empty one."""
         masks, follow = self._positions.masks, self._positions.follow
-        return frozenset(after for position in positions for after in follow[position] if masks[after] & bit)
+        for character in text:
+            bit = _bit(character)
+            positions = frozenset(after for position in positions for after in follow[position] if masks[after] & bit)
+        return positions
 
     def _state(self, positions: frozenset[int]) -> State | None:
         if not positions:
@@ -175,6 +161,11 @@ class RuleAutomaton:
 def automaton_of(rules: tuple[CompiledRule, ...]) -> RuleAutomaton:
     """Returns the automaton of rules; one for all scanners that have the same."""
     return RuleAutomaton(rules)
+
+
+def _ways(symbol: str | tuple[str, ...]) -> tuple[str, ...]:
+    """Returns what a character may stand for."""
+    return (symbol,) if isinstance(symbol, str) else symbol
 
 
 def _code(character: str) -> int:
