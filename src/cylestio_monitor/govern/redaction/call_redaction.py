@@ -79,9 +79,7 @@ class CallRedaction:
 
     def restored(self, facts: CallFacts, call: Call) -> Any:
         """Returns the arguments of a tool call with the original values, where the policy gives them to the tool."""
-        if not self._enforces or not self._policy.restores(facts):
-            return call.arguments
-        restored = Redactor(self._find, self._tokens).restored(call.arguments)
+        restored = self.asked(facts, call.arguments)
         if restored is not call.arguments and "arguments" in call.changes:
             self.arguments = restored
         return restored
@@ -150,8 +148,7 @@ class CallRedaction:
         Args:
             keys: The keys of the provider's JSON that are no plain text.
         """
-        rule = self._stream_rule
-        if rule is not None and self.stream is None:
+        if self._stream_rule is not None and self.stream is None:
             self.stream = StreamedRedaction(self._find, self._tokens, self._open_places, keys)
         return self.stream
 
@@ -224,16 +221,14 @@ class CallRedaction:
         except ValueError as error:
             log.debug("A surface of a call could not be redacted", exc_info=error)
             changed, can_change = None, False
-        if changed is value:
-            self._active.add("output" if surface in {"answers", "results"} else surface)
-            return value
-        self.rule = rule
-        if not self._enforces:
-            return value
-        if not can_change:
-            self.refused = surface
-            return value
+        if changed is not value:
+            self.rule = rule
+            if not self._enforces:
+                return value
+            if not can_change:
+                self.refused = surface
+                return value
+            self.count += redactor.count
+            self.surfaces.append(surface)
         self._active.add("output" if surface in {"answers", "results"} else surface)
-        self.count += redactor.count
-        self.surfaces.append(surface)
         return changed
