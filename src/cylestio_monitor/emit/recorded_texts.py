@@ -23,7 +23,7 @@ from cylestio_monitor.model import (
     speaker_of,
 )
 from cylestio_monitor.sanitize import pointer_token
-from cylestio_monitor.scan.walk import MAX_DEPTH, MAX_NAME, as_mapping
+from cylestio_monitor.scan.walk import LONG_KEY, MAX_DEPTH, MAX_NAME, as_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -41,7 +41,6 @@ MAX_TEXTS: Final = 200
 _INDEX: Final = re.compile(r"\[(\d{1,9})\]")
 _ROOT: Final = re.compile(r"[^.\[]*")
 _SHORTEST_MASKED: Final = 6  # code points of the shortest secret
-_LONG_KEY: Final = 16  # a longer key is scanned as a text of its own
 
 
 class CallText(NamedTuple):
@@ -248,7 +247,7 @@ def _texts_at(path: str, contents: Mapping[str, list[CallText]]) -> Iterator[Cal
             for name, child in list(fields.items()):
                 key = name if type(name) is str else str(name)
                 below = f"{place}.{key[:MAX_NAME]}" if place else key[:MAX_NAME]
-                if below == path and len(key) > _LONG_KEY:
+                if below == path and len(key) > LONG_KEY:
                     yield text._replace(content=key, is_key=True)
                 if below == path or (path.startswith(below) and path[len(below)] in ".["):
                     waiting.append((below, _child(text, child, key, key), depth + 1))

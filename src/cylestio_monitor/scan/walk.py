@@ -18,8 +18,10 @@ MAX_NODES = 50_000
 MAX_NAME = 200
 """Code points of a key that a path shows; the key itself is scanned whole."""
 
+LONG_KEY = 16
+"""Code points beyond which a key is a text of its own."""
+
 _LONG_NUMBER = 10**7  # a shorter number is no card, phone or national id
-_LONG_KEY = 16
 
 
 class Leaf(NamedTuple):
@@ -79,7 +81,7 @@ def leaves(value: object, path: str = "", budget: Budget | None = None) -> Itera
             _stop(budget, "values")
             del children[MAX_NODES:]
         for _child, name, child_key in children:
-            if child_key is not key and len(child_key) > _LONG_KEY:
+            if child_key is not key and len(child_key) > LONG_KEY:
                 yield Leaf(name, "", child_key, is_key=True)
         stack.extend((child, name, child_key, depth + 1) for child, name, child_key in reversed(children))
 
