@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from fnmatch import translate
 from functools import lru_cache
-from operator import attrgetter
+from operator import attrgetter, ge, le
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
@@ -311,12 +311,16 @@ def _places(fact: ArgumentFact) -> tuple[str, ...]:
     return tuple(from_home(one).casefold() for one in (fact.folder, *own, fact.other_folder) if one)
 
 
-def _least(value: Any, _key: bytes, strict: bool) -> ValueTest:
-    return lambda fact: strict if fact.number is None else None if _is_near(fact, value) else fact.number >= value
+def _bound(holds: Callable[[float, float], bool]) -> Callable[[Any, bytes, bool], ValueTest]:
+    def make(bound: Any, _key: bytes, strict: bool) -> ValueTest:
+        def test(fact: ArgumentFact) -> Outcome:
+            if fact.number is None:
+                return strict
+            return None if _is_near(fact, bound) else holds(fact.number, bound)
 
+        return test
 
-def _most(value: Any, _key: bytes, strict: bool) -> ValueTest:
-    return lambda fact: strict if fact.number is None else None if _is_near(fact, value) else fact.number <= value
+    return make
 
 
 def _is_near(fact: ArgumentFact, bound: float) -> bool:
@@ -341,8 +345,8 @@ _VALUE: dict[str, Callable[[Any, bytes, bool], ValueTest]] = {
     "one_of": _one_of,
     "host": _host,
     "path": _path,
-    "min": _least,
-    "max": _most,
+    "min": _bound(ge),
+    "max": _bound(le),
     "max_length": _length,
     "glob": _glob,
     "regex": _regex,
