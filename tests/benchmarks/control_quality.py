@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections import defaultdict
+from contextlib import ExitStack
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from unittest import mock
@@ -231,26 +232,21 @@ def mimics(judge: Judge, recorded: list[RecordedRun]) -> Table:
 
 def parts_of_the_judgement(scanner: Scanner, recorded: list[RecordedRun]) -> Table:
     """Rows for the judgement without one of its parts each: what rests on a part shows in its row."""
-    module = provenance
     sources = {run.corpus for run in recorded if run.kind == "attack"}
     compared = [run for run in recorded if run.corpus in sources]
     without: dict[str, list[tuple[Any, str, Any]]] = {
         "everything": [],
-        "without orders near a value": [(module.orders, "places", lambda _: [])],
-        "without the words with which users ask for tools": [(module.tools, "asked_for", lambda *_: True)],
-        "without phrases": [(module, "phrase", lambda _: None)],
-        "without names that the user said": [(module.Conversation, "_is_related", lambda *_: False)],
+        "without orders near a value": [(provenance.orders, "places", lambda _: [])],
+        "without the words with which users ask for tools": [(provenance.tools, "asked_for", lambda *_: True)],
+        "without phrases": [(provenance, "phrase", lambda _: None)],
+        "without names that the user said": [(provenance.Conversation, "_is_related", lambda *_: False)],
     }
     rows = []
     for name, changes in without.items():
-        patches = [mock.patch.object(*change) for change in changes]
-        for patch in patches:
-            patch.start()
-        try:
+        with ExitStack() as patches:
+            for change in changes:
+                patches.enter_context(mock.patch.object(*change))
             runs = Judge(scanner).runs(compared)
-        finally:
-            for patch in patches:
-                patch.stop()
         attacked = [run.is_flagged() for run in runs if run.is_attack]
         rows.append((name, share(attacked), share([run.is_flagged() for run in runs if not run.is_attack])))
     return rows
