@@ -63,8 +63,8 @@ class CallControl:
         "_is_invalid",
         "_judged",
         "_mask",
-        "_masks",
         "_model",
+        "_outcome_mask",
         "_schemas",
         "_span",
         "held",
@@ -93,7 +93,7 @@ class CallControl:
             redaction: Redacts what passes, where the policy redacts anything.
         """
         self.redaction = redaction
-        self._masks = mask
+        self._outcome_mask = mask
         self._controller = controller
         self._actor = actor
         self._span = span
@@ -147,7 +147,7 @@ class CallControl:
                 return self.verdict()
             collector.add(self._judge_run(call, kept(collector)))
             if self.outcome is not None and self._is_held(self.outcome):
-                asked, control = self._masks.recorded(self.outcome), self._controller
+                asked, control = self._outcome_mask.recorded(self.outcome), self._controller
                 now = partial(control.digest_with, self.outcome, self._actor, self._arguments)
                 self.held.hold(asked, mask(call.arguments), trace, span, control.approval_s, now)
         except Exception as error:  # noqa: BLE001 -- a call that could not be judged must not pass as one that was
@@ -313,7 +313,7 @@ class CallControl:
         found[semconv.POLICY_ACTION] = decision.action
         found[semconv.POLICY_RULE] = decision.rule
         found[semconv.POLICY_VERSION] = decision.version
-        found[semconv.POLICY_REASON] = self._masks.name(decision.reason)
+        found[semconv.POLICY_REASON] = self._outcome_mask.name(decision.reason)
         found[semconv.POLICY_ENFORCED] = self._is_enforced(decision)
         if self.redaction is not None and self.redaction.count:
             found[semconv.POLICY_REDACTED] = self.redaction.count
@@ -350,7 +350,7 @@ class CallControl:
 
     def _record(self, outcome: ControlOutcome) -> None:
         if (recorder := self._controller.recorder) is not None:
-            recorder(self._masks.recorded(outcome), self._span, self._is_enforced(outcome.decision))
+            recorder(self._outcome_mask.recorded(outcome), self._span, self._is_enforced(outcome.decision))
 
     def _judge_run(self, call: Call, findings: Iterable[Finding]) -> list[Finding]:
         """Decides about a tool call that is about to run."""
