@@ -26,7 +26,6 @@ from cylestio_monitor.govern.outcome import Actor, ControlOutcome, control_findi
 from cylestio_monitor.govern.policy.engine import PolicyDecision
 from cylestio_monitor.govern.provenance import Conversation, OpenConversations
 from cylestio_monitor.govern.recent import entry_of
-from cylestio_monitor.govern.redaction.call_redaction import CallRedaction
 from cylestio_monitor.govern.redaction.redactor import UNCHANGED
 from cylestio_monitor.govern.redaction.tokens import OpenTokens
 from cylestio_monitor.govern.runaway import RunawayDetector
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from cylestio_monitor.govern.policy.engine import Policy
     from cylestio_monitor.govern.provenance import Origin
     from cylestio_monitor.govern.provenance.tools import Effect
+    from cylestio_monitor.govern.redaction.call_redaction import CallRedaction
     from cylestio_monitor.govern.redaction.held_text import OpenPlaces
     from cylestio_monitor.govern.redaction.redactor import Find
     from cylestio_monitor.model import Finding, Usage
@@ -150,6 +150,8 @@ class Controller:
         """
         if self.policy is None or not self.policy.redacts:
             return None
+        from cylestio_monitor.govern.redaction.call_redaction import CallRedaction  # noqa: PLC0415 -- few policies redact
+
         tokens = self._tokens.of(actor.session or actor.trace)
         return CallRedaction(self.policy, self._history, find, tokens, watch, enforces=self.enforces)
 
