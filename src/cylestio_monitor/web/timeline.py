@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from cylestio_monitor import semconv
+from cylestio_monitor.store.sqlite.rows import FAILED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,7 +24,6 @@ ROOT: Final = "root"
 
 _COLUMNS: Final = 500  # columns of the map of the whole run
 _STRIP: Final = 100  # bars of a folded row
-_FAILED: Final = 2
 _DEEPEST: Final = 8  # indentation that is drawn
 _TICKS: Final = 10
 _NARROWEST: Final = 0.2  # per cent of the width
@@ -87,7 +87,7 @@ FILTERS: Final[Mapping[str, Callable[[SpanSummary], bool]]] = {
     "findings": lambda span: span.severity_number > 0,
     "model": lambda span: lane_of(span) == "model",
     "tool": lambda span: lane_of(span) == "tool",
-    "failed": lambda span: span.status == _FAILED,
+    "failed": lambda span: span.status == FAILED,
     "refused": lambda span: span.action == "block",
 }
 """Filters of the spans, by the value of ``show`` in the address."""

@@ -18,7 +18,7 @@ from cylestio_monitor import semconv
 from cylestio_monitor.errors import StoreError
 from cylestio_monitor.sanitize import to_json
 from cylestio_monitor.store.sqlite import content
-from cylestio_monitor.store.sqlite.rows import EventRecord, SpanRecord, digest, seal_record
+from cylestio_monitor.store.sqlite.rows import FAILED, EventRecord, SpanRecord, digest, seal_record
 
 if TYPE_CHECKING:
     import sqlite3
@@ -145,7 +145,7 @@ class Rebuilder:
             events=[Event(one["name"], one["attributes"], one["time_ns"]) for one in self.events(record)],
             links=[_link(link) for link in extra.get("links", ())],
             kind=_KINDS[record.kind],
-            status=Status(_STATUS[record.status], extra.get("status_message") if record.status == 2 else None),
+            status=Status(_STATUS[record.status], extra.get("status_message") if record.status == FAILED else None),
             start_time=record.start_ns,
             end_time=record.end_ns,
             instrumentation_scope=scope,

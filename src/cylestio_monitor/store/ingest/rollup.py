@@ -16,7 +16,7 @@ import msgspec
 from cylestio_monitor.model import SEVERITY_NUMBER
 from cylestio_monitor.store.ingest.batch import AlikeSpans
 from cylestio_monitor.store.sqlite import database, usage
-from cylestio_monitor.store.sqlite.rows import encode_json
+from cylestio_monitor.store.sqlite.rows import FAILED, encode_json
 
 if TYPE_CHECKING:
     import sqlite3
@@ -29,7 +29,6 @@ SHARD_BITS: Final = 14
 OTHER: Final = "(other)"
 """Takes the place of models and tools of an hour that has too many of them."""
 
-_FAILED: Final = 2  # `StatusCode.ERROR`
 _RECENT_SHARDS: Final = 4
 _MOST_RUNS: Final = 16_384
 _MOST_KEYS: Final = 1000
@@ -54,7 +53,7 @@ class Totals(msgspec.Struct, array_like=True):
         self.spans += number
         self.model_calls += number * (record.event_type == "llm_call")
         self.tool_calls += number * (record.event_type == "tool_call")
-        self.failed += number * (record.status == _FAILED)
+        self.failed += number * (record.status == FAILED)
         self.severity_number = max(self.severity_number, record.severity_number)
         self.input_tokens += alike.input_tokens
         self.output_tokens += alike.output_tokens
@@ -347,7 +346,7 @@ class RollUp:
         labels = (record.agent_id, record.event_type, record.channel, record.alert, record.status)
         key = usage.span_key(record.start_ns, *labels, record.model, record.tool)
         hour = self._hour(alike.start_ns, alike.last_ns, alike.spans, key)
-        hour.failed += alike.spans * (record.status == _FAILED)
+        hour.failed += alike.spans * (record.status == FAILED)
         hour.duration_ns += alike.duration_ns
         hour.input_tokens += alike.input_tokens
         hour.output_tokens += alike.output_tokens

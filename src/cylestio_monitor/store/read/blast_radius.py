@@ -13,7 +13,7 @@ import msgspec
 
 from cylestio_monitor.model import PROVENANCE, SEVERITIES, SEVERITY_NUMBER
 from cylestio_monitor.store.read.values import decoded
-from cylestio_monitor.store.sqlite.rows import time_ns_of, timestamp
+from cylestio_monitor.store.sqlite.rows import FAILED, time_ns_of, timestamp
 
 if TYPE_CHECKING:
     import sqlite3
@@ -266,7 +266,7 @@ def _tools(spans: Iterable[SpanSummary]) -> list[ToolUse]:
         use = uses.setdefault(span.tool, ToolUse(span.tool, first_ns=span.start_ns))
         use.calls += 1
         use.blocked += span.action == "block"
-        use.failed += span.status == 2
+        use.failed += span.status == FAILED
         use.last_ns = max(use.last_ns, span.start_ns)
         use.severity = SEVERITIES[max(SEVERITY_NUMBER[use.severity], min(span.severity_number, 4))]
     return list(uses.values())

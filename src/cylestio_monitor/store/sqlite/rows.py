@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 MAX_NAME: Final = 1024
 """Longest name, path or label, in bytes."""
 
+FAILED: Final = 2
+"""The status of a failed span: `StatusCode.ERROR`."""
+
 _MAX_EVENT_BYTES: Final = 256_000
 
 encode_json = msgspec.json.Encoder().encode

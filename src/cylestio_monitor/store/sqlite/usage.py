@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from cylestio_monitor.sanitize import clean_text
+from cylestio_monitor.store.sqlite.rows import FAILED
 
 if TYPE_CHECKING:
     import sqlite3
@@ -39,7 +40,7 @@ def span_key(
 ) -> tuple[Any, ...]:
     """Returns the key of a monitored span."""
     level = "INFO"
-    if status == 2:
+    if status == FAILED:
         level = "ERROR"
     elif alert in {"dangerous", "suspicious"}:
         level = "WARNING"
