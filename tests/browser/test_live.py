@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import pytest
 
 from browser.conftest import opened
@@ -56,12 +58,8 @@ def test_without_a_server_the_page_says_so(browser, tmp_path):
     bench.span("chat", attributes=CHAT)
     bench.flush()
     bench.close()
-    with opened(browser, bench.path) as site:
-        held = site.window()
-        watched = held.__enter__()
-        page = watched.open("/")
-        page.wait_for_selector(".live:text('Live')")
-    try:
+    with ExitStack() as windows:
+        with opened(browser, bench.path) as site:
+            page = windows.enter_context(site.window()).open("/")
+            page.wait_for_selector(".live:text('Live')")
         page.wait_for_selector(".live:text('Not live')")
-    finally:
-        held.__exit__(None, None, None)
