@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 
 from cylestio_monitor.cli import options, output
 from cylestio_monitor.cli.group import NEGATIVE, Context
 from cylestio_monitor.cli.reading import conversation
+from cylestio_monitor.cli.reading.trace import span_document
 from cylestio_monitor.errors import StoreError
 from cylestio_monitor.store.read import lists, traces
 from cylestio_monitor.store.sqlite.rows import timestamp
@@ -50,12 +50,7 @@ def show(obj: Context, span_id: str, *, as_json: bool) -> int:
             output.hint(f"{span_id} is a trace: cylestio trace {span_id}" if is_trace else f"no span {span_id}")
             return NEGATIVE
     if as_json:
-        document = {
-            **node.span,
-            "findings": [msgspec.structs.asdict(one) for one in node.findings],
-            "values": [msgspec.to_builtins(one) for one in node.values],
-        }
-        output.as_json(document)
+        output.as_json(span_document(node))
         return 0
     console = output.console()
     _print_head(console, node.span)

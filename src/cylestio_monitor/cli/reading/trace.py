@@ -84,11 +84,13 @@ def show(roots: list[traces.SpanNode]) -> None:
 
 def _document(roots: list[traces.SpanNode]) -> dict[str, Any]:
     """A trace as a flat list of its spans, each after its parent: nesting would be as deep as a stranger likes."""
-    spans = []
-    for node in traces.flattened(roots):
-        findings = [msgspec.structs.asdict(one) for one in node.findings]
-        spans.append({**node.span, "findings": findings, "values": [msgspec.to_builtins(one) for one in node.values]})
-    return {"trace_id": roots[0].span["trace_id"], "spans": spans}
+    return {"trace_id": roots[0].span["trace_id"], "spans": [span_document(node) for node in traces.flattened(roots)]}
+
+
+def span_document(node: traces.SpanNode) -> dict[str, Any]:
+    """A span with its findings and values, without the spans below it, as JSON shows it."""
+    findings = [msgspec.structs.asdict(one) for one in node.findings]
+    return {**node.span, "findings": findings, "values": [msgspec.to_builtins(one) for one in node.values]}
 
 
 def _tree(root: traces.SpanNode, names: Mapping[str, str]) -> Tree:
