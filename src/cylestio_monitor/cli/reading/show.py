@@ -44,8 +44,8 @@ def show(obj: Context, span_id: str, *, as_json: bool) -> int:
     """  # noqa: D301 -- \b is click's mark for lines that are not to be wrapped
     with obj.store() as connection:
         place = _find(connection, span_id)
-        node = _node(traces.trace(connection, place[0], obj.database), place[1]) if place else None
-        if place is None or node is None:
+        node = traces.one_span(connection, *place, obj.database) if place else None
+        if node is None:
             is_trace = bool(lists.traces_beginning(connection, span_id.lower()))
             output.hint(f"{span_id} is a trace: cylestio trace {span_id}" if is_trace else f"no span {span_id}")
             return NEGATIVE
@@ -79,10 +79,6 @@ def _find(connection: sqlite3.Connection, span_id: str) -> tuple[str, str] | Non
     if len(rows) > 1:
         raise StoreError(f"several spans begin with {span_id}")
     return (rows[0]["trace_id"], rows[0]["span_id"]) if rows else None
-
-
-def _node(roots: list[traces.SpanNode], span_id: str) -> traces.SpanNode | None:
-    return next((node for node in traces.flattened(roots) if node.span["span_id"] == span_id), None)
 
 
 def _print_head(console: Console, span: dict[str, Any]) -> None:

@@ -67,10 +67,7 @@ def trace(connection: sqlite3.Connection, trace_id: str, path: Path | None = Non
     for row in connection.execute("SELECT * FROM spans WHERE trace_id = ? ORDER BY start_ns, id", (found[0][0],)):
         nodes[row["span_id"]] = SpanNode(span(row, cipher), [])
     _add_findings(nodes, findings_of(connection, found[0][0]), path)
-    values: list[ValueOrigin] = read_page(connection, VALUES, {"trace_id": found[0][0]}, limit=MOST).rows
-    for value in reversed(values):  # the newest come first
-        if value.span_id in nodes:
-            nodes[value.span_id].values.append(value)
+    _add_values(nodes, connection, {"trace_id": found[0][0]})
     roots: list[SpanNode] = []
     for node in nodes.values():
         parent = nodes.get(node.span["parent_span_id"] or "")
@@ -140,7 +137,7 @@ def count_with_content(connection: sqlite3.Connection, trace_id: str) -> int:
 
 
 def one_span(connection: sqlite3.Connection, trace_id: str, span_id: str, path: Path | None = None) -> SpanNode | None:
-    """One span with its findings and without the spans below it; `None` where there is none.
+    """One span with its findings and values and without the spans below it; `None` where there is none.
 
     Args:
         connection: From `connect`.
@@ -154,6 +151,7 @@ def one_span(connection: sqlite3.Connection, trace_id: str, span_id: str, path: 
         return None
     node = SpanNode(span(row, keys.cipher_of(path)), [])
     _add_findings({span_id: node}, findings_of(connection, trace_id, span_id=span_id), path)
+    _add_values({span_id: node}, connection, {"trace_id": trace_id, "span_id": span_id})
     return node
 
 
@@ -166,6 +164,14 @@ def _add_findings(nodes: Mapping[str, SpanNode], findings: Sequence[FindingRow],
             node.findings.append(finding)
             if stored.excerpt and not finding.excerpt:
                 node.span.setdefault("content_error", _SEALED)
+
+
+def _add_values(nodes: Mapping[str, SpanNode], connection: sqlite3.Connection, filters: Mapping[str, str]) -> None:
+    """Adds the untrusted values of a trace, or of one of its spans, to their spans."""
+    values: list[ValueOrigin] = read_page(connection, VALUES, filters, limit=MOST).rows
+    for value in reversed(values):  # the newest come first
+        if value.span_id in nodes:
+            nodes[value.span_id].values.append(value)
 
 
 def latest_run(connection: sqlite3.Connection, *, limit: int = 50) -> list[str]:

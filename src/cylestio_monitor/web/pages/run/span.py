@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from starlette.routing import Route
 
-from cylestio_monitor.store.read import control, lists, pages, traces
+from cylestio_monitor.store.read import control, traces
 from cylestio_monitor.store.read.conversation.parts import leaves_of_json
 from cylestio_monitor.store.sqlite import content
 from cylestio_monitor.web import view
@@ -34,8 +34,6 @@ def show(request: Request) -> Response:
         node = traces.one_span(connection, run.trace_id, span_id, path) if _SPAN.fullmatch(span_id) else None
         if node is None:
             raise view.PageError("No such span is stored in this run.", 404)
-        filters = {"trace_id": run.trace_id, "span_id": span_id}
-        values = pages.read_page(connection, lists.VALUES, filters, limit=_ROWS).rows
         decisions = control.decisions_of(connection, span_id, run.trace_id)
     span = node.span
     attributes = span["attributes"]
@@ -49,7 +47,7 @@ def show(request: Request) -> Response:
         "tab": "span",
         "span": span,
         "findings": node.findings[:_ROWS],
-        "values": list(reversed(values)),
+        "values": node.values[-_ROWS:],
         "decisions": decisions,
         "recorded": recorded,
         "attributes": plain[:_ROWS],
