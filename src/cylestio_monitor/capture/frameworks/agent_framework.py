@@ -23,8 +23,6 @@ def _tool(tool: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
     return tool_call(tool.name, dict(given or {}), description=getattr(tool, "description", None))
 
 
-_TOOLS = "agent_framework._tools"
-
 TARGETS = (
     # Called inside the framework's own span of the tool.
     Target(

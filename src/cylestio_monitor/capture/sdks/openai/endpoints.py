@@ -188,7 +188,6 @@ def _identified(answer: Any, _: Call) -> Result:
     return Result(response_id=text_or_none(getattr(answer, "id", None)))
 
 
-_PROMPTS = frozenset({"prompt", "input", "instructions", "negative_prompt"})
 _MEDIA = Endpoint(_generation, _generated, ResponseEventFold)
 _ITEMS = Endpoint(_items, _identified, ResponseEventFold)
 _ENDPOINTS = (
